@@ -1,1 +1,24 @@
-//! Placeholder.
+//! What both tiers of Tollgate agree on: how an event is signed and framed, how configuration is read, how time and
+//! randomness are handed in, what an error looks like, and what may be logged.
+//!
+//! Nothing in here knows HTTP servers or databases.
+
+pub mod backoff;
+pub mod clock;
+pub mod env;
+pub mod error_body;
+pub mod event_head;
+pub mod ids;
+pub mod json_seq;
+pub mod request_id;
+pub mod rng;
+pub mod secret;
+pub mod signing;
+pub mod telemetry;
+
+pub use clock::{Clock, Timestamp};
+pub use error_body::ErrorBody;
+pub use event_head::EventHead;
+pub use request_id::{RequestId, TraceParent};
+pub use rng::Rng;
+pub use secret::{Secret, Secrets};
