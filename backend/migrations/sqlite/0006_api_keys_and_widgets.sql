@@ -1,0 +1,27 @@
+-- API keys by their hash. `sealed` is the copy that may be revealed once, encrypted, and wiped when it was.
+CREATE TABLE api_keys (
+    id          TEXT PRIMARY KEY,
+    customer_id TEXT NOT NULL,
+    origin      TEXT NOT NULL CHECK (origin IN ('webhook', 'user')),
+    name        TEXT,
+    prefix      TEXT NOT NULL,
+    hash        TEXT NOT NULL UNIQUE,
+    sealed      BLOB,
+    created_at  TEXT NOT NULL,
+    revoked_at  TEXT
+) STRICT;
+
+CREATE INDEX api_keys_of_customer ON api_keys (customer_id, id);
+-- A thousand replays grant one key.
+CREATE UNIQUE INDEX api_keys_one_by_webhook ON api_keys (customer_id) WHERE origin = 'webhook';
+
+-- A customer's widget configurations, seeded from the operator's defaults.
+CREATE TABLE widgets (
+    id          TEXT PRIMARY KEY,
+    customer_id TEXT NOT NULL,
+    name        TEXT NOT NULL,
+    config      TEXT NOT NULL CHECK (json_valid(config)),
+    created_at  TEXT NOT NULL,
+    updated_at  TEXT NOT NULL,
+    UNIQUE (customer_id, name)
+) STRICT;
