@@ -1,2 +1,3 @@
-//! Placeholder.
+//! The process `tollgate-backend`: see [`tollgate_backend::commands`].
+
 fn main() {}
