@@ -1,7 +1,9 @@
 //! Logs: one line a thing, to standard error, from our own code alone.
 //!
 //! Frameworks log what must not be seen (Rocket prints rejected bodies and unmatched paths even at its highest level,
-//! hyper and h2 print headers at `trace`), so nothing that is not ours passes, whatever `RUST_LOG` says.
+//! hyper and h2 print headers at `trace`), so nothing that is not ours passes, whatever `RUST_LOG` says. What comes by
+//! way of the `log` crate never passes: Rocket's macros log rejected values under the name of the module they are used
+//! in, which is ours.
 
 use std::io::IsTerminal;
 
@@ -9,7 +11,6 @@ use tracing::Metadata;
 use tracing_subscriber::filter::{EnvFilter, FilterFn};
 use tracing_subscriber::fmt::time::FormatTime;
 use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, fmt};
 
 use crate::clock::{Clock, rfc3339};
@@ -44,9 +45,26 @@ impl LogConfig {
         let lines =
             fmt::layer().with_timer(Utc).with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
         let lines = if self.json { lines.json().flatten_event(true).boxed() } else { lines.boxed() };
-        // An error means that logging was started before: in one process, that of a test.
-        let _ = tracing_subscriber::registry().with(lines.with_filter(ours)).with(directives).try_init();
+        let subscriber = tracing_subscriber::registry().with(lines.with_filter(ours)).with(directives);
+        // An error of either means that logging was started before: in one process, that of a test. The place of the
+        // `log` crate's logger is taken, or Rocket puts its own there.
+        let _ = log::set_logger(&Nothing);
+        log::set_max_level(log::LevelFilter::Off);
+        let _ = tracing::subscriber::set_global_default(subscriber);
     }
+}
+
+/// Where the records of the `log` crate end.
+struct Nothing;
+
+impl log::Log for Nothing {
+    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+        false
+    }
+
+    fn log(&self, _: &log::Record<'_>) {}
+
+    fn flush(&self) {}
 }
 
 struct Utc;
