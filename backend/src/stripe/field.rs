@@ -1,0 +1,410 @@
+//! Members of a JSON object, read so that none can spoil the rest: one of an unexpected type is void, and what is not
+//! asked for is skipped without being built.
+//!
+//! `serde_json` skips iteratively, so nesting cannot exhaust the stack: only what [`view!`] names is descended into.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+use tollgate_shared::Timestamp;
+use tollgate_shared::clock::from_unix;
+
+/// What an object says in one of its members.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) enum Field<T> {
+    /// Nothing: there is no such member, or it is an object without members.
+    #[default]
+    Absent,
+    /// `null`, or something of an unexpected type.
+    Void,
+    /// This.
+    Set(T),
+}
+
+impl<T> Field<T> {
+    /// The value, if there is one.
+    pub(super) fn value(self) -> Option<T> {
+        match self {
+            Self::Set(value) => Some(value),
+            Self::Absent | Self::Void => None,
+        }
+    }
+
+    /// The value, if there is one.
+    pub(super) fn as_ref(&self) -> Option<&T> {
+        match self {
+            Self::Set(value) => Some(value),
+            Self::Absent | Self::Void => None,
+        }
+    }
+
+    /// The value, if there is one.
+    pub(super) fn as_mut(&mut self) -> Option<&mut T> {
+        match self {
+            Self::Set(value) => Some(value),
+            Self::Absent | Self::Void => None,
+        }
+    }
+
+    /// Whether the object says anything in this member, if only `null`.
+    pub(super) fn is_named(&self) -> bool {
+        !matches!(self, Self::Absent)
+    }
+}
+
+impl<T: Default> Field<T> {
+    /// The value, or one that says nothing.
+    pub(super) fn or_default(self) -> T {
+        self.value().unwrap_or_default()
+    }
+}
+
+/// What can stand in a member.
+pub(super) trait Read<'de>: Sized {
+    /// Reads whatever is there; fails only where the text is no JSON.
+    fn read<D: Deserializer<'de>>(json: D) -> Result<Field<Self>, D::Error>;
+}
+
+impl<'de, T: Read<'de>> Deserialize<'de> for Field<T> {
+    fn deserialize<D: Deserializer<'de>>(json: D) -> Result<Self, D::Error> {
+        T::read(json)
+    }
+}
+
+/// Laying the members that an event gives as previous over those of its object: objects member by member, all else whole.
+pub(super) trait Overlay {
+    /// Takes over what `previous` says.
+    fn overlay(&mut self, previous: Self);
+}
+
+impl<T: Overlay> Overlay for Field<T> {
+    fn overlay(&mut self, previous: Self) {
+        match (self, previous) {
+            (_, Self::Absent) => {}
+            (Self::Set(value), Self::Set(previous)) => value.overlay(previous),
+            (field, previous) => *field = previous,
+        }
+    }
+}
+
+/// An object of which some members are read.
+pub(super) trait Members<'de>: Default {
+    /// Reads the value of `name` if it is one of ours; `false` leaves it unread.
+    fn member<A: MapAccess<'de>>(&mut self, name: &[u8], map: &mut A) -> Result<bool, A::Error>;
+
+    /// What a mere text in place of the object says: for those that Stripe gives as an id or expanded.
+    fn of_text(_text: &str) -> Option<Self> {
+        None
+    }
+}
+
+/// Declares an object by the members that we read: `name: Type`, or `name "as it is called": Type`.
+macro_rules! view {
+    ($(#[$doc:meta])* struct $view:ident $(<$t:ident>)? { $($field:ident $($name:literal)?: $type:ty,)* } $(of_text $of_text:expr)?) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug)]
+        pub(super) struct $view $(<$t>)? { $(pub(super) $field: $crate::stripe::field::Field<$type>,)* }
+
+        impl $(<$t>)? Default for $view $(<$t>)? {
+            fn default() -> Self {
+                Self { $($field: $crate::stripe::field::Field::Absent,)* }
+            }
+        }
+
+        impl<'de $(, $t: $crate::stripe::field::Read<'de>)?> $crate::stripe::field::Members<'de> for $view $(<$t>)? {
+            fn member<A: serde::de::MapAccess<'de>>(&mut self, name: &[u8], map: &mut A) -> Result<bool, A::Error> {
+                $(if name == $crate::stripe::field::view!(@name $field $($name)?).as_bytes() {
+                    self.$field = map.next_value()?;
+                    return Ok(true);
+                })*
+                Ok(false)
+            }
+
+            $(fn of_text(text: &str) -> Option<Self> {
+                $of_text(text)
+            })?
+        }
+
+        impl<'de $(, $t: $crate::stripe::field::Read<'de>)?> $crate::stripe::field::Read<'de> for $view $(<$t>)? {
+            fn read<D: serde::de::Deserializer<'de>>(json: D) -> Result<$crate::stripe::field::Field<Self>, D::Error> {
+                json.deserialize_any($crate::stripe::field::Object::new())
+            }
+        }
+
+        impl $(<$t: $crate::stripe::field::Overlay>)? $crate::stripe::field::Overlay for $view $(<$t>)? {
+            fn overlay(&mut self, previous: Self) {
+                $($crate::stripe::field::Overlay::overlay(&mut self.$field, previous.$field);)*
+            }
+        }
+    };
+    (@name $field:ident) => { stringify!($field) };
+    (@name $field:ident $name:literal) => { $name };
+}
+pub(super) use view;
+
+/// Reads an object of [`Members`]; anything else is void.
+pub(super) struct Object<T>(PhantomData<T>);
+
+impl<T> Object<T> {
+    pub(super) fn new() -> Self {
+        Self(PhantomData)
+    }
+}
+
+/// The answers of a visitor to what it does not expect.
+macro_rules! void {
+    ($($visit:ident($type:ty))*) => {
+        $(fn $visit<E>(self, _: $type) -> Result<Self::Value, E> {
+            Ok(Field::Void)
+        })*
+
+        fn visit_unit<E>(self) -> Result<Self::Value, E> {
+            Ok(Field::Void)
+        }
+    };
+}
+
+impl<'de, T: Members<'de>> Visitor<'de> for Object<T> {
+    type Value = Field<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any JSON")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut object = T::default();
+        let mut is_empty = true;
+        while let Some(name) = map.next_key::<Name<'de>>()? {
+            is_empty = false;
+            if !object.member(&name.0, &mut map)? {
+                map.next_value::<IgnoredAny>()?;
+            }
+        }
+        Ok(if is_empty { Field::Absent } else { Field::Set(object) })
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Self::Value, A::Error> {
+        IgnoredAny.visit_seq(seq)?;
+        Ok(Field::Void)
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+        Ok(T::of_text(text).map_or(Field::Void, Field::Set))
+    }
+
+    void! { visit_bool(bool) visit_i64(i64) visit_u64(u64) visit_f64(f64) }
+}
+
+/// A member's name. As bytes, since as text half of a surrogate pair would be an error.
+struct Name<'de>(Cow<'de, [u8]>);
+
+impl<'de> Deserialize<'de> for Name<'de> {
+    fn deserialize<D: Deserializer<'de>>(json: D) -> Result<Self, D::Error> {
+        struct Bytes;
+
+        impl<'de> Visitor<'de> for Bytes {
+            type Value = Name<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a name")
+            }
+
+            fn visit_borrowed_bytes<E>(self, name: &'de [u8]) -> Result<Self::Value, E> {
+                Ok(Name(Cow::Borrowed(name)))
+            }
+
+            fn visit_bytes<E>(self, name: &[u8]) -> Result<Self::Value, E> {
+                Ok(Name(Cow::Owned(name.to_vec())))
+            }
+        }
+
+        json.deserialize_bytes(Bytes)
+    }
+}
+
+impl<'de, T: Read<'de>> Read<'de> for Vec<T> {
+    /// The elements that can be read.
+    fn read<D: Deserializer<'de>>(json: D) -> Result<Field<Self>, D::Error> {
+        struct Elements<T>(PhantomData<T>);
+
+        impl<'de, T: Read<'de>> Visitor<'de> for Elements<T> {
+            type Value = Field<Vec<T>>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("any JSON")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+                let mut elements = Vec::new();
+                while let Some(element) = seq.next_element::<Field<T>>()? {
+                    elements.extend(element.value());
+                }
+                Ok(Field::Set(elements))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+                IgnoredAny.visit_map(map)?;
+                Ok(Field::Void)
+            }
+
+            void! { visit_str(&str) visit_bool(bool) visit_i64(i64) visit_u64(u64) visit_f64(f64) }
+        }
+
+        json.deserialize_any(Elements(PhantomData))
+    }
+}
+
+impl<T> Overlay for Vec<T> {
+    fn overlay(&mut self, previous: Self) {
+        *self = previous;
+    }
+}
+
+/// Declares what stands in a member as one value, and how it is read from its JSON text.
+macro_rules! scalar {
+    ($($(#[$doc:meta])* struct $scalar:ident($type:ty) = $read:expr;)*) => {
+        $(
+            $(#[$doc])*
+            #[derive(Clone, Debug, PartialEq)]
+            pub(super) struct $scalar(pub(super) $type);
+
+            impl<'de> Read<'de> for $scalar {
+                fn read<D: Deserializer<'de>>(json: D) -> Result<Field<Self>, D::Error> {
+                    let json = <&RawValue>::deserialize(json)?.get();
+                    Ok($read(json).map_or(Field::Void, |value| Field::Set(Self(value))))
+                }
+            }
+
+            impl Overlay for $scalar {
+                fn overlay(&mut self, previous: Self) {
+                    *self = previous;
+                }
+            }
+        )*
+    };
+}
+
+scalar! {
+    /// A text, whatever it says.
+    struct Text(String) = |json| text(json).map(Cow::into_owned);
+    /// A text that says something, without the blanks around it: a name that others chose.
+    struct Label(String) = label;
+    /// The id of another object, which is there as its id or expanded.
+    struct Id(String) = id;
+    /// A whole number.
+    struct Whole(i64) = whole;
+    /// Unix seconds of a year from 1 to 9999.
+    struct Seconds(i64) = |json| whole(json).filter(|seconds| (SECONDS_MIN..=SECONDS_MAX).contains(seconds));
+    /// An instant: Unix seconds, or RFC 3339 as newer parts of Stripe write it.
+    struct Instant(Timestamp) = instant;
+    /// `true` or `false`.
+    struct Flag(bool) = |json: &str| json.parse().ok();
+    /// Whether there is an object, whatever is in it.
+    struct Presence(()) = |json: &str| json.starts_with('{').then_some(());
+}
+
+impl Field<Id> {
+    pub(super) fn text(self) -> Option<String> {
+        self.value().map(|Id(id)| id)
+    }
+}
+
+impl Field<Text> {
+    pub(super) fn text(self) -> Option<String> {
+        self.value().map(|Text(text)| text)
+    }
+
+    /// A currency's code in the one case that we use.
+    pub(super) fn currency(self) -> Option<String> {
+        self.text().map(|text| text.to_ascii_lowercase())
+    }
+}
+
+impl Field<Label> {
+    pub(super) fn text(self) -> Option<String> {
+        self.value().map(|Label(label)| label)
+    }
+}
+
+impl Field<Whole> {
+    pub(super) fn number(self) -> Option<i64> {
+        self.value().map(|Whole(number)| number)
+    }
+}
+
+impl Field<Seconds> {
+    pub(super) fn seconds(self) -> Option<i64> {
+        self.value().map(|Seconds(seconds)| seconds)
+    }
+}
+
+impl Field<Flag> {
+    pub(super) fn flag(self) -> Option<bool> {
+        self.value().map(|Flag(flag)| flag)
+    }
+}
+
+/// `0001-01-01T00:00:00Z`, the first that RFC 3339 and both databases can write.
+const SECONDS_MIN: i64 = -62_135_596_800;
+/// `9999-12-31T23:59:59Z`, the last that RFC 3339 can write.
+const SECONDS_MAX: i64 = 253_402_300_799;
+/// How many characters an id may have: Stripe promises no more. Beyond some kilobytes a database could not index it.
+const ID_CHARS_MAX: usize = 255;
+/// How many characters a label may have: as many as a value in Stripe's metadata.
+const LABEL_CHARS_MAX: usize = 500;
+
+/// The text of a JSON string; absent when it is no text, as half of a surrogate pair is none.
+fn text(json: &str) -> Option<Cow<'_, str>> {
+    let inside = json.strip_prefix('"')?.strip_suffix('"')?;
+    if inside.contains('\\') { serde_json::from_str(json).ok().map(Cow::Owned) } else { Some(Cow::Borrowed(inside)) }
+}
+
+fn label(json: &str) -> Option<String> {
+    let text = text(json)?;
+    let label = text.trim();
+    (!label.is_empty() && label.chars().nth(LABEL_CHARS_MAX).is_none()).then(|| label.to_owned())
+}
+
+fn id(json: &str) -> Option<String> {
+    let id = if json.starts_with('{') {
+        let object: Field<Identified> = serde_json::from_str(json).ok()?;
+        object.value()?.id.text()?
+    } else {
+        text(json)?.into_owned()
+    };
+    fit_id(id)
+}
+
+/// An id that can be one.
+pub(super) fn fit_id(id: String) -> Option<String> {
+    (!id.is_empty() && id.chars().nth(ID_CHARS_MAX).is_none()).then_some(id)
+}
+
+view! {
+    /// Any object that has an id.
+    struct Identified { id: Text, }
+}
+
+fn whole(json: &str) -> Option<i64> {
+    if !json.starts_with(|first: char| first == '-' || first.is_ascii_digit()) {
+        return None;
+    }
+    json.parse().ok().or_else(|| {
+        let number = json.parse::<f64>().ok()?;
+        // Beyond 2^53 a double does not say which whole number it is.
+        (number.fract() == 0.0 && number.abs() <= (1_u64 << 53) as f64).then_some(number as i64)
+    })
+}
+
+fn instant(json: &str) -> Option<Timestamp> {
+    use chrono::{DateTime, SubsecRound, Utc};
+
+    let at = match text(json) {
+        Some(text) => DateTime::parse_from_rfc3339(&text).ok()?.with_timezone(&Utc).trunc_subsecs(6),
+        None => from_unix(whole(json)?)?,
+    };
+    (SECONDS_MIN..=SECONDS_MAX).contains(&at.timestamp()).then_some(at)
+}
