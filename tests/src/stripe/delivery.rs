@@ -1,0 +1,82 @@
+//! The way from Stripe to us: orders, repetitions and signatures as they really come.
+
+use tollgate_shared::{Clock, Rng, Secret, signing};
+
+use super::Event;
+
+/// The same events in an order that says nothing.
+pub fn shuffled(events: &[Event], rng: &Rng) -> Vec<Event> {
+    let mut shuffled = events.to_vec();
+    for last in (1..shuffled.len()).rev() {
+        shuffled.swap(last, (rng.unit() * (last + 1) as f64) as usize);
+    }
+    shuffled
+}
+
+/// The last first.
+pub fn reversed(events: &[Event]) -> Vec<Event> {
+    events.iter().rev().cloned().collect()
+}
+
+/// Each twice, the second time somewhere after the first.
+pub fn twice(events: &[Event], rng: &Rng) -> Vec<Event> {
+    let mut all = events.to_vec();
+    for event in events {
+        let first = all.iter().position(|other| other.id == event.id).unwrap_or_default();
+        let after = first + 1 + (rng.unit() * (all.len() - first) as f64) as usize;
+        all.insert(after.min(all.len()), event.clone());
+    }
+    all
+}
+
+/// Only the events of types for which `subscribed` is true: an endpoint that was not given all of them.
+pub fn only(events: &[Event], subscribed: impl Fn(&str) -> bool) -> Vec<Event> {
+    events.iter().filter(|event| subscribed(&event.kind)).cloned().collect()
+}
+
+/// A signature under two secrets, as it is sent while a roll of the endpoint's secret lasts.
+pub fn rolled_signature(new: &str, old: &str, body: &[u8]) -> String {
+    let now = Clock::system().now().timestamp();
+    let header = |secret: &str| signing::sign(&Secret::new(secret), now, body);
+    let second = header(old);
+    let (_, v1) = second.split_once(',').expect("a signature header has a timestamp and a signature");
+    format!("{},{v1}", header(new))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stripe::{ApiVersion, Stripe};
+
+    fn some() -> Vec<Event> {
+        let mut stripe = Stripe::new(3);
+        for number in 0..20 {
+            stripe.sign_up(&format!("{number}@example.com"), "Ada", None);
+        }
+        stripe.events(ApiVersion::Endive)
+    }
+
+    fn ids(events: &[Event]) -> Vec<&str> {
+        events.iter().map(|event| event.id.as_str()).collect()
+    }
+
+    #[test]
+    fn shuffling_loses_nothing_and_changes_the_order() {
+        let events = some();
+        let shuffled = shuffled(&events, &Rng::seeded(1));
+        assert_ne!(ids(&shuffled), ids(&events));
+        let (mut all, mut expected) = (ids(&shuffled), ids(&events));
+        all.sort_unstable();
+        expected.sort_unstable();
+        assert_eq!(all, expected);
+    }
+
+    #[test]
+    fn twice_has_each_event_exactly_twice() {
+        let events = some();
+        let all = twice(&events, &Rng::seeded(1));
+        for event in &events {
+            assert_eq!(all.iter().filter(|other| other.id == event.id).count(), 2);
+        }
+    }
+}

@@ -1,0 +1,300 @@
+//! Subscriptions and invoices, the objects whose fields have moved.
+
+use serde_json::{Value, json};
+
+use super::{ApiVersion, list};
+use crate::stripe::model::{Interval, Invoice, InvoiceStatus, Item, Line, Price, Subscription};
+
+pub(super) fn subscription(subscription: &Subscription, version: ApiVersion) -> Value {
+    let id = &subscription.id;
+    let first = &subscription.items[0];
+    let items = subscription.items.iter().map(|item| self::item(item, id, version)).collect();
+    let mut json = json!({
+        "id": id,
+        "object": "subscription",
+        "application": null,
+        "application_fee_percent": null,
+        "automatic_tax": { "enabled": false, "liability": null },
+        "billing_cycle_anchor": first.period.start,
+        "cancel_at": subscription.cancel_at,
+        "cancel_at_period_end": subscription.cancel_at_period_end,
+        "canceled_at": subscription.canceled_at,
+        "cancellation_details": {
+            "comment": null,
+            "feedback": null,
+            "reason": subscription.canceled_at.map(|_| "cancellation_requested"),
+        },
+        "collection_method": "charge_automatically",
+        "created": subscription.created,
+        "currency": first.price.currency,
+        "customer": subscription.customer,
+        "days_until_due": null,
+        "default_payment_method": subscription.default_payment_method,
+        "default_source": null,
+        "default_tax_rates": [],
+        "description": null,
+        "discounts": [],
+        "ended_at": subscription.ended_at,
+        "invoice_settings": { "account_tax_ids": null, "issuer": { "type": "self" } },
+        "items": list(format!("/v1/subscription_items?subscription={id}"), items),
+        "latest_invoice": subscription.latest_invoice,
+        "metadata": subscription.metadata,
+        "next_pending_invoice_item_invoice": null,
+        "on_behalf_of": null,
+        "pause_collection": subscription.pause_collection.map(|behavior| json!({ "behavior": behavior, "resumes_at": null })),
+        "payment_settings": {
+            "payment_method_options": null,
+            "payment_method_types": null,
+            "save_default_payment_method": "off",
+        },
+        "pending_invoice_item_interval": null,
+        "pending_setup_intent": null,
+        "pending_update": null,
+        "schedule": null,
+        "start_date": subscription.created,
+        "status": subscription.status.text(),
+        "test_clock": null,
+        "transfer_data": null,
+        "trial_end": subscription.trial.map(|trial| trial.end),
+        "trial_settings": { "end_behavior": { "missing_payment_method": "create_invoice" } },
+        "trial_start": subscription.trial.map(|trial| trial.start),
+    });
+    if version.old_places() {
+        json["current_period_start"] = first.period.start.into();
+        json["current_period_end"] = first.period.end.into();
+        json["discount"] = Value::Null;
+        json["billing_thresholds"] = Value::Null;
+    }
+    if version.of_today() {
+        json["billing_mode"] = json!({ "type": "flexible", "flexible": { "proration_discounts": "included" }, "updated_at": subscription.created });
+    }
+    // Undocumented, but always there for a subscription of a single item.
+    if subscription.items.len() == 1 {
+        json["plan"] = plan(first.price);
+        json["quantity"] = first.quantity.into();
+    }
+    json
+}
+
+fn item(item: &Item, subscription: &str, version: ApiVersion) -> Value {
+    let mut json = json!({
+        "id": item.id,
+        "object": "subscription_item",
+        "created": item.created,
+        "discounts": [],
+        "metadata": {},
+        "plan": plan(item.price),
+        "price": price(item.price),
+        "quantity": item.quantity,
+        "subscription": subscription,
+        "tax_rates": [],
+    });
+    if version.new_places() {
+        json["current_period_start"] = item.period.start.into();
+        json["current_period_end"] = item.period.end.into();
+    }
+    json
+}
+
+fn interval(price: &Price) -> &'static str {
+    match price.interval {
+        Interval::Month => "month",
+        Interval::Year => "year",
+    }
+}
+
+fn price(price: &Price) -> Value {
+    json!({
+        "id": price.id,
+        "object": "price",
+        "active": true,
+        "billing_scheme": "per_unit",
+        "created": crate::stripe::BEGINNING,
+        "currency": price.currency,
+        "custom_unit_amount": null,
+        "livemode": false,
+        "lookup_key": price.lookup_key,
+        "metadata": {},
+        "nickname": null,
+        "product": price.product,
+        "recurring": { "interval": interval(price), "interval_count": 1, "meter": null, "trial_period_days": null, "usage_type": "licensed" },
+        "tax_behavior": "unspecified",
+        "tiers_mode": null,
+        "transform_quantity": null,
+        "type": "recurring",
+        "unit_amount": price.unit_amount,
+        "unit_amount_decimal": price.unit_amount.to_string(),
+    })
+}
+
+fn plan(price: &Price) -> Value {
+    json!({
+        "id": price.id,
+        "object": "plan",
+        "active": true,
+        "amount": price.unit_amount,
+        "amount_decimal": price.unit_amount.to_string(),
+        "billing_scheme": "per_unit",
+        "created": crate::stripe::BEGINNING,
+        "currency": price.currency,
+        "interval": interval(price),
+        "interval_count": 1,
+        "livemode": false,
+        "metadata": {},
+        "meter": null,
+        "nickname": null,
+        "product": price.product,
+        "tiers_mode": null,
+        "transform_usage": null,
+        "trial_period_days": null,
+        "usage_type": "licensed",
+    })
+}
+
+pub(super) fn invoice(invoice: &Invoice, version: ApiVersion) -> Value {
+    let id = &invoice.id;
+    let lines = invoice.lines.iter().map(|line| self::line(line, invoice, version)).collect();
+    let is_final = invoice.finalized_at.is_some();
+    let page = is_final.then(|| format!("https://invoice.stripe.com/i/acct_1/test_{id}"));
+    let mut json = json!({
+        "id": id,
+        "object": "invoice",
+        "account_country": "US",
+        "account_name": "Tollgate",
+        "account_tax_ids": null,
+        "amount_due": invoice.amount_due,
+        "amount_paid": invoice.amount_paid,
+        "amount_remaining": invoice.amount_due - invoice.amount_paid,
+        "amount_shipping": 0,
+        "application": null,
+        "attempt_count": invoice.attempt_count,
+        "attempted": invoice.attempt_count > 0,
+        "auto_advance": matches!(invoice.status, InvoiceStatus::Draft | InvoiceStatus::Open),
+        "automatic_tax": { "enabled": false, "liability": null, "status": null },
+        "billing_reason": invoice.billing_reason,
+        "collection_method": "charge_automatically",
+        "created": invoice.created,
+        "currency": invoice.currency,
+        "custom_fields": null,
+        "customer": invoice.customer,
+        "customer_address": null,
+        "customer_email": format!("{}@example.com", invoice.customer),
+        "customer_name": null,
+        "customer_phone": null,
+        "default_payment_method": null,
+        "default_source": null,
+        "default_tax_rates": [],
+        "description": null,
+        "discounts": [],
+        "due_date": null,
+        "effective_at": invoice.finalized_at,
+        "ending_balance": is_final.then_some(0),
+        "footer": null,
+        "hosted_invoice_url": page,
+        "invoice_pdf": page.map(|page| format!("{page}/pdf")),
+        "issuer": { "type": "self" },
+        "last_finalization_error": null,
+        "latest_revision": null,
+        "lines": list(format!("/v1/invoices/{id}/lines"), lines),
+        "metadata": {},
+        "next_payment_attempt": invoice.next_payment_attempt,
+        "number": invoice.number,
+        "on_behalf_of": null,
+        "payment_settings": { "default_mandate": null, "payment_method_options": null, "payment_method_types": null },
+        "period_end": invoice.created,
+        "period_start": invoice.created,
+        "post_payment_credit_notes_amount": 0,
+        "pre_payment_credit_notes_amount": 0,
+        "receipt_number": null,
+        "rendering": null,
+        "starting_balance": 0,
+        "statement_descriptor": null,
+        "status": invoice.status.text(),
+        "status_transitions": {
+            "finalized_at": invoice.finalized_at,
+            "marked_uncollectible_at": invoice.marked_uncollectible_at,
+            "paid_at": invoice.paid_at,
+            "voided_at": invoice.voided_at,
+        },
+        "subtotal": invoice.amount_due,
+        "subtotal_excluding_tax": invoice.amount_due,
+        "test_clock": null,
+        "total": invoice.amount_due,
+        "total_discount_amounts": [],
+        "total_excluding_tax": invoice.amount_due,
+        "webhooks_delivered_at": invoice.finalized_at,
+    });
+    if version.old_places() {
+        json["subscription"] = invoice.subscription.as_str().into();
+        json["subscription_details"] = json!({ "metadata": invoice.subscription_metadata });
+        json["payment_intent"] = invoice.payment_intent.as_deref().into();
+        json["charge"] = Value::Null;
+        json["paid"] = (invoice.status == InvoiceStatus::Paid).into();
+        json["paid_out_of_band"] = false.into();
+        json["discount"] = Value::Null;
+        json["tax"] = Value::Null;
+        json["total_tax_amounts"] = json!([]);
+        json["quote"] = Value::Null;
+        json["application_fee_amount"] = Value::Null;
+        json["transfer_data"] = Value::Null;
+    }
+    if version.new_places() {
+        json["parent"] = json!({
+            "type": "subscription_details",
+            "quote_details": null,
+            "subscription_details": { "metadata": invoice.subscription_metadata, "subscription": invoice.subscription },
+        });
+        json["total_taxes"] = json!([]);
+        json["amount_overpaid"] = 0.into();
+    }
+    json
+}
+
+fn line(line: &Line, invoice: &Invoice, version: ApiVersion) -> Value {
+    let mut json = json!({
+        "id": line.id,
+        "object": "line_item",
+        "amount": line.amount,
+        "currency": invoice.currency,
+        "description": format!("{} × {}", line.quantity, line.price.product),
+        "discount_amounts": [],
+        "discountable": !line.proration,
+        "discounts": [],
+        "invoice": invoice.id,
+        "livemode": false,
+        "metadata": invoice.subscription_metadata,
+        "period": { "start": line.period.start, "end": line.period.end },
+        "quantity": line.quantity,
+        "subscription": invoice.subscription,
+    });
+    if version.old_places() {
+        json["price"] = price(line.price);
+        json["plan"] = plan(line.price);
+        json["proration"] = line.proration.into();
+        json["proration_details"] = json!({ "credited_items": null });
+        json["subscription_item"] = line.item.as_str().into();
+        json["type"] = "subscription".into();
+        json["tax_amounts"] = json!([]);
+        json["tax_rates"] = json!([]);
+    }
+    if version.new_places() {
+        json["pricing"] = json!({
+            "type": "price_details",
+            "price_details": { "price": line.price.id, "product": line.price.product },
+            "unit_amount_decimal": line.price.unit_amount.to_string(),
+        });
+        json["parent"] = json!({
+            "type": "subscription_item_details",
+            "invoice_item_details": null,
+            "subscription_item_details": {
+                "invoice_item": null,
+                "proration": line.proration,
+                "proration_details": { "credited_items": null },
+                "subscription": invoice.subscription,
+                "subscription_item": line.item,
+            },
+        });
+        json["taxes"] = json!([]);
+    }
+    json
+}

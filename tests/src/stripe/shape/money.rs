@@ -1,0 +1,210 @@
+//! Customers, cards, payments and sessions.
+
+use serde_json::{Value, json};
+
+use super::ApiVersion;
+use crate::stripe::model::{
+    Charge, CheckoutSession, Customer, IntentStatus, InvoicePayment, Mode, PaymentIntent, PaymentMethod,
+};
+
+pub(super) fn customer(customer: &Customer) -> Value {
+    json!({
+        "id": customer.id,
+        "object": "customer",
+        "address": null,
+        "balance": 0,
+        "created": customer.created,
+        "currency": customer.currency,
+        "default_source": null,
+        "delinquent": false,
+        "description": null,
+        "discount": null,
+        "email": customer.email,
+        "invoice_prefix": "A1B2C3D4",
+        "invoice_settings": {
+            "custom_fields": null,
+            "default_payment_method": customer.default_payment_method,
+            "footer": null,
+            "rendering_options": null,
+        },
+        "metadata": customer.metadata,
+        "name": customer.name,
+        "next_invoice_sequence": 1,
+        "phone": null,
+        "preferred_locales": [],
+        "shipping": null,
+        "tax_exempt": "none",
+        "test_clock": null,
+    })
+}
+
+pub(super) fn payment_method(method: &PaymentMethod) -> Value {
+    json!({
+        "id": method.id,
+        "object": "payment_method",
+        "allow_redisplay": "always",
+        "billing_details": {
+            "address": { "city": null, "country": "US", "line1": null, "line2": null, "postal_code": "94107", "state": null },
+            "email": null,
+            "name": null,
+            "phone": null,
+        },
+        "card": {
+            "brand": method.brand,
+            "checks": { "address_line1_check": null, "address_postal_code_check": "pass", "cvc_check": "pass" },
+            "country": "US",
+            "display_brand": method.brand,
+            "exp_month": 4,
+            "exp_year": method.exp_year,
+            "fingerprint": "mToisGZ01V71BCos",
+            "funding": "credit",
+            "generated_from": null,
+            "last4": method.last4,
+            "networks": { "available": [method.brand], "preferred": null },
+            "three_d_secure_usage": { "supported": true },
+            "wallet": null,
+        },
+        "created": method.created,
+        "customer": method.customer,
+        "metadata": {},
+        "type": "card",
+    })
+}
+
+pub(super) fn payment_intent(intent: &PaymentIntent, version: ApiVersion) -> Value {
+    let error = intent.declined.then(|| {
+        json!({
+            "type": "card_error",
+            "code": "card_declined",
+            "decline_code": "insufficient_funds",
+            "doc_url": "https://stripe.com/docs/error-codes/card-declined",
+            "message": "Your card has insufficient funds.",
+        })
+    });
+    let received = if intent.status == IntentStatus::Succeeded { intent.amount } else { 0 };
+    let mut json = json!({
+        "id": intent.id,
+        "object": "payment_intent",
+        "amount": intent.amount,
+        "amount_capturable": 0,
+        "amount_details": { "tip": {} },
+        "amount_received": received,
+        "application": null,
+        "automatic_payment_methods": null,
+        "canceled_at": intent.canceled_at,
+        "cancellation_reason": intent.canceled_at.map(|_| "void_invoice"),
+        "capture_method": "automatic",
+        "client_secret": format!("{}_secret_Q9ZGqEQGVZxgcOYqMj1X3bYhH", intent.id),
+        "confirmation_method": "automatic",
+        "created": intent.created,
+        "currency": intent.currency,
+        "customer": intent.customer,
+        "description": "Subscription creation",
+        "last_payment_error": error,
+        "latest_charge": null,
+        "metadata": {},
+        "next_action": null,
+        "on_behalf_of": null,
+        "payment_method": intent.payment_method,
+        "payment_method_types": ["card"],
+        "processing": null,
+        "receipt_email": null,
+        "setup_future_usage": "off_session",
+        "shipping": null,
+        "statement_descriptor": null,
+        "status": intent.status.text(),
+        "transfer_data": null,
+        "transfer_group": null,
+    });
+    if version.old_places() {
+        json["invoice"] = intent.invoice.as_deref().into();
+    }
+    json
+}
+
+pub(super) fn checkout_session(session: &CheckoutSession, version: ApiVersion) -> Value {
+    json!({
+        "id": session.id,
+        "object": "checkout.session",
+        "after_expiration": null,
+        "allow_promotion_codes": null,
+        "amount_subtotal": session.amount_total,
+        "amount_total": session.amount_total,
+        "automatic_tax": { "enabled": false, "liability": null, "status": null },
+        "billing_address_collection": null,
+        "cancel_url": "https://app.example.com/cancelled",
+        "client_reference_id": session.client_reference_id,
+        "client_secret": null,
+        "consent": null,
+        "created": session.created,
+        "currency": session.currency,
+        "custom_fields": [],
+        "customer": session.customer,
+        "customer_creation": null,
+        "customer_details": {
+            "address": null,
+            "email": session.email,
+            "name": null,
+            "phone": null,
+            "tax_exempt": "none",
+            "tax_ids": [],
+        },
+        "customer_email": null,
+        "expires_at": session.created + crate::stripe::DAY,
+        "invoice": session.invoice,
+        "locale": null,
+        "metadata": session.metadata,
+        "mode": if session.mode == Mode::Subscription { "subscription" } else { "payment" },
+        "payment_intent": session.payment_intent,
+        "payment_link": null,
+        "payment_method_collection": "always",
+        "payment_status": session.payment_status,
+        "recovered_from": null,
+        "setup_intent": null,
+        "shipping_options": [],
+        "status": session.status,
+        "submit_type": null,
+        "subscription": session.subscription,
+        "success_url": "https://app.example.com/thanks?session={CHECKOUT_SESSION_ID}",
+        "total_details": { "amount_discount": 0, "amount_shipping": 0, "amount_tax": 0 },
+        "ui_mode": if version == ApiVersion::Endive { "hosted_page" } else { "hosted" },
+        "url": null,
+    })
+}
+
+pub(super) fn invoice_payment(payment: &InvoicePayment) -> Value {
+    json!({
+        "id": payment.id,
+        "object": "invoice_payment",
+        "amount_paid": payment.paid_at.map(|_| payment.amount),
+        "amount_requested": payment.amount,
+        "created": payment.created,
+        "currency": payment.currency,
+        "invoice": payment.invoice,
+        "is_default": true,
+        "payment": { "payment_intent": payment.payment_intent, "type": "payment_intent" },
+        "status": if payment.paid_at.is_some() { "paid" } else { "open" },
+        "status_transitions": { "canceled_at": null, "paid_at": payment.paid_at },
+    })
+}
+
+pub(super) fn charge(charge: &Charge) -> Value {
+    json!({
+        "id": charge.id,
+        "object": "charge",
+        "amount": charge.amount,
+        "amount_captured": if charge.paid { charge.amount } else { 0 },
+        "amount_refunded": 0,
+        "captured": charge.paid,
+        "created": charge.created,
+        "currency": charge.currency,
+        "customer": charge.customer,
+        "description": "Subscription creation",
+        "metadata": {},
+        "outcome": { "network_status": if charge.paid { "approved_by_network" } else { "declined_by_network" }, "type": "authorized" },
+        "paid": charge.paid,
+        "payment_intent": charge.payment_intent,
+        "refunded": false,
+        "status": if charge.paid { "succeeded" } else { "failed" },
+    })
+}

@@ -1,0 +1,313 @@
+//! Lives of customers: one told by hand, and as many as one likes made up from a seed.
+
+use tollgate_shared::Rng;
+
+use super::catalogue::{ON_SALE, PRO_MONTHLY, STORAGE_ADDON, TEAM_MONTHLY};
+use super::model::{InvoiceStatus, Metadata, Object, Status};
+use super::verbs::{Checkout, GiveUp};
+use super::{DAY, Stripe};
+
+/// The story of 25 events (as an endpoint of 2024-06-20 gets it): someone tries, by the name of a user, cannot pay when the
+/// trial is over, wants to leave, stays, and is called otherwise now. Returns the customer.
+pub fn twenty_five_events(stripe: &mut Stripe) -> String {
+    let customer = stripe.sign_up("ada@example.com", "Ada Byron", None);
+    stripe.pass(30);
+    let order = Checkout { trial_days: Some(14), ..Checkout::of(&PRO_MONTHLY).by("user_ada") };
+    let (subscription, _) = stripe.checkout(&customer, &order);
+    stripe.pass(11 * DAY).trial_will_end(&subscription);
+    stripe.begin_unpaid_period(&subscription);
+    stripe.schedule_cancel(&subscription);
+    stripe.pass(DAY).undo_cancel(&subscription);
+    stripe.rename(&customer, "ada@example.org", "Ada Lovelace");
+    customer
+}
+
+/// A life made up from `seed`: about `verbs` things happen to one customer. Returns the customer.
+///
+/// Often several happen within one second. Only what the events alone cannot tell is avoided: that an object is, at the
+/// end of a second, what it was at its beginning, with something else in between.
+pub fn generated(stripe: &mut Stripe, seed: u64, verbs: usize) -> String {
+    let rng = Rng::seeded(seed);
+    let user = rng.unit() < 0.5;
+    let customer = stripe.sign_up(&format!("{seed}@example.com"), "Ada", user.then_some("user_of_customer"));
+    let mut walk = Walk { rng, customer, cards: 0 };
+    for _ in 0..verbs {
+        if walk.chance(0.6) {
+            stripe.pass(1 + walk.below(3 * DAY as usize) as i64);
+        }
+        let mut next = stripe.clone();
+        walk.step(&mut next);
+        if comes_back_within_a_second(stripe, &next) {
+            // The same draw again would not come: what was decided stands, a second later.
+            stripe.pass(1);
+            continue;
+        }
+        *stripe = next;
+        if stripe.customers[&walk.customer].deleted {
+            break;
+        }
+    }
+    walk.customer
+}
+
+/// Whether something that changed in this second is now what it was before it.
+fn comes_back_within_a_second(before: &Stripe, after: &Stripe) -> bool {
+    let same_second = |occurrence: &&super::Occurrence| occurrence.created == after.now;
+    if before.now != after.now {
+        return false;
+    }
+    let news = &after.occurrences[before.occurrences.len()..];
+    news.iter().any(|occurrence| {
+        let this_second: Vec<_> = after
+            .occurrences
+            .iter()
+            .rev()
+            .take_while(same_second)
+            .filter(|other| other.after.id() == occurrence.after.id())
+            .collect();
+        let Some(first) = this_second.last() else { return false };
+        let states = this_second.iter().filter(|other| other.kind.ends_with(".updated")).count();
+        states > 1 && first.before.as_ref().is_some_and(|start| essence(start) == essence(&occurrence.after))
+    })
+}
+
+/// What of an object decides anything: two states that differ only elsewhere count as the same.
+fn essence(object: &Object) -> Object {
+    let mut object = object.clone();
+    match &mut object {
+        Object::Subscription(subscription) => {
+            subscription.latest_invoice = None;
+            subscription.canceled_at = None;
+        }
+        Object::Customer(customer) => customer.currency = None,
+        _ => {}
+    }
+    object
+}
+
+struct Walk {
+    rng: Rng,
+    customer: String,
+    cards: usize,
+}
+
+impl Walk {
+    fn chance(&self, probability: f64) -> bool {
+        self.rng.unit() < probability
+    }
+
+    fn below(&self, bound: usize) -> usize {
+        (self.rng.unit() * bound as f64) as usize
+    }
+
+    fn one_of<T: Clone>(&self, choices: &[T]) -> T {
+        choices[self.below(choices.len())].clone()
+    }
+
+    /// One thing that can happen now.
+    fn step(&mut self, stripe: &mut Stripe) {
+        let customer = self.customer.clone();
+        let running = stripe.running_subscriptions(&customer);
+        match running.first() {
+            None => self.begin(stripe),
+            Some(_) if self.chance(0.05) => self.begin(stripe),
+            Some(_) if self.chance(0.25) => self.aside(stripe),
+            Some(_) => {
+                let subscription = self.one_of(&running);
+                self.happens(stripe, &subscription);
+            }
+        }
+    }
+
+    /// A subscription starts, or nearly.
+    fn begin(&mut self, stripe: &mut Stripe) {
+        // The newest subscription counts, so no two are made in one second.
+        stripe.pass(1);
+        let customer = self.customer.clone();
+        let user = self.chance(0.4).then(|| "user_by_reference".to_owned());
+        let mut prices = vec![self.one_of(&ON_SALE)];
+        if self.chance(0.15) {
+            prices.insert(self.below(2), &STORAGE_ADDON);
+        }
+        let order = Checkout {
+            prices,
+            quantity: 1 + self.below(3) as i64,
+            client_reference_id: user,
+            session_user: self.chance(0.3).then(|| "user_of_session".to_owned()),
+            subscription_user: self.chance(0.3).then(|| "user_of_subscription".to_owned()),
+            trial_days: self.chance(0.3).then_some(14),
+        };
+        match self.below(6) {
+            0 => {
+                stripe.abandon_session(&customer, Some("user_who_left"));
+            }
+            1 => {
+                let metadata = Metadata::new();
+                stripe.subscribe(&customer, &order.prices, order.quantity, metadata, None);
+            }
+            _ => {
+                stripe.checkout(&customer, &order);
+            }
+        }
+    }
+
+    /// Something that is no subscription's.
+    fn aside(&mut self, stripe: &mut Stripe) {
+        let customer = self.customer.clone();
+        self.cards += 1;
+        let digits = format!("{:04}", 1000 + self.cards);
+        match self.below(12) {
+            0 | 1 => drop(stripe.change_card(&customer, self.one_of(&["visa", "mastercard", "amex"]), &digits)),
+            2 => stripe.detach_card(&customer),
+            3 => {
+                if let Some(card) = stripe.customers[&customer].default_payment_method.clone() {
+                    // A card's own changes name no previous state of ours: they need a second of their own.
+                    stripe.pass(1).reissue_card(&card, &digits);
+                    stripe.pass(1);
+                }
+            }
+            4 | 5 => stripe.rename(&customer, &format!("{digits}@example.com"), &format!("Ada {digits}")),
+            6 => drop(stripe.pay_once(&customer, 1500, self.one_of(&["usd", "eur"]), None)),
+            7 => {
+                let session = stripe.pay_once_later(&customer, 2500, "eur");
+                stripe.pass(2 * DAY);
+                if self.chance(0.5) {
+                    stripe.async_payment_succeeds(&session);
+                } else {
+                    stripe.async_payment_fails(&session);
+                }
+            }
+            8 | 9 => {
+                let owed = stripe.invoices.values().find(|invoice| {
+                    invoice.customer == customer
+                        && invoice.status == InvoiceStatus::Open
+                        && stripe.subscriptions[&invoice.subscription].status.is_final()
+                });
+                if let Some(id) = owed.map(|invoice| invoice.id.clone()) {
+                    match self.below(3) {
+                        0 => stripe.void(&id),
+                        1 => stripe.mark_uncollectible(&id),
+                        _ => {
+                            stripe.mark_uncollectible(&id);
+                            stripe.pass(DAY).pay(&id);
+                        }
+                    }
+                }
+            }
+            10 => {}
+            _ => {
+                if self.chance(0.3) {
+                    stripe.delete_customer(&customer);
+                }
+            }
+        }
+    }
+
+    /// Something happens to a subscription, as its status allows.
+    fn happens(&mut self, stripe: &mut Stripe, subscription: &str) {
+        match stripe.subscriptions[subscription].status {
+            Status::Incomplete => match self.below(4) {
+                0 => {
+                    let invoice = stripe.latest_invoice(subscription);
+                    stripe.payment_fails(&invoice, None);
+                }
+                1 => {
+                    let invoice = stripe.latest_invoice(subscription);
+                    stripe.payment_requires_action(&invoice);
+                }
+                2 => stripe.pass(DAY).first_payment_expires(subscription),
+                _ => stripe.first_payment_succeeds(subscription),
+            },
+            Status::Trialing => match self.below(6) {
+                0 => stripe.trial_will_end(subscription),
+                1 => stripe.schedule_cancel(subscription),
+                2 => stripe.cancel(subscription),
+                3 => stripe.change_quantity(subscription, 1 + self.below(4) as i64),
+                4 => stripe.begin_unpaid_period(subscription),
+                _ => stripe.renew(subscription),
+            },
+            Status::Active => self.happens_to_an_active_one(stripe, subscription),
+            Status::PastDue => match self.below(5) {
+                0 => stripe.pass(3 * DAY).fail_again(subscription),
+                1 => {
+                    let how = self.one_of(&[GiveUp::Cancel, GiveUp::Unpaid, GiveUp::Pause]);
+                    stripe.pass(5 * DAY).give_up(subscription, how);
+                }
+                _ => stripe.recover(subscription),
+            },
+            Status::Unpaid if self.chance(0.5) => stripe.recover(subscription),
+            Status::Paused if self.chance(0.7) => stripe.resume(subscription),
+            Status::Unpaid | Status::Paused => stripe.cancel(subscription),
+            Status::IncompleteExpired | Status::Canceled => {}
+        }
+    }
+
+    fn happens_to_an_active_one(&mut self, stripe: &mut Stripe, subscription: &str) {
+        let truth = &stripe.subscriptions[subscription];
+        let (leaving, held) = (truth.cancel_at.is_some(), truth.pause_collection.is_some());
+        let items = truth.items.len();
+        match self.below(14) {
+            3 | 4 => stripe.begin_unpaid_period(subscription),
+            5 => stripe.upgrade(subscription, self.one_of(&ON_SALE)),
+            6 => stripe.change_quantity(subscription, 1 + self.below(5) as i64),
+            7 if leaving => stripe.undo_cancel(subscription),
+            7 if self.chance(0.5) => stripe.schedule_cancel(subscription),
+            7 => stripe.schedule_cancel_at(subscription),
+            8 if held => stripe.resume_collection(subscription),
+            8 => stripe.pause_collection(subscription),
+            9 => stripe.pause(subscription),
+            10 => {
+                let end = stripe.subscriptions[subscription].items[0].period.end;
+                stripe.now = stripe.now.max(end);
+                stripe.cancel(subscription);
+            }
+            11 if items < 3 => stripe.add_item(subscription, &STORAGE_ADDON),
+            12 => {
+                // There and on, within one second.
+                stripe.upgrade(subscription, &TEAM_MONTHLY);
+                stripe.change_quantity(subscription, 7);
+                stripe.schedule_cancel(subscription);
+            }
+            _ => stripe.renew(subscription),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stripe::ApiVersion;
+
+    #[test]
+    fn the_story_of_twenty_five_events_has_twenty_five() {
+        let mut stripe = Stripe::new(1);
+        twenty_five_events(&mut stripe);
+        let kinds: Vec<_> = stripe.occurrences.iter().map(|occurrence| occurrence.kind).collect();
+        assert_eq!(stripe.events(ApiVersion::V2024_06_20).len(), 25, "{kinds:#?}");
+    }
+
+    #[test]
+    fn a_seed_tells_the_same_story_again() {
+        let told = || {
+            let mut stripe = Stripe::new(9);
+            generated(&mut stripe, 5, 30);
+            stripe.events(ApiVersion::Endive).into_iter().map(|event| event.body).collect::<Vec<_>>()
+        };
+        assert_eq!(told(), told());
+    }
+
+    #[test]
+    fn many_stories_can_be_told_and_visit_every_status() {
+        let mut seen = std::collections::BTreeSet::new();
+        for seed in 0..200 {
+            let mut stripe = Stripe::new(seed);
+            generated(&mut stripe, seed, 25);
+            for occurrence in &stripe.occurrences {
+                if let Object::Subscription(subscription) = &occurrence.after {
+                    seen.insert(subscription.status.text());
+                }
+            }
+        }
+        assert_eq!(seen.len(), 8, "{seen:?}");
+    }
+}
