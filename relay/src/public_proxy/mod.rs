@@ -1,0 +1,273 @@
+//! The public pass-through: what of the backend everyone may reach, and how.
+//!
+//! A request's target is judged (`target`) and then sent as it is; headers that only the relay may set are set anew
+//! (`headers`, `forwarded`); which web pages may read the answer is decided here and nowhere else (`cors`). Bodies are
+//! streamed both ways: nothing is gathered, nothing is written down, and of a path only its prefix is ever logged,
+//! since licence keys are part of some.
+//!
+//! A stream of events gets special care, because a browser's `EventSource` comes again after an end and gives up for
+//! good after any status but 200 (<https://html.spec.whatwg.org/multipage/server-sent-events.html>): when the backend is
+//! away or busy, a stream is told when to come again and ends.
+
+mod answer;
+mod backend;
+mod config;
+mod cors;
+mod forwarded;
+mod headers;
+mod target;
+mod upload;
+
+use bytes::Bytes;
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use metrics::{Counter, Gauge, counter, gauge};
+use tokio_util::sync::CancellationToken;
+use tollgate_shared::request_id::REQUEST_ID_HEADER;
+use tollgate_shared::{Clock, ErrorBody, RequestId, Rng};
+use tracing::{debug, info, warn};
+
+pub use backend::NoRootCertificates;
+pub use config::{BackendHttp, BackendUrl, ProxyConfig, TimeLimits};
+pub use cors::Origins;
+pub use forwarded::{Client, Peer, TrustedProxies};
+
+use self::answer::{Stream, Whole};
+use self::backend::{AskError, Backend};
+use self::target::{Refusal, Target};
+use self::upload::UploadError;
+use crate::body::{Body, empty, error_response, full};
+
+/// How long a client should wait that found the backend away, in seconds: about what a restart takes.
+const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("5");
+/// Between these many milliseconds a stream is told to come again; spread, so that all who lost theirs at one moment do
+/// not come back at one.
+const STREAM_RETRY_MS: (f64, f64) = (2_000.0, 10_000.0);
+/// What our routes are asked by. Others have no use here, and `TRACE` would show what proxies add.
+const METHODS: [Method; 7] =
+    [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::OPTIONS];
+
+/// The public pass-through. Cheap to clone; clones share their connections to the backend.
+#[derive(Clone)]
+pub struct PublicProxy {
+    backend: Backend,
+    origins: Origins,
+    trusted: TrustedProxies,
+    drain: CancellationToken,
+    meters: Meters,
+    clock: Clock,
+    rng: Rng,
+}
+
+/// What is counted.
+#[derive(Clone)]
+struct Meters {
+    /// Requests by what became of them.
+    answered: Counter,
+    refused: Counter,
+    unavailable: Counter,
+    /// Streams that are open now.
+    streams: Gauge,
+}
+
+/// A public request, as far as it is not for the backend to judge.
+struct Asked<'a> {
+    target: Target<'a>,
+    method: &'a Method,
+    request_id: &'a RequestId,
+    is_stream: bool,
+}
+
+impl PublicProxy {
+    /// A pass-through to the backend of `config`. Its metrics are those of the recorder that is in place now.
+    pub fn new(config: &ProxyConfig, clock: Clock, rng: Rng) -> Result<Self, NoRootCertificates> {
+        let requests = |outcome| counter!("tollgate_relay_passed_requests_total", "outcome" => outcome);
+        let meters = Meters {
+            answered: requests("answered"),
+            refused: requests("refused"),
+            unavailable: requests("unavailable"),
+            streams: gauge!("tollgate_relay_streams"),
+        };
+        let (origins, trusted) = (config.origins.clone(), config.trusted.clone());
+        Ok(Self {
+            backend: Backend::new(config)?,
+            origins,
+            trusted,
+            drain: CancellationToken::new(),
+            meters,
+            clock,
+            rng,
+        })
+    }
+
+    /// Answers everything on the public listener that is not a webhook: preflights, the public prefixes by the backend,
+    /// 404 for the rest. Never fails; every answer has the `X-Request-Id` given here.
+    pub async fn serve(&self, request: Request<Incoming>, peer: Peer, request_id: RequestId) -> Response<Body> {
+        // A connection keeps room for this future as long as it lives, idle streams theirs too: in a box it is given back.
+        Box::pin(self.answer(request, peer, request_id)).await
+    }
+
+    /// Ends all streams, and any that begins from now on; other answers go on to their end.
+    pub fn drain(&self) {
+        self.drain.cancel();
+    }
+
+    async fn answer(&self, request: Request<Incoming>, peer: Peer, request_id: RequestId) -> Response<Body> {
+        let (Parts { method, uri, version, headers, .. }, body) = request.into_parts();
+        let mut response = match Target::of(&uri, version, &headers) {
+            Ok(target) => {
+                let grant = self.origins.grant(target.prefix.readers, &headers);
+                if cors::is_preflight(&method, &headers) {
+                    let mut response = Response::new(empty());
+                    *response.status_mut() = StatusCode::NO_CONTENT;
+                    grant.write_preflight(response.headers_mut());
+                    response
+                } else {
+                    let is_stream = target.is_stream(&method, &headers);
+                    let asked = Asked { target, method: &method, request_id: &request_id, is_stream };
+                    let mut response = self.public(&asked, &uri, headers, body, peer).await;
+                    grant.write(response.headers_mut());
+                    response
+                }
+            }
+            Err(refusal) => {
+                self.meters.refused.increment(1);
+                debug!(%request_id, "refused a request: {refusal}");
+                let mut response = refused(refusal, &request_id);
+                cors::vary_by_origin(response.headers_mut());
+                response
+            }
+        };
+        let id = HeaderValue::from_str(request_id.as_str()).expect("a request id is visible ASCII");
+        response.headers_mut().insert(REQUEST_ID_HEADER, id);
+        response
+    }
+
+    /// Answers a request of a public prefix.
+    async fn public(
+        &self,
+        asked: &Asked<'_>,
+        uri: &Uri,
+        headers: HeaderMap,
+        body: Incoming,
+        peer: Peer,
+    ) -> Response<Body> {
+        if !METHODS.contains(asked.method) {
+            self.meters.refused.increment(1);
+            let message = "no route takes this method";
+            let mut response = error(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message, asked.request_id);
+            response.headers_mut().insert(ALLOW, cors::METHODS);
+            return response;
+        }
+        let client = self.trusted.resolve_with_authority(&peer, uri.authority(), &headers);
+        let mut request = Request::new(body);
+        request.method_mut().clone_from(asked.method);
+        request.uri_mut().clone_from(uri);
+        *request.headers_mut() = headers::for_backend(headers, &client, asked.request_id, &self.rng);
+
+        let began = self.clock.now();
+        let answer = self.backend.ask(request).await;
+        let ms = (self.clock.now() - began).num_milliseconds();
+        match answer {
+            Ok(answer) => self.pass(asked, answer, ms),
+            Err(problem) => self.explain(asked, &problem, ms),
+        }
+    }
+
+    /// Passes an answer on.
+    fn pass(&self, asked: &Asked<'_>, answer: Response<Incoming>, ms: i64) -> Response<Body> {
+        let (mut head, body) = answer.into_parts();
+        let Asked { target, method, request_id, is_stream } = asked;
+        let (status, prefix) = (head.status.as_u16(), target.prefix.path);
+        if *is_stream && stops_a_stream(head.status) {
+            self.meters.unavailable.increment(1);
+            warn!(%request_id, %method, prefix, status, ms, "backend answered a stream with {status}: asked it to come again");
+            return self.come_again();
+        }
+        self.meters.answered.increment(1);
+        info!(%request_id, %method, prefix, status, ms, "backend answered {method} {prefix} with {status}");
+        headers::for_client(&mut head.headers);
+        let body = if is_event_stream(&head.headers) {
+            Stream::new(body, &self.drain, &self.meters.streams).boxed_unsync()
+        } else {
+            Whole::new(body, self.backend.piece_limit()).boxed_unsync()
+        };
+        let mut response = Response::new(body);
+        *response.status_mut() = head.status;
+        *response.headers_mut() = head.headers;
+        response
+    }
+
+    /// Answers for a backend that did not.
+    fn explain(&self, asked: &Asked<'_>, problem: &AskError, ms: i64) -> Response<Body> {
+        let Asked { target, method, request_id, is_stream } = asked;
+        let prefix = target.prefix.path;
+        let refuse = |status, code, message| {
+            self.meters.refused.increment(1);
+            info!(%request_id, %method, prefix, ms, "refused {method} {prefix}: {problem}");
+            error(status, code, message, request_id)
+        };
+        match problem {
+            AskError::Upload(UploadError::TooLarge) => {
+                refuse(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", "the body is too large; send at most 10 MiB")
+            }
+            AskError::Upload(UploadError::Late) => {
+                refuse(StatusCode::REQUEST_TIMEOUT, "request_timeout", "the body did not come in time; send it again")
+            }
+            AskError::Upload(UploadError::Broken) => {
+                refuse(StatusCode::BAD_REQUEST, "body_incomplete", "the body broke off; send it again")
+            }
+            AskError::Unreachable(_) | AskError::Late | AskError::Switched => {
+                self.meters.unavailable.increment(1);
+                warn!(%request_id, %method, prefix, ms, "could not pass {method} {prefix} on: {problem}");
+                if *is_stream {
+                    return self.come_again();
+                }
+                let message = "the service is not available at the moment; try again in a few seconds";
+                let mut response = error(StatusCode::BAD_GATEWAY, "backend_unavailable", message, request_id);
+                response.headers_mut().insert(RETRY_AFTER, RETRY_AFTER_SECONDS);
+                response
+            }
+        }
+    }
+
+    /// A stream that only says when to come again.
+    fn come_again(&self) -> Response<Body> {
+        let (earliest, latest) = STREAM_RETRY_MS;
+        let retry_ms = (earliest + self.rng.unit() * (latest - earliest)) as u64;
+        let mut response = Response::new(full(Bytes::from(format!("retry: {retry_ms}\n\n"))));
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store, no-transform"));
+        response
+    }
+}
+
+fn refused(refusal: Refusal, request_id: &RequestId) -> Response<Body> {
+    let (status, code, message) = match refusal {
+        Refusal::NotPublic => (StatusCode::NOT_FOUND, "not_found", "there is no such route"),
+        Refusal::TooLong => (StatusCode::URI_TOO_LONG, "target_too_long", "the path and query are too long"),
+        Refusal::Hosts => (StatusCode::BAD_REQUEST, "invalid_host", "there is more than one Host header; send one"),
+    };
+    error(status, code, message, request_id)
+}
+
+fn error(status: StatusCode, code: &str, message: &str, request_id: &RequestId) -> Response<Body> {
+    error_response(status, &ErrorBody::new(code, message, Some(request_id.as_str())))
+}
+
+/// Whether an answer says "not now" in a way that would end a browser's stream for good.
+fn stops_a_stream(status: StatusCode) -> bool {
+    status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error()
+}
+
+fn is_event_stream(headers: &HeaderMap) -> bool {
+    let kind = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("text/event-stream"))
+}
+
+#[cfg(test)]
+mod tests;

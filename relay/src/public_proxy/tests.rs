@@ -1,0 +1,35 @@
+//! The pass-through between real sockets: a backend of either version of HTTP behind it, a client before it.
+
+mod away;
+mod bodies;
+mod heads;
+mod rig;
+
+use std::fmt::Write;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+
+use self::rig::{answer, config, text};
+use super::{BackendHttp, ProxyConfig, TimeLimits};
+use crate::body::Body;
+
+const STREAM: (&str, &str) = ("accept", "text/event-stream");
+const APP: (&str, &str) = ("origin", "https://app.example");
+const SHORT: Duration = Duration::from_millis(50);
+
+/// Answers with what it was asked: method, target and headers, a line each.
+async fn echo(request: Request<Incoming>) -> Response<Body> {
+    let target = request.uri().path_and_query().unwrap();
+    let mut said = format!("{} {target}\n", request.method());
+    for (name, value) in request.headers() {
+        writeln!(said, "{name}: {}", value.to_str().unwrap()).unwrap();
+    }
+    answer(200, &[], text(said))
+}
+
+fn impatient(backend: SocketAddr, http: BackendHttp, times: TimeLimits) -> ProxyConfig {
+    ProxyConfig { times, ..config(backend, http) }
+}

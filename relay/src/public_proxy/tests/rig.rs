@@ -1,0 +1,226 @@
+//! A backend, a relay before it and a client, over real sockets.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderValue, Request, Response, StatusCode};
+use http_body::Frame;
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+use tollgate_shared::{Clock, RequestId, Rng};
+
+use super::super::{BackendHttp, BackendUrl, Origins, Peer, ProxyConfig, PublicProxy, TimeLimits, TrustedProxies};
+use crate::body::{Body, BoxError, full};
+
+pub(super) const BOTH: [BackendHttp; 2] = [BackendHttp::Two, BackendHttp::One];
+
+/// Far more than anything here takes: a test that waits for what never comes fails instead of hanging.
+pub(super) async fn soon<T>(what: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(20), what).await.expect("what is waited for never came")
+}
+
+pub(super) struct Backend {
+    pub(super) addr: SocketAddr,
+    /// Connections taken so far.
+    pub(super) connections: Arc<AtomicUsize>,
+    accepting: tokio::task::AbortHandle,
+}
+
+impl Backend {
+    pub(super) async fn start<F>(
+        http: BackendHttp,
+        handle: impl Fn(Request<Incoming>) -> F + Clone + Send + 'static,
+    ) -> Self
+    where
+        F: Future<Output = Response<Body>> + Send + 'static,
+    {
+        Self::start_at("127.0.0.1:0".parse().unwrap(), http, handle).await
+    }
+
+    pub(super) async fn start_at<F>(
+        addr: SocketAddr,
+        http: BackendHttp,
+        handle: impl Fn(Request<Incoming>) -> F + Clone + Send + 'static,
+    ) -> Self
+    where
+        F: Future<Output = Response<Body>> + Send + 'static,
+    {
+        let listener = TcpListener::bind(addr).await.unwrap();
+        let addr = listener.local_addr().unwrap();
+        let connections = Arc::new(AtomicUsize::new(0));
+        let taken = Arc::clone(&connections);
+        let accepting = tokio::spawn(async move {
+            // Dropped with this task: the connections go when the backend goes.
+            let mut serving = tokio::task::JoinSet::new();
+            loop {
+                let (socket, _) = listener.accept().await.unwrap();
+                taken.fetch_add(1, Ordering::SeqCst);
+                let handle = handle.clone();
+                let service = service_fn(move |request| {
+                    let answer = handle(request);
+                    async move { Ok::<_, Infallible>(answer.await) }
+                });
+                let io = TokioIo::new(socket);
+                // How a connection ends is the client's to notice.
+                match http {
+                    BackendHttp::Two => serving.spawn(async move {
+                        let _ = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
+                            .serve_connection(io, service)
+                            .await;
+                    }),
+                    BackendHttp::One => serving.spawn(async move {
+                        let _ = hyper::server::conn::http1::Builder::new().serve_connection(io, service).await;
+                    }),
+                };
+            }
+        });
+        Self { addr, connections, accepting: accepting.abort_handle() }
+    }
+
+    pub(super) fn stop(&self) {
+        self.accepting.abort();
+    }
+}
+
+/// An address at which nobody listens.
+pub(super) async fn nobody() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
+}
+
+pub(super) fn config(backend: SocketAddr, http: BackendHttp) -> ProxyConfig {
+    ProxyConfig {
+        backend: BackendUrl::parse(&format!("http://{backend}")).unwrap(),
+        http,
+        origins: Origins::parse("https://app.example").unwrap(),
+        trusted: TrustedProxies::default(),
+        times: TimeLimits::default(),
+    }
+}
+
+pub(super) struct Relay {
+    pub(super) addr: SocketAddr,
+    pub(super) proxy: PublicProxy,
+    client: Client<HttpConnector, Body>,
+}
+
+impl Relay {
+    pub(super) async fn before(backend: SocketAddr, http: BackendHttp) -> Self {
+        Self::of(&config(backend, http)).await
+    }
+
+    pub(super) async fn of(config: &ProxyConfig) -> Self {
+        let proxy = PublicProxy::new(config, Clock::system(), Rng::seeded(7)).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr = listener.local_addr().unwrap();
+        let serving = proxy.clone();
+        tokio::spawn(async move {
+            loop {
+                let (socket, peer) = listener.accept().await.unwrap();
+                let proxy = serving.clone();
+                let service = service_fn(move |request| {
+                    let proxy = proxy.clone();
+                    let peer = Peer { addr: peer.ip(), tls: false };
+                    async move {
+                        let id = RequestId::parse("req_of_test").unwrap();
+                        Ok::<_, Infallible>(proxy.serve(request, peer, id).await)
+                    }
+                });
+                tokio::spawn(async move {
+                    let _ =
+                        auto::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(socket), service).await;
+                });
+            }
+        });
+        Self { addr, proxy, client: Client::builder(TokioExecutor::new()).build_http() }
+    }
+
+    pub(super) fn request(&self, method: &str, target: &str, headers: &[(&str, &str)], body: Body) -> Request<Body> {
+        let mut request = Request::builder().method(method).uri(format!("http://{}{target}", self.addr));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        request.body(body).unwrap()
+    }
+
+    pub(super) async fn send(
+        &self,
+        method: &str,
+        target: &str,
+        headers: &[(&str, &str)],
+        body: Body,
+    ) -> Response<Incoming> {
+        soon(self.client.request(self.request(method, target, headers, body))).await.unwrap()
+    }
+
+    pub(super) async fn get(&self, target: &str, headers: &[(&str, &str)]) -> Response<Incoming> {
+        self.send("GET", target, headers, crate::body::empty()).await
+    }
+
+    /// Asks over a connection of its own, byte for byte, and reads to its end.
+    pub(super) async fn raw(&self, request: &[u8]) -> String {
+        let mut socket = TcpStream::connect(self.addr).await.unwrap();
+        socket.write_all(request).await.unwrap();
+        let mut answer = Vec::new();
+        soon(socket.read_to_end(&mut answer)).await.unwrap();
+        String::from_utf8_lossy(&answer).into_owned()
+    }
+}
+
+/// What is to be sent of a body.
+pub(super) type Pieces = mpsc::UnboundedSender<Result<&'static str, BoxError>>;
+
+/// A body that is sent as the test goes; it ends when the sender is dropped.
+pub(super) fn piecewise() -> (Pieces, Body) {
+    let (sender, receiver) = mpsc::unbounded_channel();
+    let pieces = futures_util::stream::unfold(receiver, |mut receiver: mpsc::UnboundedReceiver<_>| async move {
+        let piece: Result<&'static str, BoxError> = receiver.recv().await?;
+        Some((piece.map(|piece| Frame::data(Bytes::from_static(piece.as_bytes()))), receiver))
+    });
+    (sender, StreamBody::new(pieces).boxed_unsync())
+}
+
+pub(super) fn answer(status: u16, headers: &[(&'static str, &'static str)], body: impl Into<Body>) -> Response<Body> {
+    let mut response = Response::new(body.into());
+    *response.status_mut() = StatusCode::from_u16(status).unwrap();
+    for (name, value) in headers {
+        response.headers_mut().append(*name, HeaderValue::from_static(value));
+    }
+    response
+}
+
+pub(super) fn text(text: impl Into<Bytes>) -> Body {
+    full(text)
+}
+
+pub(super) async fn next_piece(body: &mut Incoming) -> Option<Result<String, hyper::Error>> {
+    let frame = soon(body.frame()).await?;
+    Some(frame.map(|frame| String::from_utf8(frame.into_data().unwrap().to_vec()).unwrap()))
+}
+
+pub(super) async fn whole(response: Response<Incoming>) -> String {
+    let bytes = soon(response.into_body().collect()).await.unwrap().to_bytes();
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+/// The code of an error in the one shape that all errors have.
+pub(super) async fn code(response: Response<Incoming>) -> String {
+    let body: tollgate_shared::ErrorBody = serde_json::from_str(&whole(response).await).unwrap();
+    assert_eq!(body.error.request_id.as_deref(), Some("req_of_test"));
+    body.error.code
+}
+
+pub(super) fn large(bytes: usize) -> Body {
+    Full::new(Bytes::from(vec![b'a'; bytes])).map_err(|never| match never {}).boxed_unsync()
+}

@@ -1,0 +1,127 @@
+//! The body of a client's request on its way to the backend: streamed, never gathered, and bounded in bytes and time.
+
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use tokio::sync::Notify;
+use tokio::time::{Sleep, sleep};
+
+/// Longest body taken. What our routes take is a few kilobytes; a support request may have a picture.
+pub(super) const BODY_BYTES_MAX: u64 = 10 * 1024 * 1024;
+
+/// Why a body did not get to its end. All of it is between the client and us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum UploadError {
+    /// It is longer than [`BODY_BYTES_MAX`].
+    #[error("body too large")]
+    TooLarge,
+    /// It took too long.
+    #[error("body not there in time")]
+    Late,
+    /// The client's connection broke, or did not keep to HTTP.
+    #[error("body broken off")]
+    Broken,
+}
+
+/// A body under way. Ends without trailers: they could name any header, after ours were set.
+pub(super) struct Upload(Option<Underway>);
+
+struct Underway {
+    body: Incoming,
+    bytes_left: u64,
+    limit: Pin<Box<Sleep>>,
+    fate: Arc<Fate>,
+}
+
+/// What became of an upload, for the one who waits for the answer to it.
+#[derive(Default)]
+pub(super) struct Fate {
+    failure: OnceLock<UploadError>,
+    over: Notify,
+}
+
+impl Fate {
+    /// What went wrong on the client's side, if anything did.
+    pub(super) fn failure(&self) -> Option<UploadError> {
+        self.failure.get().copied()
+    }
+
+    /// Waits until nothing more of the body is sent: it is all there, or nobody wants the rest of it. For one waiter.
+    pub(super) async fn over(&self) {
+        self.over.notified().await;
+    }
+}
+
+impl Upload {
+    /// Begins to take `body`. With its fate, unless there is nothing to it. Refuses one that says that it is too large.
+    pub(super) fn begin(body: Incoming, limit: Duration) -> Result<(Self, Option<Arc<Fate>>), UploadError> {
+        if body.is_end_stream() {
+            return Ok((Self(None), None));
+        }
+        if body.size_hint().lower() > BODY_BYTES_MAX {
+            return Err(UploadError::TooLarge);
+        }
+        let fate = Arc::new(Fate::default());
+        let underway =
+            Underway { body, bytes_left: BODY_BYTES_MAX, limit: Box::pin(sleep(limit)), fate: Arc::clone(&fate) };
+        Ok((Self(Some(underway)), Some(fate)))
+    }
+}
+
+impl Underway {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, UploadError>>> {
+        loop {
+            let frame = match Pin::new(&mut self.body).poll_frame(cx) {
+                Poll::Ready(Some(Ok(frame))) => frame,
+                Poll::Ready(Some(Err(_))) => return Poll::Ready(Some(Err(UploadError::Broken))),
+                Poll::Ready(None) => return Poll::Ready(None),
+                Poll::Pending => return self.limit.as_mut().poll(cx).map(|()| Some(Err(UploadError::Late))),
+            };
+            let Ok(data) = frame.into_data() else { continue };
+            return Poll::Ready(Some(match self.bytes_left.checked_sub(data.len() as u64) {
+                Some(left) => {
+                    self.bytes_left = left;
+                    Ok(data)
+                }
+                None => Err(UploadError::TooLarge),
+            }));
+        }
+    }
+}
+
+impl Body for Upload {
+    type Data = Bytes;
+    type Error = UploadError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, UploadError>>> {
+        let Some(underway) = &mut self.0 else { return Poll::Ready(None) };
+        let piece = std::task::ready!(underway.poll(cx));
+        if let Some(Err(error)) = piece {
+            // The first is the one that ended it.
+            let _ = underway.fate.failure.set(error);
+        }
+        if !matches!(piece, Some(Ok(_))) {
+            self.0 = None;
+        }
+        Poll::Ready(piece.map(|piece| piece.map(Frame::data)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.as_ref().is_none_or(|underway| underway.body.is_end_stream())
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0.as_ref().map_or_else(|| SizeHint::with_exact(0), |underway| underway.body.size_hint())
+    }
+}
+
+impl Drop for Underway {
+    fn drop(&mut self) {
+        self.fate.over.notify_one();
+    }
+}
