@@ -1,0 +1,1 @@
+//! What `tollgate-relay` does besides serving.

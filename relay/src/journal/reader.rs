@@ -1,0 +1,235 @@
+//! Reads the journal beside the relay or without it: no lock is taken and nothing is changed, whatever is in the files.
+//!
+//! The files may grow, be renamed and go while they are read. What is half written is not there yet; what has gone
+//! is not there any more.
+
+use std::collections::HashSet;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use tollgate_shared::Timestamp;
+use tracing::error;
+
+use super::disk::{Disk, File, Folder};
+use super::names::Name;
+use super::record::{EntryRecord, Record};
+use super::scan::{Item, Scan};
+use super::{Entry, Position, read_entry};
+
+/// A segment that looks damaged while it is written to is read again this often before it is believed.
+const READS_MAX: u32 = 3;
+
+/// Which entries are wanted.
+#[derive(Clone, Debug, Default)]
+pub struct Selection {
+    /// Received at or after.
+    pub from: Option<Timestamp>,
+    /// Received at or before.
+    pub to: Option<Timestamp>,
+    /// Of one of these events; `None`: of any.
+    pub event_ids: Option<HashSet<String>>,
+}
+
+impl Selection {
+    fn has(&self, entry: &EntryRecord<'_>) -> bool {
+        self.from.is_none_or(|from| entry.received_at_micros >= from.timestamp_micros())
+            && self.to.is_none_or(|to| entry.received_at_micros <= to.timestamp_micros())
+            && self.event_ids.as_ref().is_none_or(|ids| ids.contains(entry.event_id))
+    }
+}
+
+/// An entry that was found, without what it takes memory to hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// Where it stands.
+    pub position: Position,
+    /// Whether the backend has confirmed it, or an operator has discarded it.
+    pub confirmed: bool,
+    failed: u32,
+    delivered: bool,
+}
+
+impl Found {
+    /// How many deliveries were tried, the one that was confirmed included.
+    pub fn attempts(&self) -> u32 {
+        self.failed + u32::from(self.delivered)
+    }
+}
+
+/// The journal's files.
+pub struct Reader {
+    disk: Box<dyn Disk>,
+    dir: PathBuf,
+    open: Option<Open>,
+}
+
+/// The file that was read from last: those who read entries one after the other need not open it for each.
+struct Open {
+    segment: u32,
+    file: Box<dyn File>,
+}
+
+/// The journal cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReaderError {
+    /// There is no such folder.
+    #[error("there is no journal in {}", .0.display())]
+    NotThere(PathBuf),
+    /// A file cannot be read.
+    #[error("could not read the journal in {}", dir.display())]
+    Io {
+        /// The folder.
+        dir: PathBuf,
+        /// What the operating system says.
+        source: io::Error,
+    },
+}
+
+impl std::fmt::Debug for Reader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Reader").field("dir", &self.dir).finish_non_exhaustive()
+    }
+}
+
+impl Reader {
+    /// The journal in `dir`.
+    pub fn new(dir: &Path) -> Self {
+        Self::over(Box::new(Folder::new(dir)), dir)
+    }
+
+    pub(super) fn over(disk: Box<dyn Disk>, dir: &Path) -> Self {
+        Self { disk, dir: dir.to_owned(), open: None }
+    }
+
+    /// The entries of `selection`, in order of arrival.
+    pub fn select(&self, selection: &Selection) -> Result<Vec<Found>, ReaderError> {
+        let mut found = Vec::new();
+        let names = self.names().map_err(|error| self.failed(error))?;
+        for (place, name) in names.iter().enumerate() {
+            // What is said of an entry stands behind it, so only what is older than all that is wanted can be left out.
+            let too_old = |from: Timestamp| name.confirmed.is_some_and(|span| span.newest < from.timestamp_micros());
+            if selection.from.is_some_and(too_old) {
+                continue;
+            }
+            let newest = place + 1 == names.len();
+            self.read(*name, newest, selection, &mut found).map_err(|error| self.failed(error))?;
+        }
+        Ok(found)
+    }
+
+    /// The entry that was found, or `None` when it is not kept any more.
+    pub fn entry(&mut self, found: &Found) -> Result<Option<Entry>, ReaderError> {
+        let entry = self.entry_at(found.position).map_err(|error| self.failed(error))?;
+        Ok(entry.map(|entry| Entry { confirmed: found.confirmed, attempts: found.attempts(), ..entry }))
+    }
+
+    fn entry_at(&mut self, position: Position) -> io::Result<Option<Entry>> {
+        let segment = position.segment();
+        if self.open.as_ref().is_none_or(|open| open.segment != segment) {
+            self.open = self.file_of(segment)?.map(|(_, file)| Open { segment, file });
+        }
+        match &self.open {
+            Some(open) => read_entry(&*open.file, position),
+            None => Ok(None),
+        }
+    }
+
+    fn failed(&self, source: io::Error) -> ReaderError {
+        if source.kind() == io::ErrorKind::NotFound {
+            ReaderError::NotThere(self.dir.clone())
+        } else {
+            ReaderError::Io { dir: self.dir.clone(), source }
+        }
+    }
+
+    fn names(&self) -> io::Result<Vec<Name>> {
+        let mut names: Vec<_> = self.disk.list()?.iter().filter_map(|name| Name::parse(name)).collect();
+        names.sort_by_key(|name| name.segment);
+        Ok(names)
+    }
+
+    /// The file of a segment under the name it has by now, or `None` when it has gone.
+    fn file_of(&self, segment: u32) -> io::Result<Option<(Name, Box<dyn File>)>> {
+        loop {
+            let Some(name) = self.names()?.into_iter().find(|name| name.segment == segment) else { return Ok(None) };
+            match self.disk.open(&name.to_string(), false) {
+                Ok(file) => return Ok(Some((name, file))),
+                // Renamed or removed between the two calls; either happens to a segment once.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Adds a segment's entries to `found`, and what it says of those that are there.
+    fn read(&self, name: Name, newest: bool, selection: &Selection, found: &mut Vec<Found>) -> io::Result<()> {
+        let before = found.len();
+        for reads_left in (0..READS_MAX).rev() {
+            let Some((name, file)) = self.file_of(name.segment)? else { return Ok(()) };
+            let scanned = scan(&*file, name, selection, found);
+            let half_written = match &scanned {
+                Ok(damaged_bytes) => *damaged_bytes > 0,
+                Err(error) => error.kind() == io::ErrorKind::InvalidData,
+            };
+            if newest && half_written && reads_left > 0 {
+                found.truncate(before);
+                continue;
+            }
+            let damaged_bytes = scanned?;
+            if damaged_bytes > 0 {
+                error!(
+                    segment = name.segment,
+                    bytes = damaged_bytes,
+                    "journal segment {name} is damaged: {damaged_bytes} bytes are passed over"
+                );
+            }
+            break;
+        }
+        Ok(())
+    }
+}
+
+/// How many bytes were damaged.
+fn scan(file: &dyn File, name: Name, selection: &Selection, found: &mut Vec<Found>) -> io::Result<u64> {
+    let mut damaged_bytes = 0;
+    let mut scan = Scan::new(file, name.segment);
+    while let Some(item) = scan.next_item()? {
+        let (position, record) = match item {
+            Item::Record { position, record } => (position, record),
+            Item::Damage(range) => {
+                damaged_bytes += range.end - range.start;
+                continue;
+            }
+        };
+        match record {
+            Record::Entry(entry) if selection.has(&entry) => {
+                let confirmed = name.confirmed.is_some();
+                found.push(Found { position, confirmed, failed: 0, delivered: confirmed });
+            }
+            Record::Confirmed(entries) => note(found, &entries, |found| {
+                found.confirmed = true;
+                found.delivered = true;
+            }),
+            Record::Discarded(entries) => note(found, &entries, |found| {
+                found.confirmed = true;
+                found.delivered = false;
+            }),
+            Record::Attempted(entries) => {
+                for (entry, attempts) in entries {
+                    note(found, &[entry], |found| found.failed = found.failed.max(attempts));
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(damaged_bytes)
+}
+
+fn note(found: &mut [Found], entries: &[Position], note: impl Fn(&mut Found)) {
+    for entry in entries {
+        // In order of arrival, so in order of position.
+        if let Ok(place) = found.binary_search_by_key(entry, |found| found.position) {
+            note(&mut found[place]);
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! From the files to the index: what a start does.
+//!
+//! Segments whose name says that they are confirmed are not read. The others are, oldest first, since a confirmation
+//! always stands behind its entry. A torn tail, which a power cut or `kill -9` leaves behind, is cut off the newest one.
+
+use std::io;
+
+use tollgate_shared::Clock;
+use tracing::{error, info, warn};
+
+use super::Position;
+use super::disk::{Disk, File};
+use super::index::{Index, Segment};
+use super::names::{Name, Span};
+use super::record::{FORMAT_VERSION, Record};
+use super::scan::{Item, Scan, Tail};
+
+/// What a start found.
+pub(super) struct Recovered {
+    pub(super) index: Index,
+    /// The newest segment, if it can be written on.
+    pub(super) active: Option<Active>,
+    /// The number of the next new segment.
+    pub(super) segment_next: u32,
+    /// How many bytes were damaged, and are passed over.
+    pub(super) damaged_bytes: u64,
+}
+
+/// The segment that is written to.
+pub(super) struct Active {
+    pub(super) segment: u32,
+    pub(super) file: Box<dyn File>,
+    /// Where the next record goes: all before it is synced.
+    pub(super) end: u64,
+    /// Space is set aside up to here.
+    pub(super) allocated: u64,
+    /// A write behind `end` failed since the last sync.
+    pub(super) torn: bool,
+}
+
+/// A start cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum RecoverError {
+    #[error("segment {name} was written by another version of Tollgate (format {version})")]
+    OtherVersion { name: String, version: u32 },
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+pub(super) fn recover(disk: &dyn Disk, clock: &Clock) -> Result<Recovered, RecoverError> {
+    let mut names: Vec<_> = disk.list()?.iter().filter_map(|name| Name::parse(name)).collect();
+    names.sort_by_key(|name| (name.segment, name.confirmed.is_some()));
+    // A rename is atomic, so that a number is there twice takes a hand that copied files. The confirmed name is later.
+    names.dedup_by(|later, earlier| {
+        let twice = later.segment == earlier.segment;
+        if twice {
+            *earlier = *later;
+        }
+        twice
+    });
+    let segment_next = names.last().map_or(Some(1), |newest| newest.segment.checked_add(1));
+    let segment_next = segment_next.ok_or_else(|| io::Error::other("the segments' numbers are used up"))?;
+    let mut recovered = Recovered { index: Index::default(), active: None, segment_next, damaged_bytes: 0 };
+    for (place, name) in names.iter().enumerate() {
+        let newest = place + 1 == names.len();
+        match name.confirmed {
+            Some(span) => add_confirmed(disk, *name, span, &mut recovered.index)?,
+            None => read(disk, *name, newest, clock, &mut recovered)?,
+        }
+    }
+    Ok(recovered)
+}
+
+fn add_confirmed(disk: &dyn Disk, name: Name, span: Span, index: &mut Index) -> io::Result<()> {
+    let segment = Segment {
+        bytes: disk.open(&name.to_string(), false)?.bytes()?,
+        unconfirmed: 0,
+        span: Some(span),
+        opened_at_micros: span.oldest,
+        sealed: true,
+        archived: true,
+        cut_at: None,
+    };
+    index.segments.insert(name.segment, segment);
+    Ok(())
+}
+
+fn read(
+    disk: &dyn Disk,
+    name: Name,
+    newest: bool,
+    clock: &Clock,
+    recovered: &mut Recovered,
+) -> Result<(), RecoverError> {
+    let file = disk.open(&name.to_string(), newest)?;
+    let bytes = file.bytes()?;
+    let opened_at_micros = clock.now().timestamp_micros();
+    let segment =
+        Segment { bytes, unconfirmed: 0, span: None, opened_at_micros, sealed: true, archived: false, cut_at: None };
+    recovered.index.segments.insert(name.segment, segment);
+
+    let mut scan = Scan::new(file, name.segment);
+    let (mut opened, mut damaged_bytes) = (false, 0);
+    while let Some(item) = scan.next_item()? {
+        match item {
+            Item::Damage(range) => {
+                damaged_bytes += range.end - range.start;
+                error!(
+                    segment = name.segment,
+                    from = range.start,
+                    to = range.end,
+                    "journal segment {name} is damaged: bytes {} to {} are passed over",
+                    range.start,
+                    range.end
+                );
+            }
+            Item::Record { position, record } => {
+                if let Record::Opened { version, at_micros } = record {
+                    if version != FORMAT_VERSION {
+                        return Err(RecoverError::OtherVersion { name: name.to_string(), version });
+                    }
+                    opened = true;
+                    if let Some(segment) = recovered.index.segments.get_mut(&name.segment) {
+                        segment.opened_at_micros = at_micros;
+                    }
+                } else {
+                    apply(&mut recovered.index, position, &record);
+                }
+            }
+        }
+    }
+    let tail = scan.tail()?;
+    let whole = opened && damaged_bytes == 0;
+    if newest && whole {
+        recovered.active = Some(continue_on(scan.into_source(), name, tail, bytes, &mut recovered.index)?);
+    } else if tail.torn_bytes > 0 {
+        // Not cut off: it is no tail that this start may take for torn.
+        damaged_bytes += tail.torn_bytes;
+        error!(
+            segment = name.segment,
+            from = tail.offset,
+            "journal segment {name} is damaged: {} bytes at its end are passed over",
+            tail.torn_bytes
+        );
+    }
+    recovered.damaged_bytes += damaged_bytes;
+    Ok(())
+}
+
+/// Makes the newest segment fit to be written on.
+fn continue_on(file: Box<dyn File>, name: Name, tail: Tail, bytes: u64, index: &mut Index) -> io::Result<Active> {
+    if tail.torn_bytes > 0 {
+        warn!(
+            segment = name.segment,
+            bytes = tail.torn_bytes,
+            "cut {} bytes of a write that did not finish off journal segment {name}",
+            tail.torn_bytes
+        );
+        file.set_len(tail.offset)?;
+    }
+    // What a killed process wrote and did not sync is read from memory so far: from now on it counts.
+    file.sync_data()?;
+    let allocated = if tail.torn_bytes > 0 { tail.offset } else { bytes };
+    let segment = index.segments.get_mut(&name.segment).expect("the segment was added before it was read");
+    segment.bytes = allocated;
+    segment.sealed = false;
+    info!(segment = name.segment, "journal goes on in segment {name} at byte {}", tail.offset);
+    Ok(Active { segment: name.segment, file, end: tail.offset, allocated, torn: false })
+}
+
+/// Takes up what one record says.
+fn apply(index: &mut Index, position: Position, record: &Record<'_>) {
+    match record {
+        Record::Entry(entry) => index.add(position, entry.received_at_micros),
+        Record::Confirmed(entries) | Record::Discarded(entries) => {
+            for entry in entries {
+                index.end(*entry);
+            }
+        }
+        Record::Attempted(entries) => {
+            for (entry, attempts) in entries {
+                if let Some(waiting) = index.unconfirmed.get_mut(entry) {
+                    waiting.attempts = waiting.attempts.max(*attempts);
+                }
+            }
+        }
+        Record::Opened { .. } | Record::Probe | Record::Unknown(_) => {}
+    }
+}
