@@ -1,4 +1,14 @@
 //! The public edge of Tollgate: no Stripe event gets past it unverified, and none that it answered for is lost.
 
 pub mod body;
+pub mod commands;
+pub mod config;
 pub mod delivery;
+pub mod forwarder;
+pub mod intake;
+pub mod journal;
+pub mod metrics;
+pub mod public_proxy;
+pub mod routes;
+pub mod server;
+pub mod tls;

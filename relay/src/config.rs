@@ -1,0 +1,258 @@
+//! Everything the relay can be told, read once at the start. Whatever is wrong is named at once, never with a value.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tollgate_shared::Secrets;
+use tollgate_shared::env::{BadVariables, Env};
+use tollgate_shared::telemetry::LogConfig;
+
+use crate::delivery::BackendConfig;
+use crate::forwarder::Patience;
+use crate::journal;
+use crate::public_proxy::ProxyConfig;
+use crate::server::Limits;
+use crate::tls;
+
+/// `RELAY_BODY_BYTES_MAX`, when it is not set: Stripe publishes no limit, and invoices with many lines grow.
+const BODY_BYTES_DEFAULT: usize = 1024 * 1024;
+/// What the backend's intake takes; more could be journalled and never delivered.
+const BODY_BYTES_LARGEST: usize = 32 * 1024 * 1024;
+/// `RELAY_FORWARD_DEADLINE_MS`, when it is not set.
+const DEADLINE_MS_DEFAULT: u64 = 3000;
+/// Longer than that Stripe does not wait for an answer.
+const DEADLINE_MS_LARGEST: u64 = 30_000;
+/// `RELAY_JOURNAL_DAYS_MAX`, when it is not set, and at most: ten years.
+const JOURNAL_DAYS: (u32, u32) = (14, 3650);
+/// `RELAY_JOURNAL_BYTES_MAX`, when it is not set.
+const JOURNAL_BYTES_DEFAULT: u64 = 10 * 1024 * 1024 * 1024;
+
+/// When a webhook is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ack {
+    /// As soon as the event is on disk; of `checkout.session.*` also the backend's answer is awaited up to the deadline.
+    Durable,
+    /// When the backend has answered too, up to the deadline.
+    Backend,
+}
+
+/// The relay's configuration.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// `RELAY_ADDR`: the public listener.
+    pub addr: SocketAddr,
+    /// `RELAY_ADMIN_ADDR`: the private one.
+    pub admin_addr: SocketAddr,
+    /// `RELAY_TLS_CERT` and `RELAY_TLS_KEY`, for the public listener.
+    pub tls: Option<Arc<rustls::ServerConfig>>,
+    /// `RELAY_REQUIRE_HTTPS`: refuse what did not come by https.
+    pub require_https: bool,
+    /// `STRIPE_WEBHOOK_SECRET`: several while a roll lasts.
+    pub webhook_secrets: Secrets,
+    /// `RELAY_ACK`.
+    pub ack: Ack,
+    /// `RELAY_FORWARD_DEADLINE_MS`: how long an answer waits for the backend.
+    pub forward_deadline: Duration,
+    /// `RELAY_BODY_BYTES_MAX`: how long a webhook's body may be.
+    pub body_bytes_max: usize,
+    /// `RELAY_DATA_DIR`, `RELAY_JOURNAL_DAYS_MAX`, `RELAY_JOURNAL_BYTES_MAX`.
+    pub journal: journal::Options,
+    /// Where events go.
+    pub backend: BackendConfig,
+    /// What is passed through.
+    pub proxy: ProxyConfig,
+    /// `RUST_LOG`, `LOG_FORMAT`.
+    pub log: LogConfig,
+    /// How long the forwarder waits for things. No variable sets it.
+    pub patience: Patience,
+    /// How long clients may take, and how much. No variable sets it.
+    pub limits: Limits,
+}
+
+impl Config {
+    /// Reads every variable; names all that are missing or unusable.
+    pub fn from_env(env: &Env) -> Result<Self, BadVariables> {
+        let addr = address(env, "RELAY_ADDR", 3000);
+        let admin_addr = address(env, "RELAY_ADMIN_ADDR", 3001);
+        if addr == admin_addr && addr.port() != 0 {
+            env.refuse(
+                "RELAY_ADMIN_ADDR",
+                "is the same as RELAY_ADDR: the private listener needs an address of its own",
+            );
+        }
+        let ack = env.read("RELAY_ACK", "`durable` or `backend`", |text| match text {
+            "durable" => Some(Ack::Durable),
+            "backend" => Some(Ack::Backend),
+            _ => None,
+        });
+        let deadline_ms = number(env, "RELAY_FORWARD_DEADLINE_MS", DEADLINE_MS_DEFAULT, DEADLINE_MS_LARGEST);
+        let (days, days_most) = JOURNAL_DAYS;
+        let config = Self {
+            addr,
+            admin_addr,
+            tls: tls(env),
+            require_https: env.switch("RELAY_REQUIRE_HTTPS"),
+            webhook_secrets: env.required_secrets("STRIPE_WEBHOOK_SECRET"),
+            ack: ack.unwrap_or(Ack::Durable),
+            forward_deadline: Duration::from_millis(deadline_ms),
+            body_bytes_max: number(env, "RELAY_BODY_BYTES_MAX", BODY_BYTES_DEFAULT as u64, BODY_BYTES_LARGEST as u64)
+                as usize,
+            journal: journal::Options {
+                dir: data_dir(env),
+                days_max: number(env, "RELAY_JOURNAL_DAYS_MAX", days.into(), days_most.into()) as u32,
+                bytes_max: number(env, "RELAY_JOURNAL_BYTES_MAX", JOURNAL_BYTES_DEFAULT, i64::MAX as u64),
+            },
+            backend: BackendConfig::from_env(env),
+            proxy: ProxyConfig::from_env(env),
+            log: LogConfig::from_env(env),
+            patience: Patience::default(),
+            limits: Limits::default(),
+        };
+        env.finish().map(|()| config)
+    }
+}
+
+/// `RELAY_DATA_DIR`: where the journal is.
+pub fn data_dir(env: &Env) -> PathBuf {
+    env.text_or("RELAY_DATA_DIR", "data/relay").into()
+}
+
+fn address(env: &Env, name: &str, port: u16) -> SocketAddr {
+    env.parse(name, "an IP address and a port such as `127.0.0.1:3000`")
+        .unwrap_or_else(|| ([127, 0, 0, 1], port).into())
+}
+
+/// A whole number from 1 to `most`.
+fn number(env: &Env, name: &str, default: u64, most: u64) -> u64 {
+    let what = format!("a whole number from 1 to {most}");
+    env.read(name, &what, |text| text.parse().ok().filter(|number| (1..=most).contains(number))).unwrap_or(default)
+}
+
+fn tls(env: &Env) -> Option<Arc<rustls::ServerConfig>> {
+    let (cert, key) = match (env.text("RELAY_TLS_CERT"), env.text("RELAY_TLS_KEY")) {
+        (Some(cert), Some(key)) => (cert, key),
+        (None, None) => return None,
+        (Some(_), None) => {
+            env.refuse("RELAY_TLS_KEY", "is missing: a certificate is of no use without its key");
+            return None;
+        }
+        (None, Some(_)) => {
+            env.refuse("RELAY_TLS_CERT", "is missing: a key is of no use without its certificate");
+            return None;
+        }
+    };
+    match tls::server_config(cert.as_ref(), key.as_ref()) {
+        Ok(config) => Some(Arc::new(config)),
+        Err(tls::TlsError::Cert) => {
+            env.refuse("RELAY_TLS_CERT", "is not a file that holds certificates in PEM");
+            None
+        }
+        Err(tls::TlsError::Key) => {
+            env.refuse("RELAY_TLS_KEY", "is not a file that holds a private key in PEM");
+            None
+        }
+        Err(tls::TlsError::Pair) => {
+            env.refuse("RELAY_TLS_KEY", "is not the key of the certificate, or not one that can be used");
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(variables: &[(&str, &str)]) -> Result<Config, Vec<String>> {
+        let needed = [("STRIPE_WEBHOOK_SECRET", "whsec_1"), ("INTERNAL_API_KEY", "key")];
+        let variables = needed.iter().chain(variables).map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        Config::from_env(&Env::from_vars(variables)).map_err(|bad| bad.0.into_keys().collect())
+    }
+
+    #[test]
+    fn two_secrets_are_all_that_is_needed() {
+        let config = read(&[]).unwrap();
+        assert_eq!(config.addr.to_string(), "127.0.0.1:3000");
+        assert_eq!(config.admin_addr.to_string(), "127.0.0.1:3001");
+        assert_eq!(config.backend.url.authority, "127.0.0.1:8000");
+        assert_eq!((config.ack, config.forward_deadline), (Ack::Durable, Duration::from_secs(3)));
+        assert_eq!(config.body_bytes_max, 1024 * 1024);
+        assert_eq!((config.journal.days_max, config.journal.bytes_max), (14, 10 * 1024 * 1024 * 1024));
+        assert_eq!(config.journal.dir, PathBuf::from("data/relay"));
+        assert!(config.tls.is_none() && !config.require_https);
+    }
+
+    #[test]
+    fn blank_secrets_are_missing_secrets() {
+        let bad = read(&[("STRIPE_WEBHOOK_SECRET", "  "), ("INTERNAL_API_KEY", " , ")]).unwrap_err();
+        assert_eq!(bad, ["INTERNAL_API_KEY", "STRIPE_WEBHOOK_SECRET"]);
+    }
+
+    #[test]
+    fn every_unusable_variable_is_named_at_once() {
+        let bad = read(&[
+            ("RELAY_ADDR", "localhost"),
+            ("RELAY_ADMIN_ADDR", "3001"),
+            ("BACKEND_URL", "backend:8000"),
+            ("BACKEND_HTTP", "3"),
+            ("RELAY_ACK", "never"),
+            ("RELAY_FORWARD_DEADLINE_MS", "0"),
+            ("RELAY_TLS_CERT", "/nowhere/cert.pem"),
+            ("RELAY_REQUIRE_HTTPS", "yes"),
+            ("RELAY_TRUSTED_PROXIES", "10.0.0.0/99"),
+            ("RELAY_BODY_BYTES_MAX", "1MiB"),
+            ("RELAY_JOURNAL_DAYS_MAX", "-1"),
+            ("RELAY_JOURNAL_BYTES_MAX", "0"),
+            ("CORS_ORIGINS", "*"),
+            ("LOG_FORMAT", "xml"),
+        ]);
+        assert_eq!(
+            bad.unwrap_err(),
+            [
+                "BACKEND_HTTP",
+                "BACKEND_URL",
+                "CORS_ORIGINS",
+                "LOG_FORMAT",
+                "RELAY_ACK",
+                "RELAY_ADDR",
+                "RELAY_ADMIN_ADDR",
+                "RELAY_BODY_BYTES_MAX",
+                "RELAY_FORWARD_DEADLINE_MS",
+                "RELAY_JOURNAL_BYTES_MAX",
+                "RELAY_JOURNAL_DAYS_MAX",
+                "RELAY_REQUIRE_HTTPS",
+                "RELAY_TLS_KEY",
+                "RELAY_TRUSTED_PROXIES",
+            ]
+        );
+    }
+
+    #[test]
+    fn an_origin_with_a_path_is_unusable() {
+        assert_eq!(read(&[("CORS_ORIGINS", "https://app.example/path")]).unwrap_err(), ["CORS_ORIGINS"]);
+        assert!(read(&[("CORS_ORIGINS", "https://app.example, http://localhost:5173")]).is_ok());
+    }
+
+    #[test]
+    fn numbers_have_bounds() {
+        assert!(read(&[("RELAY_BODY_BYTES_MAX", "33554432")]).is_ok());
+        assert_eq!(read(&[("RELAY_BODY_BYTES_MAX", "33554433")]).unwrap_err(), ["RELAY_BODY_BYTES_MAX"]);
+        assert_eq!(read(&[("RELAY_FORWARD_DEADLINE_MS", "30001")]).unwrap_err(), ["RELAY_FORWARD_DEADLINE_MS"]);
+    }
+
+    #[test]
+    fn the_two_listeners_need_two_addresses() {
+        let bad = read(&[("RELAY_ADDR", "127.0.0.1:3001")]).unwrap_err();
+        assert_eq!(bad, ["RELAY_ADMIN_ADDR"]);
+        assert!(read(&[("RELAY_ADDR", "127.0.0.1:0"), ("RELAY_ADMIN_ADDR", "127.0.0.1:0")]).is_ok());
+    }
+
+    #[test]
+    fn a_key_without_its_certificate_is_unusable_and_so_are_files_that_are_neither() {
+        assert_eq!(read(&[("RELAY_TLS_KEY", "/nowhere/key.pem")]).unwrap_err(), ["RELAY_TLS_CERT"]);
+        let here = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+        let bad = read(&[("RELAY_TLS_CERT", here), ("RELAY_TLS_KEY", here)]).unwrap_err();
+        assert_eq!(bad, ["RELAY_TLS_CERT"]);
+    }
+}

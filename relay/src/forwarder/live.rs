@@ -1,0 +1,294 @@
+//! The first delivery of an event, straight from the webhook that brought it.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::oneshot;
+
+use super::Forwarder;
+use super::schedule::{Failure, TOGETHER_MAX};
+use super::slots::{SlotLimits, Slots};
+use crate::delivery::{Event, Outcome};
+use crate::journal::Position;
+
+/// Requests with several events: while some are answered, others gather. Four keep the backend's writer and the way
+/// there and back busy; more would only make companies smaller.
+const TOGETHER: SlotLimits = SlotLimits { prompt_max: 4, all_max: 64 };
+/// Requests with one event each: as many as webhooks usually come at a time.
+const ALONE: SlotLimits = SlotLimits { prompt_max: 64, all_max: 256 };
+
+/// How much may wait or be under way from memory. What comes on top goes to the journal alone.
+const EVENTS_MAX: usize = 4096;
+/// As [`EVENTS_MAX`], for the bytes of the events.
+const BYTES_MAX: usize = 32 * 1024 * 1024;
+/// How long one request's body gets. The backend works on it as a whole, so this bounds its memory and time too.
+pub(super) const TOGETHER_BYTES_MAX: usize = 1024 * 1024;
+
+/// The events that are on their first way, or wait for it.
+#[derive(Default)]
+pub(super) struct Live {
+    waiting: VecDeque<Arc<Handoff>>,
+    /// Of those that wait and those that are under way.
+    events: usize,
+    bytes: usize,
+    slots: Slots,
+    /// A request has been started and has yet to take its events. It will take what waits, so that another one, if it
+    /// may hold several, would have nothing to do.
+    starting: bool,
+    closed: bool,
+}
+
+impl Live {
+    /// How many requests are under way.
+    pub(super) fn under_way(&self) -> usize {
+        self.slots.all()
+    }
+
+    fn admit(&mut self, handoff: &Arc<Handoff>) -> bool {
+        let bytes = self.bytes + handoff.event.body.len();
+        let fits = self.events < EVENTS_MAX && (bytes <= BYTES_MAX || self.events == 0);
+        let admitted = fits && !self.closed;
+        if admitted {
+            self.waiting.push_back(Arc::clone(handoff));
+            self.events += 1;
+            self.bytes = bytes;
+        }
+        admitted
+    }
+
+    /// Whether to start a request for what waits.
+    fn starts_one(&mut self, together: bool) -> bool {
+        let needless = self.waiting.is_empty() || (together && self.starting);
+        let starts = !needless && self.slots.start(if together { TOGETHER } else { ALONE });
+        self.starting |= starts;
+        starts
+    }
+
+    fn take(&mut self, together: bool) -> Vec<Arc<Handoff>> {
+        self.starting = false;
+        let mut company = Vec::new();
+        let mut bytes = 0;
+        while let Some(next) = self.waiting.front() {
+            bytes += next.event.body.len();
+            let full = if together { company.len() >= TOGETHER_MAX || bytes > TOGETHER_BYTES_MAX } else { true };
+            if full && !company.is_empty() {
+                break;
+            }
+            company.extend(self.waiting.pop_front());
+        }
+        company
+    }
+
+    fn release(&mut self, company: &[Arc<Handoff>]) {
+        self.events -= company.len();
+        self.bytes -= company.iter().map(|handoff| handoff.event.body.len()).sum::<usize>();
+    }
+}
+
+/// One event between its arrival and the moment when both its fates are known.
+pub struct Handoff {
+    event: Event,
+    forwarder: Forwarder,
+    fates: Mutex<Fates>,
+}
+
+/// An event's two fates, each `None` until it is known; whoever brings the second one acts on both.
+#[derive(Default)]
+struct Fates {
+    kept: Option<Kept>,
+    forwarded: Option<Forwarded>,
+    waiting: Option<oneshot::Sender<Option<Outcome>>>,
+}
+
+#[derive(Clone, Copy)]
+enum Kept {
+    At(Position),
+    Not,
+}
+
+#[derive(Clone)]
+enum Forwarded {
+    Outcome(Outcome, Failure),
+    /// There was no room in memory, or the relay is stopping.
+    NotTried,
+}
+
+impl Handoff {
+    /// The event.
+    pub fn event(&self) -> &Event {
+        &self.event
+    }
+
+    /// The journal keeps the event.
+    pub fn kept(&self, position: Position) {
+        self.learn(|fates| fates.kept = Some(Kept::At(position)));
+    }
+
+    /// The journal could not take the event: if this delivery is not confirmed, there will be no other.
+    pub fn not_kept(&self) {
+        self.learn(|fates| fates.kept = Some(Kept::Not));
+    }
+
+    /// What came of the delivery, as soon as that is known; `None` when it was not tried.
+    pub async fn outcome(&self) -> Option<Outcome> {
+        let known = {
+            let mut fates = self.fates();
+            match &fates.forwarded {
+                Some(Forwarded::Outcome(outcome, _)) => return Some(outcome.clone()),
+                Some(Forwarded::NotTried) => return None,
+                None => {
+                    let (tell, told) = oneshot::channel();
+                    fates.waiting = Some(tell);
+                    told
+                }
+            }
+        };
+        known.await.ok().flatten()
+    }
+
+    fn learn(&self, change: impl FnOnce(&mut Fates)) {
+        let mut fates = self.fates();
+        change(&mut fates);
+        let both = fates.kept.zip(fates.forwarded.clone());
+        drop(fates);
+        if let Some((Kept::At(position), forwarded)) = both {
+            match forwarded {
+                Forwarded::Outcome(Outcome::Confirmed, _) => self.forwarder.0.means.journal.confirm(position),
+                Forwarded::Outcome(_, failure) => self.forwarder.try_again(position, failure),
+                Forwarded::NotTried => self.forwarder.try_from_the_journal(position),
+            }
+        }
+    }
+
+    fn forwarded(&self, forwarded: Forwarded) {
+        let waiting = self.fates().waiting.take();
+        let outcome = match &forwarded {
+            Forwarded::Outcome(outcome, _) => Some(outcome.clone()),
+            Forwarded::NotTried => None,
+        };
+        self.learn(|fates| fates.forwarded = Some(forwarded));
+        if let Some(waiting) = waiting {
+            // An error means that the one who waited has given up.
+            let _ = waiting.send(outcome);
+        }
+    }
+
+    fn fates(&self) -> MutexGuard<'_, Fates> {
+        self.fates.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl AsRef<Event> for Arc<Handoff> {
+    fn as_ref(&self) -> &Event {
+        &self.event
+    }
+}
+
+impl Forwarder {
+    /// Sends `event` on its first way; whoever calls this tells the handoff what becomes of it in the journal.
+    pub fn forward(&self, event: Event) -> Arc<Handoff> {
+        let handoff = Arc::new(Handoff { event, forwarder: self.clone(), fates: Mutex::default() });
+        let together = self.0.means.backend.takes_sequences();
+        let (admitted, starts) = {
+            let mut live = self.live();
+            (live.admit(&handoff), live.starts_one(together))
+        };
+        if !admitted {
+            self.0.means.metrics.forward_spilled.increment(1);
+            handoff.forwarded(Forwarded::NotTried);
+        }
+        if starts {
+            tokio::spawn(send(Request { forwarder: self.clone(), dragged: false, over: false }));
+        }
+        handoff
+    }
+
+    /// What waits in memory is left to the journal.
+    pub(super) fn leave_waiting_to_the_journal(&self) {
+        let waiting = {
+            let mut live = self.live();
+            live.closed = true;
+            let waiting: Vec<_> = live.waiting.drain(..).collect();
+            live.release(&waiting);
+            waiting
+        };
+        for handoff in waiting {
+            handoff.forwarded(Forwarded::NotTried);
+        }
+    }
+
+    fn start_what_may_start(&self) {
+        let together = self.0.means.backend.takes_sequences();
+        while self.live().starts_one(together) {
+            tokio::spawn(send(Request { forwarder: self.clone(), dragged: false, over: false }));
+        }
+    }
+}
+
+/// Holds a slot; gives it back when dropped, in a panic too.
+struct Request {
+    forwarder: Forwarder,
+    dragged: bool,
+    over: bool,
+}
+
+impl Request {
+    /// Takes what goes next. When nothing waits, the slot is given back in the same step, so that no event can come in between.
+    fn take(&mut self, done: &[Arc<Handoff>]) -> Vec<Arc<Handoff>> {
+        let together = self.forwarder.0.means.backend.takes_sequences();
+        let mut live = self.forwarder.live();
+        live.release(done);
+        // One that has dragged takes no more: it would be one more than may be under way.
+        let company = if self.dragged { Vec::new() } else { live.take(together) };
+        if company.is_empty() {
+            live.slots.end(self.dragged);
+            self.over = true;
+        }
+        company
+    }
+
+    /// Its place among the prompt ones goes to another, for good.
+    fn drags(&mut self) {
+        if !std::mem::replace(&mut self.dragged, true) {
+            self.forwarder.live().slots.drags();
+            self.forwarder.start_what_may_start();
+        }
+    }
+}
+
+impl Drop for Request {
+    fn drop(&mut self) {
+        if !self.over {
+            self.forwarder.live().slots.end(self.dragged);
+            self.forwarder.start_what_may_start();
+        }
+        self.forwarder.0.ended.notify_waiters();
+    }
+}
+
+/// Sends what waits, and then what has come meanwhile, until nothing waits.
+async fn send(mut request: Request) {
+    let forwarder = request.forwarder.clone();
+    let mut company = request.take(&[]);
+    while !company.is_empty() {
+        // If more waits than goes in one request, the next need not wait for this one's answer.
+        forwarder.start_what_may_start();
+        deliver(&mut request, &company).await;
+        company = request.take(&company);
+    }
+}
+
+async fn deliver(request: &mut Request, company: &[Arc<Handoff>]) {
+    let forwarder = request.forwarder.clone();
+    let mut delivery = std::pin::pin!(forwarder.deliver(company));
+    let prompt = tokio::time::timeout(forwarder.0.means.patience.prompt, &mut delivery).await;
+    let delivered = if let Ok(delivered) = prompt {
+        delivered
+    } else {
+        request.drags();
+        delivery.await
+    };
+    for (handoff, outcome) in company.iter().zip(delivered.outcomes) {
+        handoff.forwarded(Forwarded::Outcome(outcome, delivered.failure));
+    }
+}
