@@ -16,6 +16,7 @@ CREATE TABLE invoices (
     paid_at            TIMESTAMPTZ,
     first_failed_at    TIMESTAMPTZ,
     seen_at            TIMESTAMPTZ NOT NULL,
+    seen_attempts      BIGINT NOT NULL,
     seen_source        TEXT COLLATE "C" NOT NULL
 );
 

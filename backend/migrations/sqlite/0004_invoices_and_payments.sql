@@ -16,6 +16,7 @@ CREATE TABLE invoices (
     paid_at            TEXT,
     first_failed_at    TEXT,
     seen_at            TEXT NOT NULL,
+    seen_attempts      INTEGER NOT NULL,
     seen_source        TEXT NOT NULL
 ) STRICT;
 

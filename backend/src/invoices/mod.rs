@@ -1,0 +1,200 @@
+//! Invoices: they only move forward, draft < open < uncollectible < void or paid, and their attempts never fall.
+
+use serde_json::json;
+use tollgate_shared::Timestamp;
+use tollgate_shared::clock::{from_unix, rfc3339};
+
+use crate::db::record;
+use crate::events::{self, Told};
+use crate::stripe::{self, Line, Observation};
+use crate::subscriptions::Inferred;
+use crate::webhooks::decide::Rules;
+use crate::webhooks::world::World;
+use crate::{customers, payments};
+
+record! {
+    /// A row of `invoices`.
+    pub struct Invoice in "invoices" {
+        /// `in_…`
+        pub id: String,
+        /// Who owes.
+        pub customer_id: Option<String>,
+        /// What for.
+        pub subscription_id: Option<String>,
+        /// Stripe's status.
+        pub status: String,
+        /// ISO 4217, lower case.
+        pub currency: Option<String>,
+        /// In the currency's minor unit.
+        pub amount_due: i64,
+        /// In the currency's minor unit.
+        pub amount_paid: i64,
+        /// How often a payment was tried.
+        pub attempts: i64,
+        /// When Stripe tries next; null for no more.
+        pub next_attempt_at: Option<Timestamp>,
+        /// The number on the invoice.
+        pub number: Option<String>,
+        /// Where the payer sees it.
+        pub hosted_invoice_url: Option<String>,
+        /// Where the payer gets it as a PDF.
+        pub invoice_pdf: Option<String>,
+        /// When Stripe made it.
+        pub created_at: Option<Timestamp>,
+        /// When it was paid.
+        pub paid_at: Option<Timestamp>,
+        /// When its payment first failed.
+        pub first_failed_at: Option<Timestamp>,
+        /// When the snapshot that counts was made.
+        pub seen_at: Timestamp,
+        /// That snapshot's own count of attempts.
+        pub seen_attempts: i64,
+        /// That snapshot's event.
+        pub seen_source: String,
+    }
+}
+
+/// How far along an invoice is. A status that we do not know is behind all others: it moves nothing.
+fn progress(status: &str) -> i8 {
+    match status {
+        "draft" => 0,
+        "open" => 1,
+        "uncollectible" => 2,
+        "void" => 3,
+        "paid" => 4,
+        _ => -1,
+    }
+}
+
+impl Invoice {
+    fn of(seen: &Observation, state: &stripe::Invoice) -> Self {
+        Self {
+            id: state.id.clone(),
+            customer_id: state.customer.clone(),
+            subscription_id: state.subscription.clone(),
+            status: state.status.clone(),
+            currency: state.currency.clone(),
+            amount_due: state.amount_due,
+            amount_paid: state.amount_paid,
+            attempts: state.attempt_count,
+            next_attempt_at: state.next_payment_attempt.and_then(from_unix),
+            number: state.number.clone(),
+            hosted_invoice_url: state.hosted_invoice_url.clone(),
+            invoice_pdf: state.invoice_pdf.clone(),
+            created_at: state.created.and_then(from_unix),
+            paid_at: state.paid_at.and_then(from_unix),
+            first_failed_at: None,
+            seen_at: seen.seen_at,
+            seen_attempts: state.attempt_count,
+            seen_source: seen.source.clone(),
+        }
+    }
+
+    /// The order of an invoice's snapshots.
+    fn standing(&self) -> (i8, Timestamp, i64, &str) {
+        (progress(&self.status), self.seen_at, self.seen_attempts, &self.seen_source)
+    }
+
+    /// What two snapshots of one invoice amount to, whichever came first.
+    fn merge(self, other: Self) -> Self {
+        let other_is_newer = other.standing() > self.standing();
+        let (newer, older) = if other_is_newer { (other, self) } else { (self, other) };
+        Self {
+            attempts: newer.attempts.max(older.attempts),
+            customer_id: newer.customer_id.or(older.customer_id),
+            subscription_id: newer.subscription_id.or(older.subscription_id),
+            first_failed_at: newer.first_failed_at.into_iter().chain(older.first_failed_at).min(),
+            ..newer
+        }
+    }
+}
+
+/// Takes in a snapshot of an invoice. `failed` is Stripe's word that a payment of it just failed.
+pub fn observe(
+    rules: &Rules,
+    now: Timestamp,
+    seen: &Observation,
+    state: &stripe::Invoice,
+    failed: bool,
+    world: &mut World,
+) {
+    let known = world.invoices.take(&state.id);
+    let (was_paid, attempts_were) = known.as_ref().map_or((false, 0), |row| (row.status == "paid", row.attempts));
+    let mut next = Invoice::of(seen, state);
+    next.first_failed_at = failed.then_some(seen.seen_at);
+    let row = match known {
+        Some(known) => known.merge(next),
+        None => next,
+    };
+    world.invoices.put(row.clone());
+
+    if state.status == "paid" {
+        payments::observe_paid_invoice(seen, state, world);
+    }
+    if let Some(intent) = &state.payment_intent {
+        payments::tie(intent, &state.id, world);
+    }
+    if let Some(customer) = &state.customer {
+        infer_subscription(rules, now, seen, state, customer, world);
+        let told = match (was_paid, &*row.status) {
+            (false, "paid") => Some(Told::PaymentSucceeded),
+            (false, "draft" | "open") if failed && row.attempts > attempts_were => Some(Told::PaymentFailed),
+            _ => None,
+        };
+        if let Some(told) = told {
+            events::tell(now, rules.rng, customer, told, json!({ "payment": view(&row) }), world);
+        }
+    }
+}
+
+/// A paid invoice of a subscription says that the subscription is active, where nothing better is known.
+fn infer_subscription(
+    rules: &Rules,
+    now: Timestamp,
+    seen: &Observation,
+    state: &stripe::Invoice,
+    customer: &str,
+    world: &mut World,
+) {
+    let Some(subscription) = &state.subscription else { return };
+    let known = world.subscriptions.contains(subscription);
+    let mut row = world.subscription(now, subscription, customer);
+    let mut news = !known;
+    if state.status == "paid" {
+        let line = chosen_line(&state.lines, rules);
+        let inferred = Inferred {
+            invoice: (state.created.unwrap_or_default(), state.id.clone()),
+            price: line.map(|line| line.price.clone()).unwrap_or_default(),
+            quantity: line.and_then(|line| line.quantity),
+            period_start: line.and_then(|line| line.period_start),
+            period_end: line.and_then(|line| line.period_end),
+        };
+        news |= row.infer(inferred, rules.plans);
+        customers::grant(rules, now, seen, customer, "active", world);
+    }
+    if news {
+        world.subscriptions.put(row);
+    }
+}
+
+/// The line that says what was bought: the first that a plan matches, else the first; prorations only if there is nothing else.
+fn chosen_line<'a>(lines: &'a [Line], rules: &Rules) -> Option<&'a Line> {
+    let matched = |line: &&Line| rules.plans.of_price(&line.price).is_some();
+    let regular = || lines.iter().filter(|line| !line.proration);
+    regular().find(matched).or_else(|| regular().next()).or_else(|| lines.iter().find(matched)).or(lines.first())
+}
+
+/// An invoice as a payment, as the desktop apps see it.
+fn view(row: &Invoice) -> serde_json::Value {
+    let paid = row.status == "paid";
+    json!({
+        "id": row.id,
+        "invoiceId": row.id,
+        "paymentIntentId": null,
+        "amount": if paid { row.amount_paid } else { row.amount_due },
+        "currency": row.currency,
+        "status": if paid { "succeeded" } else { "failed" },
+        "failureCode": null,
+        "createdAt": row.created_at.map(rfc3339),
+    })
+}

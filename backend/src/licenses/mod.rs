@@ -1,0 +1,155 @@
+//! Licences: one a customer, the same key for good, following the customer's current subscription.
+//!
+//! Life: made with the first entitled snapshot that is seen; `active` while entitled, `suspended` while the
+//! subscription waits, `expired` when it ended, `active` again with the next. `revoked` is an operator's act, and only
+//! an operator takes it back.
+
+pub mod key;
+
+use serde_json::{Value, json};
+use tollgate_shared::clock::rfc3339;
+use tollgate_shared::{Rng, Timestamp, ids};
+
+use crate::db::record;
+use crate::events::{self, Told};
+use crate::licenses::key::LicenseKey;
+use crate::plans::Plans;
+use crate::subscriptions::{Standing, Subscription};
+use crate::webhooks::world::World;
+
+record! {
+    /// A row of `licenses`.
+    pub struct License in "licenses" {
+        /// `lic_…`
+        pub id: String,
+        /// Whose it is.
+        pub customer_id: String,
+        /// What a person types into the app. It is shown to its holder at any time, so it is kept as it is.
+        pub key: String,
+        /// `active`, `suspended`, `expired` or `revoked`.
+        pub status: String,
+        /// The current subscription's tier, else the default.
+        pub tier: String,
+        /// The current subscription's plan.
+        pub plan_id: Option<String>,
+        /// How many machines it may be active on.
+        pub max_activations: i64,
+        /// When it expired.
+        pub expires_at: Option<Timestamp>,
+        /// When an operator revoked it.
+        pub revoked_at: Option<Timestamp>,
+        /// The number of its newest event.
+        pub last_seq: i64,
+        /// When it was made.
+        pub created_at: Timestamp,
+    }
+}
+
+/// What follows from the current subscription for the licence of its customer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Terms {
+    /// `active`, `suspended` or `expired`.
+    pub status: &'static str,
+    /// The subscription's tier, else the default.
+    pub tier: String,
+    /// The subscription's plan.
+    pub plan_id: Option<String>,
+    /// Seats of that plan.
+    pub max_activations: i64,
+    /// The end of a subscription that ended.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// Seats of a licence whose subscription no plan matches.
+const MAX_ACTIVATIONS_WITHOUT_PLAN: i64 = 1;
+
+impl Terms {
+    /// The terms under `subscription`; `entitled` says whether its status gives the customer what was bought.
+    pub fn under(subscription: Option<&Subscription>, entitled: bool, plans: &Plans) -> Self {
+        let plan = subscription.and_then(|subscription| plans.by_id(subscription.plan_id.as_deref()?));
+        let standing = subscription.and_then(|subscription| Standing::of(subscription.access_status.as_deref()?));
+        let ended = standing == Some(Standing::Ended);
+        Self {
+            status: match entitled {
+                true => "active",
+                false if ended => "expired",
+                false => "suspended",
+            },
+            tier: plan.map_or_else(|| plans.default_tier().to_owned(), |plan| plan.tier.clone()),
+            plan_id: plan.map(|plan| plan.id.clone()),
+            max_activations: plan.map_or(MAX_ACTIVATIONS_WITHOUT_PLAN, |plan| plan.max_activations),
+            expires_at: subscription.filter(|_| ended && !entitled).and_then(|subscription| subscription.ended_at),
+        }
+    }
+}
+
+/// Makes the customer's licence, under no terms yet: [`follow`] sets them.
+pub fn grant(now: Timestamp, rng: &Rng, plans: &Plans, customer_id: &str, world: &mut World) {
+    if world.license_of(customer_id).is_some() {
+        return;
+    }
+    world.licenses.put(License {
+        id: ids::new_id("lic", now, rng),
+        customer_id: customer_id.to_owned(),
+        key: LicenseKey::generate(rng).expose().to_owned(),
+        status: "suspended".to_owned(),
+        tier: plans.default_tier().to_owned(),
+        plan_id: None,
+        max_activations: MAX_ACTIVATIONS_WITHOUT_PLAN,
+        expires_at: None,
+        revoked_at: None,
+        last_seq: 0,
+        created_at: now,
+    });
+}
+
+/// Brings the customer's licence under `terms` and tells its apps what changed for them.
+pub fn follow(now: Timestamp, rng: &Rng, plans: &Plans, customer_id: &str, terms: Terms, world: &mut World) {
+    let Some(mut license) = world.license_of(customer_id) else { return };
+    let was = license.clone();
+    if license.revoked_at.is_none() {
+        terms.status.clone_into(&mut license.status);
+    }
+    license.tier = terms.tier;
+    license.plan_id = terms.plan_id;
+    license.max_activations = terms.max_activations;
+    license.expires_at = terms.expires_at;
+    if let Some(told) = told(&was, &license) {
+        let data = json!({ "license": view(&license, plans) });
+        events::append(now, rng, &mut license, told, data, world);
+    }
+    if license != was {
+        world.licenses.put(license);
+    }
+}
+
+fn told(was: &License, is: &License) -> Option<Told> {
+    if was.last_seq == 0 {
+        return Some(Told::LicenseCreated);
+    }
+    match (&*was.status, &*is.status) {
+        (before, after) if before == after => None,
+        (_, "active") => Some(Told::LicenseReinstated),
+        (_, "suspended") => Some(Told::LicenseSuspended),
+        (_, "expired") => Some(Told::LicenseExpired),
+        _ => None,
+    }
+}
+
+/// A licence as its holder sees it.
+fn view(license: &License, plans: &Plans) -> Value {
+    let features = license.plan_id.as_deref().and_then(|id| plans.by_id(id)).map(|plan| plan.features.clone());
+    json!({
+        "id": license.id,
+        "key": license.key,
+        "status": license.status,
+        "tier": license.tier,
+        "maxActivations": license.max_activations,
+        "activations": 0,
+        "expiresAt": license.expires_at.map(rfc3339),
+        "planId": license.plan_id,
+        "features": features.unwrap_or_default(),
+        "graceEndsAt": null,
+        "machines": [],
+    })
+}

@@ -1,0 +1,52 @@
+//! Payment methods: the brand and last four of the cards that a customer's default may point to.
+
+use tollgate_shared::Timestamp;
+
+use crate::db::record;
+use crate::stripe::{self, Observation};
+use crate::webhooks::world::World;
+
+record! {
+    /// A row of `payment_methods`.
+    pub struct PaymentMethod in "payment_methods" {
+        /// `pm_…`
+        pub id: String,
+        /// Whose it is or was.
+        pub customer_id: Option<String>,
+        /// `visa` and the like; the type where it is no card.
+        pub brand: Option<String>,
+        /// The last four digits.
+        pub last4: Option<String>,
+        /// For good: Stripe lets nobody attach it again.
+        pub detached: bool,
+        /// When the newest snapshot was made; null for a placeholder.
+        pub seen_at: Option<Timestamp>,
+        /// The newest snapshot's event.
+        pub seen_source: Option<String>,
+    }
+}
+
+impl PaymentMethod {
+    /// A row of which only the name is known.
+    pub fn placeholder(id: &str) -> Self {
+        let id = id.to_owned();
+        Self { id, customer_id: None, brand: None, last4: None, detached: false, seen_at: None, seen_source: None }
+    }
+}
+
+/// Takes in a snapshot of a payment method.
+pub fn observe(seen: &Observation, state: &stripe::PaymentMethod, detached: bool, world: &mut World) {
+    let mut row = world.payment_methods.take(&state.id).unwrap_or_else(|| PaymentMethod::placeholder(&state.id));
+    let newest = (row.detached, row.seen_at, row.seen_source.as_deref());
+    if (detached, Some(seen.seen_at), Some(&*seen.source)) > newest {
+        row.brand.clone_from(&state.brand);
+        row.last4.clone_from(&state.last4);
+        row.detached = detached;
+        row.seen_at = Some(seen.seen_at);
+        row.seen_source = Some(seen.source.clone());
+        if state.customer.is_some() {
+            row.customer_id.clone_from(&state.customer);
+        }
+        world.payment_methods.put(row);
+    }
+}

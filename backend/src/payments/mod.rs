@@ -1,0 +1,192 @@
+//! Payments: one row for each paid invoice, each one-off Checkout session and each payment intent, each counted once.
+//!
+//! An intent pays an invoice or a session and is then no payment of its own; `belongs_to` says which. From API version
+//! 2025-03-31 on an intent itself no longer says so: the tie comes from `invoice_payment.paid` or from the session.
+
+use tollgate_shared::Timestamp;
+use tollgate_shared::clock::{from_unix, rfc3339};
+
+use crate::db::record;
+use crate::stripe::{self, Observation, SessionOutcome};
+use crate::webhooks::world::World;
+
+record! {
+    /// A row of `payments`.
+    pub struct Payment in "payments" {
+        /// `in_…`, `cs_…` or `pi_…`: what was paid, which is what makes it one payment.
+        pub id: String,
+        /// `invoice`, `session` or `intent`.
+        pub kind: String,
+        /// Who pays.
+        pub customer_id: Option<String>,
+        /// The invoice or session that this one is a part of.
+        pub belongs_to: Option<String>,
+        /// The intent that pays it.
+        pub payment_intent_id: Option<String>,
+        /// In the currency's minor unit.
+        pub amount: i64,
+        /// ISO 4217, lower case.
+        pub currency: Option<String>,
+        /// `succeeded`, `failed`, `pending`, or an intent's own status; null for a placeholder.
+        pub status: Option<String>,
+        /// Why it failed, in Stripe's words.
+        pub failure_code: Option<String>,
+        /// When it was paid.
+        pub paid_at: Option<Timestamp>,
+        /// When Stripe made it.
+        pub created_at: Option<Timestamp>,
+        /// When the newest snapshot was made; null for a placeholder.
+        pub seen_at: Option<Timestamp>,
+        /// The newest snapshot's event.
+        pub seen_source: Option<String>,
+    }
+}
+
+impl Payment {
+    /// A row of which only the name is known. The kind follows from the id's prefix.
+    pub fn placeholder(id: &str) -> Self {
+        let kind = match id.split_once('_') {
+            Some(("in", _)) => "invoice",
+            Some(("cs", _)) => "session",
+            _ => "intent",
+        };
+        Self {
+            id: id.to_owned(),
+            kind: kind.to_owned(),
+            customer_id: None,
+            belongs_to: None,
+            payment_intent_id: None,
+            amount: 0,
+            currency: None,
+            status: None,
+            failure_code: None,
+            paid_at: None,
+            created_at: None,
+            seen_at: None,
+            seen_source: None,
+        }
+    }
+
+    /// Where this row stands in the order of snapshots: how final its status is, then when it was seen, then by which event.
+    fn standing(&self) -> (u8, Option<Timestamp>, Option<&str>) {
+        let finality = self.status.as_deref().map_or(0, |status| finality(&self.kind, status));
+        (finality, self.seen_at, self.seen_source.as_deref())
+    }
+}
+
+/// How final a status is: a payment that succeeded or was cancelled does not come back.
+fn finality(kind: &str, status: &str) -> u8 {
+    match (kind, status) {
+        (_, "succeeded") => 4,
+        (_, "canceled") => 3,
+        ("session", "failed") => 2,
+        _ => 1,
+    }
+}
+
+/// Takes in what became of a one-off Checkout session. One that made an invoice is paid by that invoice.
+pub fn observe_session(
+    seen: &Observation,
+    session: &stripe::CheckoutSession,
+    outcome: SessionOutcome,
+    world: &mut World,
+) {
+    if session.mode.as_deref() != Some("payment") {
+        return;
+    }
+    let status = match outcome {
+        SessionOutcome::Completed if session.payment_status.as_deref() == Some("paid") => "succeeded",
+        SessionOutcome::Completed => "pending",
+        SessionOutcome::AsyncSucceeded => "succeeded",
+        SessionOutcome::AsyncFailed => "failed",
+        SessionOutcome::Expired => return,
+    };
+    let mut row = Payment::placeholder(&session.id);
+    row.customer_id.clone_from(&session.customer);
+    row.belongs_to.clone_from(&session.invoice);
+    row.payment_intent_id.clone_from(&session.payment_intent);
+    row.amount = session.amount_total.unwrap_or_default();
+    row.currency.clone_from(&session.currency);
+    row.status = Some(status.to_owned());
+    row.paid_at = (status == "succeeded").then_some(seen.seen_at);
+    row.created_at = session.created.and_then(from_unix);
+    advance(seen, row, world);
+    if let Some(intent) = &session.payment_intent {
+        tie(intent, session.invoice.as_ref().unwrap_or(&session.id), world);
+    }
+}
+
+/// Takes in a snapshot of a payment intent.
+pub fn observe_intent(seen: &Observation, intent: &stripe::PaymentIntent, world: &mut World) {
+    let mut row = Payment::placeholder(&intent.id);
+    row.customer_id.clone_from(&intent.customer);
+    row.payment_intent_id = Some(intent.id.clone());
+    row.amount = intent.amount;
+    row.currency.clone_from(&intent.currency);
+    row.status.clone_from(&intent.status);
+    row.failure_code.clone_from(&intent.failure_code);
+    row.paid_at = (intent.status.as_deref() == Some("succeeded")).then_some(seen.seen_at);
+    row.created_at = intent.created.and_then(from_unix);
+    advance(seen, row, world);
+    if let Some(invoice) = &intent.invoice {
+        tie(&intent.id, invoice, world);
+    }
+}
+
+/// Takes in the payment that a paid invoice is.
+pub fn observe_paid_invoice(seen: &Observation, invoice: &stripe::Invoice, world: &mut World) {
+    let mut row = Payment::placeholder(&invoice.id);
+    row.customer_id.clone_from(&invoice.customer);
+    row.payment_intent_id.clone_from(&invoice.payment_intent);
+    row.amount = invoice.amount_paid;
+    row.currency.clone_from(&invoice.currency);
+    row.status = Some("succeeded".to_owned());
+    row.paid_at = Some(invoice.paid_at.and_then(from_unix).unwrap_or(seen.seen_at));
+    row.created_at = invoice.created.and_then(from_unix);
+    advance(seen, row, world);
+}
+
+/// Says that `intent` pays `payee`, an invoice or a session.
+pub fn tie(intent: &str, payee: &str, world: &mut World) {
+    let mut row = world.payments.take(intent).unwrap_or_else(|| Payment::placeholder(intent));
+    let payee = stronger(row.belongs_to.clone(), Some(payee.to_owned()));
+    if row.belongs_to != payee {
+        row.belongs_to = payee;
+        world.payments.put(row);
+    }
+}
+
+/// Puts `next` in the place of what is known, if it is the newer; what only the older one knows is kept.
+fn advance(seen: &Observation, mut next: Payment, world: &mut World) {
+    next.seen_at = Some(seen.seen_at);
+    next.seen_source = Some(seen.source.clone());
+    let (mut newer, older) = match world.payments.take(&next.id) {
+        Some(known) if known.standing() >= next.standing() => (known, Some(next)),
+        known => (next, known),
+    };
+    if let Some(older) = older {
+        newer.belongs_to = stronger(newer.belongs_to, older.belongs_to);
+        newer.customer_id = newer.customer_id.or(older.customer_id);
+        newer.payment_intent_id = newer.payment_intent_id.or(older.payment_intent_id);
+    }
+    world.payments.put(newer);
+}
+
+/// Of two payees of one intent the one that is counted: an invoice outranks the session that led to it.
+fn stronger(a: Option<String>, b: Option<String>) -> Option<String> {
+    a.into_iter().chain(b).max_by_key(|payee| (payee.starts_with("in_"), payee.clone()))
+}
+
+/// A session whose payment failed, as the desktop apps see it.
+pub fn view_of_failed_session(session: &stripe::CheckoutSession) -> serde_json::Value {
+    serde_json::json!({
+        "id": session.id,
+        "invoiceId": session.invoice,
+        "paymentIntentId": session.payment_intent,
+        "amount": session.amount_total,
+        "currency": session.currency,
+        "status": "failed",
+        "failureCode": null,
+        "createdAt": session.created.and_then(from_unix).map(rfc3339),
+    })
+}

@@ -1,0 +1,280 @@
+//! The webhook intake, and what became of the events that it took.
+
+use bytes::Bytes;
+use futures_util::future::join_all;
+use rocket::data::{self, Data, FromData};
+use rocket::fairing::{Fairing, Info, Kind};
+use rocket::http::{ContentType, Status as HttpStatus};
+use rocket::outcome::Outcome as GuardOutcome;
+use rocket::response::{self, Responder, Response};
+use rocket::serde::json::Json;
+use rocket::{Request, Route, State, get, post, routes};
+use serde::Serialize;
+use tollgate_shared::clock::rfc3339;
+use tollgate_shared::error_body::ErrorDetail;
+use tollgate_shared::json_seq;
+
+use super::Status;
+use super::inbox::{Outcome, Refused};
+use super::view::{self, EventRow, Filter};
+use crate::app::App;
+use crate::error::ApiError;
+use crate::http::auth::{Intake, Internal};
+use crate::http::body;
+use crate::http::context::RequestContext;
+use crate::http::page::{List, Page};
+use crate::http::query::Query;
+
+/// Where the relay hands events over.
+pub const INTAKE_PATH: &str = "/subscriptions/internal/stripe-webhook";
+
+/// The largest body of the intake, whatever the relay's limit for one event: it also has to hold a sequence of them.
+pub const INTAKE_BYTES_MAX: usize = 32 << 20;
+
+/// The routes of this module.
+pub fn routes() -> Vec<Route> {
+    routes![take, list, show]
+}
+
+/// Says on every answer of the intake, refusals included, that it takes several events at once: the relay sends
+/// several only to a backend that said so.
+pub struct AcceptPost;
+
+#[rocket::async_trait]
+impl Fairing for AcceptPost {
+    fn info(&self) -> Info {
+        Info { name: "Accept-Post of the webhook intake", kind: Kind::Response }
+    }
+
+    async fn on_response<'r>(&self, request: &'r Request<'_>, response: &mut Response<'r>) {
+        if request.uri().path() == INTAKE_PATH {
+            response.set_raw_header("Accept-Post", json_seq::ACCEPT_POST);
+        }
+    }
+}
+
+/// What the relay hands over: the very bytes, of one event or of several.
+enum Delivery {
+    One(Bytes),
+    Several(Vec<Bytes>),
+}
+
+#[rocket::async_trait]
+impl<'r> FromData<'r> for Delivery {
+    type Error = ();
+
+    async fn from_data(request: &'r Request<'_>, data: Data<'r>) -> data::Outcome<'r, Self> {
+        let body = match body::read(request, data, INTAKE_BYTES_MAX).await {
+            Ok(body) => body,
+            Err(error) => return body::refuse(request, error),
+        };
+        if !request.content_type().is_some_and(is_sequence) {
+            return GuardOutcome::Success(Self::One(body));
+        }
+        // One more than there may be, to know that there are more.
+        let events: Vec<_> =
+            json_seq::split(&body).take(json_seq::EVENTS_MAX + 1).map(|event| body.slice_ref(event)).collect();
+        if events.len() > json_seq::EVENTS_MAX {
+            return body::refuse(request, batch_too_large());
+        }
+        GuardOutcome::Success(Self::Several(events))
+    }
+}
+
+fn is_sequence(content_type: &ContentType) -> bool {
+    content_type.top() == "application" && content_type.sub() == "json-seq"
+}
+
+/// Takes one event, or a sequence of up to 256 (RFC 7464).
+#[post("/subscriptions/internal/stripe-webhook", data = "<delivery>")]
+async fn take(_relay: Intake, delivery: Delivery, app: &State<App>, context: &RequestContext) -> IntakeAnswer {
+    let take = |event: Bytes| app.inbox.take(event, &context.request_id);
+    match delivery {
+        Delivery::One(event) => IntakeAnswer::One(Taken::of(take(event).await)),
+        Delivery::Several(events) => {
+            IntakeAnswer::Several(join_all(events.into_iter().map(take)).await.into_iter().map(Taken::of).collect())
+        }
+    }
+}
+
+/// What became of one delivery.
+struct Taken {
+    event_id: Option<String>,
+    result: Result<Outcome, Refused>,
+}
+
+impl Taken {
+    fn of(taken: Result<(String, Outcome), (Option<String>, Refused)>) -> Self {
+        match taken {
+            Ok((id, outcome)) => Self { event_id: Some(id), result: Ok(outcome) },
+            Err((event_id, refused)) => Self { event_id, result: Err(refused) },
+        }
+    }
+}
+
+enum IntakeAnswer {
+    One(Taken),
+    Several(Vec<Taken>),
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Received {
+    received: bool,
+    event_id: Option<String>,
+    outcome: &'static str,
+}
+
+#[derive(Serialize)]
+struct Stored {
+    error: ErrorDetail,
+    stored: bool,
+}
+
+#[derive(Serialize)]
+struct Results {
+    results: Vec<EventResult>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct EventResult {
+    event_id: Option<String>,
+    status: u16,
+    received: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    outcome: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<ErrorDetail>,
+}
+
+impl EventResult {
+    fn of(taken: Taken, request_id: &str) -> Self {
+        let event_id = taken.event_id;
+        match taken.result {
+            Ok(outcome) => Self {
+                event_id,
+                status: HttpStatus::Ok.code,
+                received: true,
+                outcome: Some(outcome.name()),
+                error: None,
+            },
+            Err(refused) => {
+                let error = ApiError::from(refused);
+                let detail = error.detail(request_id);
+                Self { event_id, status: error.status.code, received: false, outcome: None, error: Some(detail) }
+            }
+        }
+    }
+}
+
+impl<'r> Responder<'r, 'static> for IntakeAnswer {
+    fn respond_to(self, request: &'r Request<'_>) -> response::Result<'static> {
+        let request_id = RequestContext::of(request).request_id.as_str();
+        match self {
+            Self::One(Taken { event_id, result: Ok(outcome) }) => {
+                Json(Received { received: true, event_id, outcome: outcome.name() }).respond_to(request)
+            }
+            Self::One(Taken { result: Err(refused @ Refused::Stored), .. }) => {
+                let error = ApiError::from(refused);
+                let stored = Json(Stored { error: error.detail(request_id), stored: true });
+                response::status::Custom(error.status, stored).respond_to(request)
+            }
+            Self::One(Taken { result: Err(refused), .. }) => ApiError::from(refused).respond_to(request),
+            Self::Several(taken) => {
+                let results = taken.into_iter().map(|taken| EventResult::of(taken, request_id)).collect();
+                Json(Results { results }).respond_to(request)
+            }
+        }
+    }
+}
+
+impl From<Refused> for ApiError {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Malformed => Self::new(
+                HttpStatus::BadRequest,
+                "malformed_event",
+                "an event is a JSON object with a string `id` of 1 to 255 characters and a string `type`",
+            ),
+            Refused::Stored => Self::new(
+                HttpStatus::InternalServerError,
+                "processing_failed",
+                "the event is stored and will be tried again here",
+            ),
+            Refused::NotStored => Self::database_unavailable(),
+        }
+    }
+}
+
+fn batch_too_large() -> ApiError {
+    let message = format!("a sequence holds at most {} events; none of it was stored", json_seq::EVENTS_MAX);
+    ApiError::new(HttpStatus::PayloadTooLarge, "batch_too_large", message)
+}
+
+/// An event as operators see it.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct EventView {
+    id: String,
+    r#type: String,
+    api_version: Option<String>,
+    status: String,
+    reason: Option<String>,
+    attempts: i64,
+    last_error: Option<String>,
+    created_at: Option<String>,
+    received_at: String,
+    processed_at: Option<String>,
+    next_attempt_at: Option<String>,
+    /// The very bytes, as the text that they are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    payload: Option<String>,
+}
+
+impl From<EventRow> for EventView {
+    fn from(row: EventRow) -> Self {
+        Self {
+            id: row.id,
+            r#type: row.kind,
+            api_version: row.api_version,
+            status: row.status,
+            reason: row.reason,
+            attempts: row.attempts,
+            last_error: row.last_error,
+            created_at: row.created_at.map(rfc3339),
+            received_at: rfc3339(row.received_at),
+            processed_at: row.processed_at.map(rfc3339),
+            next_attempt_at: row.next_attempt_at.map(rfc3339),
+            payload: None,
+        }
+    }
+}
+
+/// The events that were taken, the newest first.
+#[get("/v1/webhook-events")]
+async fn list(_caller: Internal, query: Query, app: &State<App>) -> Result<Json<List<EventView>>, ApiError> {
+    let filter = Filter {
+        status: query.read("status", "`processed`, `failed`, `dead_lettered` or `ignored`", Status::of)?,
+        kind: query.text("type").map(str::to_owned),
+        customer: query.text("customer").map(str::to_owned),
+    };
+    let page = Page::of(&query)?;
+    let mut tx = app.read().await?;
+    Ok(Json(view::list(&mut tx, &filter, &page).await?.map(EventView::from)))
+}
+
+/// One event, with its payload if asked for.
+#[get("/v1/webhook-events/<id>")]
+async fn show(_caller: Internal, id: &str, query: Query, app: &State<App>) -> Result<Json<EventView>, ApiError> {
+    let wants_payload = query.switch("payload")?;
+    let mut tx = app.read().await?;
+    let row = view::find(&mut tx, id).await?.ok_or_else(|| ApiError::not_found("such event"))?;
+    let mut event = EventView::from(row);
+    if wants_payload {
+        let payload = view::payload(&mut tx, id).await?.unwrap_or_default();
+        // Only UTF-8 is taken for an event, so nothing is lost.
+        event.payload = Some(String::from_utf8_lossy(&payload).into_owned());
+    }
+    Ok(Json(event))
+}
