@@ -10,7 +10,7 @@ use tollgate_shared::{RequestId, Timestamp};
 use tracing::{debug, info};
 
 use crate::audit::Cause;
-use crate::customers::{self, replan::replan};
+use crate::customers;
 use crate::db::DbError;
 use crate::webhooks::decide::Needs;
 use crate::webhooks::inbox::{BATCH_MAX, Inbox, Parts, WeakInbox};
@@ -40,13 +40,9 @@ pub fn delay_after(attempts: i64) -> Option<chrono::Duration> {
 pub(super) async fn run(inbox: WeakInbox, database_was_away: Arc<AtomicBool>) {
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut plans_are_settled = false;
     loop {
         ticks.tick().await;
         let Some(inbox) = inbox.upgrade() else { return };
-        if !plans_are_settled {
-            plans_are_settled = replan(inbox.parts()).await.is_ok();
-        }
         if let Err(failure) = tick(&inbox, &database_was_away).await {
             debug!(reason = failure.class(), "could not look for events to retry");
         }
