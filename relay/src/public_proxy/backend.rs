@@ -9,11 +9,13 @@ use http::uri::PathAndQuery;
 use http::{Request, Response, Uri};
 use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
-use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::{Client, ResponseFuture};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rustls::{ClientConfig, RootCertStore};
 use tokio::net::TcpStream;
+use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, timeout};
 use tower_service::Service;
 
@@ -41,6 +43,10 @@ const IDLE_CONNECTIONS_MAX: usize = 64;
 /// make theirs one after the other, each waiting for those before it.
 const REST: Duration = Duration::from_millis(100);
 
+/// How many requests whose clients are gone may wait for the backend to begin its answer: see [`Asking`]. Each is a few
+/// kilobytes.
+const ABANDONED_MAX: usize = 4096;
+
 /// Why there is no answer to pass on.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum AskError {
@@ -66,7 +72,11 @@ pub struct NoRootCertificates(#[source] std::io::Error);
 /// The backend as a server. Clones share its connections.
 #[derive(Clone)]
 pub(super) struct Backend {
-    client: Client<Connector, Upload>,
+    /// For streams of events. Over HTTP/2 they have a connection of their own: what ends it, or holds it up, is then
+    /// nothing that other requests do.
+    streams: Client<Connector, Upload>,
+    others: Client<Connector, Upload>,
+    abandoned: Arc<Semaphore>,
     url: BackendUrl,
     times: TimeLimits,
 }
@@ -86,12 +96,27 @@ impl Backend {
             .http2_keep_alive_interval(PING_INTERVAL)
             .http2_keep_alive_timeout(PING_ANSWER_MAX)
             .http2_keep_alive_while_idle(true);
-        let client = builder.build(Connector::new(config)?);
-        Ok(Self { client, url: config.backend.clone(), times: config.times })
+        let connector = Connector::new(config)?;
+        let abandoned_max = match config.http {
+            BackendHttp::Two => ABANDONED_MAX,
+            // Each has a connection of its own, which is closed, and that is all.
+            BackendHttp::One => 0,
+        };
+        Ok(Self {
+            streams: builder.build(connector.clone()),
+            others: builder.build(connector),
+            abandoned: Arc::new(Semaphore::new(abandoned_max)),
+            url: config.backend.clone(),
+            times: config.times,
+        })
     }
 
     /// Sends `request`, whose URI is path and query alone, and waits for the head of the answer.
-    pub(super) async fn ask(&self, request: Request<Incoming>) -> Result<Response<Incoming>, AskError> {
+    pub(super) async fn ask(
+        &self,
+        request: Request<Incoming>,
+        is_stream: bool,
+    ) -> Result<Response<Incoming>, AskError> {
         let (parts, body) = request.into_parts();
         let (upload, fate) = Upload::begin(body, self.times.upload)?;
         let mut request = Request::new(upload);
@@ -99,16 +124,18 @@ impl Backend {
         *request.uri_mut() = self.absolute(parts.uri.path_and_query());
         *request.headers_mut() = parts.headers;
 
+        let client = if is_stream { &self.streams } else { &self.others };
+        let asking = Asking {
+            answer: Some(client.request(request)),
+            abandoned: Arc::clone(&self.abandoned),
+            limit: self.times.head,
+        };
         let answer = tokio::select! {
-            answer = self.client.request(request) => answer,
+            answer = asking => answer?,
+            failure = failed(fate.as_deref()) => return Err(failure.into()),
             () = self.overdue(fate.as_deref()) => return Err(AskError::Late),
         };
-        match (answer, fate.and_then(|fate| fate.failure())) {
-            (Ok(answer), _) if answer.status().is_informational() => Err(AskError::Switched),
-            (Ok(answer), _) => Ok(answer),
-            (Err(_), Some(failure)) => Err(failure.into()),
-            (Err(error), None) => Err(error.into()),
-        }
+        if answer.status().is_informational() { Err(AskError::Switched) } else { Ok(answer) }
     }
 
     /// Ends when the backend has had all of the request for too long. A backend that takes none of it has as much time
@@ -131,6 +158,51 @@ impl Backend {
         parts.authority = Some(self.url.authority.clone());
         parts.path_and_query = path_and_query.cloned().or_else(|| Some(PathAndQuery::from_static("/")));
         Uri::from_parts(parts).expect("a scheme, an authority and a path are a URI")
+    }
+}
+
+async fn failed(fate: Option<&Fate>) -> UploadError {
+    match fate {
+        Some(fate) => fate.failed().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// A request that waits for the head of its answer. When nobody waits with it any longer, it goes on alone until the
+/// backend has begun to answer, and only then is it taken back.
+///
+/// A server has to protect itself from clients that take back requests before it has seen them (CVE-2023-44487): hyper's
+/// ends the connection after 20 of those. The relay's connection is everyone's, so twenty strangers who come and
+/// go, or a backend that stood still for a moment, would end it for all.
+struct Asking {
+    answer: Option<ResponseFuture>,
+    abandoned: Arc<Semaphore>,
+    limit: Duration,
+}
+
+impl Future for Asking {
+    type Output = Result<Response<Incoming>, hyper_util::client::legacy::Error>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let answer = self.answer.as_mut().expect("nobody asks again after the answer");
+        let answer = std::task::ready!(Pin::new(answer).poll(cx));
+        self.answer = None;
+        Poll::Ready(answer)
+    }
+}
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        let Some(answer) = self.answer.take() else { return };
+        let (Ok(place), Ok(runtime)) = (Arc::clone(&self.abandoned).try_acquire_owned(), Handle::try_current()) else {
+            return;
+        };
+        let limit = self.limit;
+        runtime.spawn(async move {
+            // Whatever the answer is, nobody wants it.
+            let _ = timeout(limit, answer).await;
+            drop(place);
+        });
     }
 }
 

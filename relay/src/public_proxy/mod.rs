@@ -26,7 +26,6 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use metrics::{Counter, Gauge, counter, gauge};
 use tokio_util::sync::CancellationToken;
-use tollgate_shared::request_id::REQUEST_ID_HEADER;
 use tollgate_shared::{Clock, ErrorBody, RequestId, Rng};
 use tracing::{debug, info, warn};
 
@@ -104,10 +103,25 @@ impl PublicProxy {
     }
 
     /// Answers everything on the public listener that is not a webhook: preflights, the public prefixes by the backend,
-    /// 404 for the rest. Never fails; every answer has the `X-Request-Id` given here.
+    /// 404 for the rest. Never fails. The `X-Request-Id` of the answer is for the caller to set, as on all of its answers.
     pub async fn serve(&self, request: Request<Incoming>, peer: Peer, request_id: RequestId) -> Response<Body> {
-        // A connection keeps room for this future as long as it lives, idle streams theirs too: in a box it is given back.
-        Box::pin(self.answer(request, peer, request_id)).await
+        let (Parts { method, uri, version, headers, .. }, body) = request.into_parts();
+        let target = match Target::of(&uri, version, &headers) {
+            Ok(target) => target,
+            Err(refusal) => return self.refuse(refusal, &request_id),
+        };
+        let grant = self.origins.grant(target.prefix.readers, &headers);
+        if cors::is_preflight(&method, &headers) {
+            let mut response = Response::new(empty());
+            *response.status_mut() = StatusCode::NO_CONTENT;
+            grant.write_preflight(response.headers_mut());
+            return response;
+        }
+        let is_stream = target.is_stream(&method, &headers);
+        let asked = Asked { target, method: &method, request_id: &request_id, is_stream };
+        let mut response = self.public(&asked, &uri, headers, body, peer).await;
+        grant.write(response.headers_mut());
+        response
     }
 
     /// Ends all streams, and any that begins from now on; other answers go on to their end.
@@ -115,34 +129,16 @@ impl PublicProxy {
         self.drain.cancel();
     }
 
-    async fn answer(&self, request: Request<Incoming>, peer: Peer, request_id: RequestId) -> Response<Body> {
-        let (Parts { method, uri, version, headers, .. }, body) = request.into_parts();
-        let mut response = match Target::of(&uri, version, &headers) {
-            Ok(target) => {
-                let grant = self.origins.grant(target.prefix.readers, &headers);
-                if cors::is_preflight(&method, &headers) {
-                    let mut response = Response::new(empty());
-                    *response.status_mut() = StatusCode::NO_CONTENT;
-                    grant.write_preflight(response.headers_mut());
-                    response
-                } else {
-                    let is_stream = target.is_stream(&method, &headers);
-                    let asked = Asked { target, method: &method, request_id: &request_id, is_stream };
-                    let mut response = self.public(&asked, &uri, headers, body, peer).await;
-                    grant.write(response.headers_mut());
-                    response
-                }
-            }
-            Err(refusal) => {
-                self.meters.refused.increment(1);
-                debug!(%request_id, "refused a request: {refusal}");
-                let mut response = refused(refusal, &request_id);
-                cors::vary_by_origin(response.headers_mut());
-                response
-            }
+    fn refuse(&self, refusal: Refusal, request_id: &RequestId) -> Response<Body> {
+        self.meters.refused.increment(1);
+        debug!(%request_id, "Refused a request: {refusal}");
+        let (status, code, message) = match refusal {
+            Refusal::NotPublic => (StatusCode::NOT_FOUND, "not_found", "there is no such route"),
+            Refusal::TooLong => (StatusCode::URI_TOO_LONG, "target_too_long", "the path and query are too long"),
+            Refusal::Hosts => (StatusCode::BAD_REQUEST, "invalid_host", "there is more than one Host header; send one"),
         };
-        let id = HeaderValue::from_str(request_id.as_str()).expect("a request id is visible ASCII");
-        response.headers_mut().insert(REQUEST_ID_HEADER, id);
+        let mut response = error(status, code, message, request_id);
+        cors::vary_by_origin(response.headers_mut());
         response
     }
 
@@ -169,7 +165,7 @@ impl PublicProxy {
         *request.headers_mut() = headers::for_backend(headers, &client, asked.request_id, &self.rng);
 
         let began = self.clock.now();
-        let answer = self.backend.ask(request).await;
+        let answer = self.backend.ask(request, asked.is_stream).await;
         let ms = (self.clock.now() - began).num_milliseconds();
         match answer {
             Ok(answer) => self.pass(asked, answer, ms),
@@ -244,15 +240,6 @@ impl PublicProxy {
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store, no-transform"));
         response
     }
-}
-
-fn refused(refusal: Refusal, request_id: &RequestId) -> Response<Body> {
-    let (status, code, message) = match refusal {
-        Refusal::NotPublic => (StatusCode::NOT_FOUND, "not_found", "there is no such route"),
-        Refusal::TooLong => (StatusCode::URI_TOO_LONG, "target_too_long", "the path and query are too long"),
-        Refusal::Hosts => (StatusCode::BAD_REQUEST, "invalid_host", "there is more than one Host header; send one"),
-    };
-    error(status, code, message, request_id)
 }
 
 fn error(status: StatusCode, code: &str, message: &str, request_id: &RequestId) -> Response<Body> {

@@ -9,10 +9,14 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::sync::Notify;
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep};
 
 /// Longest body taken. What our routes take is a few kilobytes; a support request may have a picture.
 pub(super) const BODY_BYTES_MAX: u64 = 10 * 1024 * 1024;
+
+/// How long the backend is left without the rest of a body that will not come, before its request is taken back. The
+/// client is told at once; the backend should have seen the request by then: see `Asking`.
+const TAKEN_BACK_AFTER: Duration = Duration::from_secs(5);
 
 /// Why a body did not get to its end. All of it is between the client and us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -42,13 +46,19 @@ struct Underway {
 #[derive(Default)]
 pub(super) struct Fate {
     failure: OnceLock<UploadError>,
+    failed: Notify,
     over: Notify,
 }
 
 impl Fate {
-    /// What went wrong on the client's side, if anything did.
-    pub(super) fn failure(&self) -> Option<UploadError> {
-        self.failure.get().copied()
+    /// Waits until something goes wrong on the client's side. For one waiter.
+    pub(super) async fn failed(&self) -> UploadError {
+        loop {
+            if let Some(failure) = self.failure.get() {
+                return *failure;
+            }
+            self.failed.notified().await;
+        }
     }
 
     /// Waits until nothing more of the body is sent: it is all there, or nobody wants the rest of it. For one waiter.
@@ -92,6 +102,15 @@ impl Underway {
             }));
         }
     }
+
+    /// Says what went wrong to who waits for it, and ends when the backend may learn of it too.
+    fn poll_failed(&mut self, failure: UploadError, cx: &mut Context<'_>) -> Poll<()> {
+        if self.fate.failure.set(failure).is_ok() {
+            self.fate.failed.notify_one();
+            self.limit.as_mut().reset(Instant::now() + TAKEN_BACK_AFTER);
+        }
+        self.limit.as_mut().poll(cx)
+    }
 }
 
 impl Body for Upload {
@@ -100,15 +119,22 @@ impl Body for Upload {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, UploadError>>> {
         let Some(underway) = &mut self.0 else { return Poll::Ready(None) };
-        let piece = std::task::ready!(underway.poll(cx));
-        if let Some(Err(error)) = piece {
-            // The first is the one that ended it.
-            let _ = underway.fate.failure.set(error);
+        let piece = match underway.fate.failure.get() {
+            Some(failure) => Some(Err(*failure)),
+            None => std::task::ready!(underway.poll(cx)),
+        };
+        match piece {
+            Some(Ok(data)) => Poll::Ready(Some(Ok(Frame::data(data)))),
+            Some(Err(failure)) => {
+                std::task::ready!(underway.poll_failed(failure, cx));
+                self.0 = None;
+                Poll::Ready(Some(Err(failure)))
+            }
+            None => {
+                self.0 = None;
+                Poll::Ready(None)
+            }
         }
-        if !matches!(piece, Some(Ok(_))) {
-            self.0 = None;
-        }
-        Poll::Ready(piece.map(|piece| piece.map(Frame::data)))
     }
 
     fn is_end_stream(&self) -> bool {

@@ -8,9 +8,9 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use tokio::sync::{mpsc, oneshot};
 
-use super::super::TimeLimits;
 use super::super::upload::BODY_BYTES_MAX;
-use super::rig::{BOTH, Backend, Pieces, Relay, answer, code, large, next_piece, piecewise, soon, text, whole};
+use super::super::{BackendHttp, TimeLimits};
+use super::rig::{BOTH, Backend, Gate, Pieces, Relay, answer, code, large, next_piece, piecewise, soon, text, whole};
 use super::{SHORT, STREAM, impatient};
 use crate::body::{Body, empty};
 
@@ -112,7 +112,7 @@ async fn a_client_that_goes_takes_its_stream_at_the_backend_with_it() {
 }
 
 #[tokio::test]
-async fn a_client_that_goes_before_its_answer_takes_its_request_with_it() {
+async fn a_client_that_goes_before_its_answer_takes_its_request_with_it_over_http_2_in_a_while() {
     struct Gone(Option<oneshot::Sender<()>>);
     impl Drop for Gone {
         fn drop(&mut self) {
@@ -131,7 +131,9 @@ async fn a_client_that_goes_before_its_answer_takes_its_request_with_it() {
             }
         })
         .await;
-        let relay = Relay::before(backend.addr, http).await;
+        // Over HTTP/1.1 it goes at once: this limit is far from over when the test is.
+        let head = if http == BackendHttp::Two { SHORT } else { TimeLimits::default().head };
+        let relay = Relay::of(&impatient(backend.addr, http, TimeLimits { head, ..TimeLimits::default() })).await;
         let asking = tokio::net::TcpStream::connect(relay.addr).await.unwrap();
         asking.writable().await.unwrap();
         asking.try_write(b"GET /api/license HTTP/1.1\r\nhost: a\r\n\r\n").unwrap();
@@ -248,4 +250,33 @@ fn one_piece(
     let is_stream = request.uri().path().starts_with("/api/events");
     let kind = if is_stream { "text/event-stream" } else { "text/plain" };
     std::future::ready(answer(200, &[("content-type", kind)], body))
+}
+
+#[tokio::test]
+async fn clients_that_come_and_go_while_the_backend_stands_still_do_not_end_the_stream_of_another() {
+    let http = BackendHttp::Two;
+    let (opened, mut open) = mpsc::unbounded_channel();
+    let backend = Backend::start(http, move |request| one_piece(&request, &opened)).await;
+    let gate = Gate::before(backend.addr).await;
+    let relay = Relay::before(gate.addr, http).await;
+    let mut stream = relay.get("/api/events/KEY", &[STREAM]).await.into_body();
+    next_piece(&mut stream).await.unwrap().unwrap();
+    let pieces = open.recv().await.unwrap();
+    assert_eq!(relay.get("/api/license", &[]).await.status(), 200);
+
+    gate.close();
+    // More than a server lets one client take back.
+    for _ in 0..60 {
+        relay.leave(b"GET /api/events/KEY HTTP/1.1\r\nhost: a\r\n\r\n").await;
+        relay.leave(b"GET /api/license HTTP/1.1\r\nhost: a\r\n\r\n").await;
+        let broken = b"POST /api/license HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\nnonsense\r\n";
+        assert!(relay.raw(broken).await.starts_with("HTTP/1.1 400 "));
+    }
+    gate.open();
+
+    assert_eq!(relay.get("/api/license", &[]).await.status(), 200);
+    pieces.send(Ok("two\n\n")).unwrap();
+    assert_eq!(next_piece(&mut stream).await.unwrap().unwrap(), "two\n\n");
+    // One for streams and one for the rest, as before.
+    assert_eq!(backend.connections.load(Ordering::SeqCst), 2);
 }

@@ -72,7 +72,7 @@ async fn a_target_that_is_not_public_or_not_normal_never_reaches_the_backend() {
     ] {
         let said = relay.raw(format!("{target} HTTP/1.1\r\nhost: relay\r\nconnection: close\r\n\r\n").as_bytes()).await;
         assert!(said.starts_with("HTTP/1.1 404 ") && said.contains("\"not_found\""), "{target}: {said}");
-        assert!(said.contains("x-request-id: req_of_test") && !said.contains("access-control-"), "{target}: {said}");
+        assert!(said.contains("vary: Origin") && !said.contains("access-control-"), "{target}: {said}");
     }
     let two_hosts = relay.raw(b"GET /api/health HTTP/1.1\r\nhost: a\r\nhost: b\r\nconnection: close\r\n\r\n").await;
     assert!(two_hosts.starts_with("HTTP/1.1 400 ") && two_hosts.contains("\"invalid_host\""), "{two_hosts}");
@@ -167,7 +167,7 @@ async fn an_answer_comes_with_its_status_and_headers_but_those_of_its_connection
         assert!(!headers.contains_key(gone), "{gone}");
     }
     assert_eq!(headers["retry-after"], "7");
-    assert_eq!(headers.get_all("x-request-id").iter().collect::<Vec<_>>(), ["req_of_test"]);
+    assert!(!headers.contains_key("x-request-id"));
     assert_eq!(headers.get_all("set-cookie").iter().collect::<Vec<_>>(), ["a=b", "c=d"]);
     assert_eq!(whole(response).await, "slow down");
 }

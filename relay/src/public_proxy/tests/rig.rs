@@ -18,7 +18,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tollgate_shared::{Clock, RequestId, Rng};
 
 use super::super::{BackendHttp, BackendUrl, Origins, Peer, ProxyConfig, PublicProxy, TimeLimits, TrustedProxies};
@@ -94,6 +94,48 @@ impl Backend {
     }
 }
 
+/// A way to a backend that can be shut: what is sent waits, as for a machine that stands still.
+pub(super) struct Gate {
+    pub(super) addr: SocketAddr,
+    is_open: watch::Sender<bool>,
+}
+
+impl Gate {
+    pub(super) async fn before(backend: SocketAddr) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr = listener.local_addr().unwrap();
+        let is_open = watch::Sender::new(true);
+        let gate = is_open.subscribe();
+        tokio::spawn(async move {
+            loop {
+                let (mut sent, mut answered) = listener.accept().await.unwrap().0.into_split();
+                let (mut answers, mut taken) = TcpStream::connect(backend).await.unwrap().into_split();
+                let mut gate = gate.clone();
+                tokio::spawn(async move { tokio::io::copy(&mut answers, &mut answered).await });
+                tokio::spawn(async move {
+                    let mut bytes = vec![0; 64 * 1024];
+                    loop {
+                        let read = sent.read(&mut bytes).await.unwrap_or(0);
+                        let open = gate.wait_for(|is_open| *is_open).await.is_ok();
+                        if read == 0 || !open || taken.write_all(&bytes[..read]).await.is_err() {
+                            return;
+                        }
+                    }
+                });
+            }
+        });
+        Self { addr, is_open }
+    }
+
+    pub(super) fn close(&self) {
+        self.is_open.send_replace(false);
+    }
+
+    pub(super) fn open(&self) {
+        self.is_open.send_replace(true);
+    }
+}
+
 /// An address at which nobody listens.
 pub(super) async fn nobody() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
@@ -166,6 +208,12 @@ impl Relay {
 
     pub(super) async fn get(&self, target: &str, headers: &[(&str, &str)]) -> Response<Incoming> {
         self.send("GET", target, headers, crate::body::empty()).await
+    }
+
+    /// Asks over a connection of its own and goes, without waiting for an answer.
+    pub(super) async fn leave(&self, request: &[u8]) {
+        let mut socket = TcpStream::connect(self.addr).await.unwrap();
+        socket.write_all(request).await.unwrap();
     }
 
     /// Asks over a connection of its own, byte for byte, and reads to its end.
