@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
+use tollgate_relay::commands::journal::{self, JournalArgs};
 use tollgate_relay::config::Config;
 use tollgate_relay::server::Relay;
 use tollgate_shared::env::Env;
@@ -28,6 +29,7 @@ struct Cli {
 enum Command {
     /// Take webhooks and pass requests through (the default).
     Serve,
+    Journal(JournalArgs),
 }
 
 fn main() -> ExitCode {
@@ -35,6 +37,7 @@ fn main() -> ExitCode {
     let env = Env::load();
     match cli.command {
         None | Some(Command::Serve) => serve(&env, cli.check_config),
+        Some(Command::Journal(arguments)) => journal::run(&arguments, &env),
     }
 }
 

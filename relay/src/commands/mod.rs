@@ -1,1 +1,3 @@
 //! What `tollgate-relay` does besides serving.
+
+pub mod journal;

@@ -109,7 +109,7 @@ async fn serve(listener: UnixListener, shared: Arc<Shared>) {
                 });
             }
             Err(error) => {
-                warn!("could not take a command's connection: {error}");
+                warn!("Could not take a command's connection: {error}");
                 // Out of descriptors, most likely: at once would be at full speed in vain.
                 sleep(DOOR_TRY_EVERY).await;
             }
@@ -168,9 +168,9 @@ fn say_discarded(shared: &Shared, position: Position) {
     match shared.read(position) {
         Ok(entry) => {
             let id = &entry.event_id;
-            info!(event.id = %id, request_id = %entry.request_id, "discarded event {id}: it will not be delivered");
+            info!(event.id = %id, request_id = %entry.request_id, "Discarded event {id}: it will not be delivered");
         }
-        Err(error) => info!("discarded an event that cannot be read: {error}"),
+        Err(error) => info!("Discarded an event that cannot be read: {error}"),
     }
 }
 

@@ -56,12 +56,12 @@ fn tend(shared: &Shared, over_limit: &mut bool) {
     let ended = shared.state().index.ended();
     for segment in ended {
         if let Err(error) = archive(shared, segment) {
-            warn!(segment, "could not put journal segment {segment} away: {error}");
+            warn!(segment, "Could not put journal segment {segment} away: {error}");
             break;
         }
     }
     if let Err(error) = prune(shared) {
-        warn!("could not remove an old journal segment: {error}");
+        warn!("Could not remove an old journal segment: {error}");
     }
     let bytes_max = shared.options.bytes_max;
     let state = shared.state();
@@ -74,7 +74,7 @@ fn tend(shared: &Shared, over_limit: &mut bool) {
             bytes,
             bytes_max,
             unconfirmed,
-            "the journal takes {bytes} bytes, over its limit of {bytes_max}: {unconfirmed} unconfirmed events are kept"
+            "Journal takes {bytes} bytes, over its limit of {bytes_max}: {unconfirmed} unconfirmed events are kept"
         );
     }
 }
@@ -198,7 +198,7 @@ fn prune(shared: &Shared) -> io::Result<()> {
         info!(
             segment = number,
             bytes = segment.bytes,
-            "removed journal segment {number}: events of {} to {}",
+            "Removed journal segment {number}: events of {} to {}",
             timestamp(oldest),
             timestamp(newest)
         );

@@ -180,7 +180,7 @@ impl Reader {
                 error!(
                     segment = name.segment,
                     bytes = damaged_bytes,
-                    "journal segment {name} is damaged: {damaged_bytes} bytes are passed over"
+                    "Journal segment {name} is damaged: {damaged_bytes} bytes are passed over"
                 );
             }
             break;

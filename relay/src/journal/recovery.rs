@@ -109,7 +109,7 @@ fn read(
                     segment = name.segment,
                     from = range.start,
                     to = range.end,
-                    "journal segment {name} is damaged: bytes {} to {} are passed over",
+                    "Journal segment {name} is damaged: bytes {} to {} are passed over",
                     range.start,
                     range.end
                 );
@@ -139,7 +139,7 @@ fn read(
         error!(
             segment = name.segment,
             from = tail.offset,
-            "journal segment {name} is damaged: {} bytes at its end are passed over",
+            "Journal segment {name} is damaged: {} bytes at its end are passed over",
             tail.torn_bytes
         );
     }
@@ -153,7 +153,7 @@ fn continue_on(file: Box<dyn File>, name: Name, tail: Tail, bytes: u64, index: &
         warn!(
             segment = name.segment,
             bytes = tail.torn_bytes,
-            "cut {} bytes of a write that did not finish off journal segment {name}",
+            "Cut {} bytes of a write that did not finish off journal segment {name}",
             tail.torn_bytes
         );
         file.set_len(tail.offset)?;
@@ -164,7 +164,7 @@ fn continue_on(file: Box<dyn File>, name: Name, tail: Tail, bytes: u64, index: &
     let segment = index.segments.get_mut(&name.segment).expect("the segment was added before it was read");
     segment.bytes = allocated;
     segment.sealed = false;
-    info!(segment = name.segment, "journal goes on in segment {name} at byte {}", tail.offset);
+    info!(segment = name.segment, "Journal goes on in segment {name} at byte {}", tail.offset);
     Ok(Active { segment: name.segment, file, end: tail.offset, allocated, torn: false })
 }
 

@@ -177,7 +177,7 @@ impl Writer {
                     state.index.add(*position, *received_at_micros);
                 }
                 if mem::take(&mut state.health.failing) {
-                    info!("the journal can be written again");
+                    info!("Journal can be written again");
                 }
             }
             Err(error) => {
@@ -187,7 +187,7 @@ impl Writer {
                 state.health.failures += 1;
                 state.health.last_failure = Some(error.to_string());
                 if !mem::replace(&mut state.health.failing, true) {
-                    error!("could not write the journal: {error}");
+                    error!("Could not write the journal: {error}");
                 }
             }
         }

@@ -298,10 +298,9 @@ impl File for Handle {
         let mut sim = self.disk.sim();
         let judged = sim.operate();
         let file = &mut sim.files[self.file];
-        if judged.is_ok() {
-            file.sync()
-        } else {
-            file.fail_sync()
+        match judged {
+            Ok(()) => file.sync(),
+            Err(_) => file.fail_sync(),
         }
         judged
     }
