@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use rustix::process::Signal;
-use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, SqliteConnection};
 use tempfile::TempDir;
 use tollgate_shared::Rng;
 
@@ -127,6 +127,21 @@ impl Database {
             Self::Sqlite { .. } => None,
             Self::Postgres { cluster, .. } => Some(cluster),
         }
+    }
+
+    /// The number that a query gives, for what no route shows.
+    pub async fn number(&self, sql: &'static str) -> i64 {
+        let found = match self {
+            Self::Sqlite { .. } => {
+                let mut connection = SqliteConnection::connect(&self.url()).await.expect("the file can be opened");
+                sqlx::query_scalar(sql).fetch_one(&mut connection).await
+            }
+            Self::Postgres { .. } => {
+                let mut connection = PgConnection::connect(&self.url()).await.expect("the server takes connections");
+                sqlx::query_scalar(sql).fetch_one(&mut connection).await
+            }
+        };
+        found.unwrap_or_else(|error| panic!("{sql}: {error}"))
     }
 
     /// A copy of it as it is now. No backend may have it open.

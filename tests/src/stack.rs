@@ -16,7 +16,7 @@ use tollgate_shared::{Clock, Rng, Secret, signing};
 use crate::engines::{Database, Engine, temporary_folder};
 use crate::http::{Answer, Http};
 use crate::process::{Process, Program, binary, free_address};
-use crate::stripe::{Event, catalogue};
+use crate::stripe::{Event, Stripe, catalogue};
 use crate::wait::{SOON, wait_for, wait_until};
 
 mod balancer;
@@ -210,6 +210,20 @@ impl Stack {
         }
     }
 
+    /// Starts the relay alone and waits until it is ready: it takes events whether or not there is a backend.
+    pub async fn start_relay(&mut self) {
+        self.relay.start(&self.http).await;
+        self.relay.ready(&self.http).await;
+    }
+
+    /// Starts the backends alone and waits until they are ready.
+    pub async fn start_backends(&mut self) {
+        for backend in &mut self.backends {
+            backend.start(&self.http).await;
+            backend.ready(&self.http).await;
+        }
+    }
+
     /// The first backend: the only one, unless the stack was asked for more.
     pub fn backend(&mut self) -> &mut Tier {
         &mut self.backends[0]
@@ -243,6 +257,20 @@ impl Stack {
             assert_eq!(answer.status, 200, "{} {}: {}", event.kind, event.id, answer.error_code());
         });
         deliveries.buffer_unordered(at_once).for_each(async |()| ()).await;
+    }
+
+    /// Delivers `events` one after the other and waits until the backend has them all. With `RELAY_ACK=backend` they are
+    /// processed in this order, too.
+    pub async fn tell(&self, events: &[Event]) {
+        self.deliver_all(events, 1).await;
+        self.settled().await;
+    }
+
+    /// Panics with every difference between what the backend says of `customer` and what Stripe's truth leads to.
+    pub async fn assert_true_to(&self, stripe: &Stripe, customer: &str) {
+        let body = self.customer(customer).await.unwrap_or_default();
+        let differences = stripe.differences(customer, &body);
+        assert!(differences.is_empty(), "{customer}:\n{}", differences.join("\n"));
     }
 
     /// Waits until the relay has nothing left to deliver: each event it took has been confirmed by the backend.

@@ -1,0 +1,202 @@
+//! Whole lives of customers, told in every order, shape and repetition: they all end in the truth.
+
+use futures_util::future::join_all;
+use tollgate_shared::Rng;
+use tollgate_tests::stripe::catalogue::{PRO_MONTHLY, PRO_YEARLY};
+use tollgate_tests::stripe::oracle::differences;
+use tollgate_tests::stripe::{ApiVersion, Checkout, Event, Stripe, delivery, story};
+use tollgate_tests::{Engine, Stack, StackConfig, on_each_engine};
+
+/// How a story's events arrive.
+#[derive(Clone, Copy, Debug)]
+enum Arrival {
+    InOrder,
+    Reversed,
+    Shuffled,
+    EachTwice,
+    /// Many at a time, so that they overtake each other.
+    AtOnce,
+}
+
+impl Arrival {
+    const ALL: [Self; 5] = [Self::InOrder, Self::Reversed, Self::Shuffled, Self::EachTwice, Self::AtOnce];
+
+    fn arrange(self, events: &[Event], rng: &Rng) -> Vec<Event> {
+        match self {
+            Self::InOrder | Self::AtOnce => events.to_vec(),
+            Self::Reversed => delivery::reversed(events),
+            Self::Shuffled => delivery::shuffled(events, rng),
+            Self::EachTwice => delivery::twice(&delivery::shuffled(events, rng), rng),
+        }
+    }
+
+    fn at_once(self) -> usize {
+        match self {
+            Self::AtOnce => 16,
+            _ => 1,
+        }
+    }
+}
+
+/// A stack whose relay answers only when the backend is done, so that an order of delivery is one of processing too.
+async fn stack(engine: Engine, backends: usize) -> Stack {
+    Stack::spawn(StackConfig { backends, ..StackConfig::on(engine).relay("RELAY_ACK", "backend") }).await
+}
+
+/// A story that has been told, and what to call it when its end is wrong.
+struct Told {
+    name: String,
+    stripe: Stripe,
+    customer: String,
+}
+
+async fn assert_all_true(stack: &Stack, told: &[Told]) {
+    stack.settled().await;
+    let mut wrong = Vec::new();
+    for Told { name, stripe, customer } in told {
+        let body = stack.customer(customer).await.unwrap_or_default();
+        wrong.extend(stripe.differences(customer, &body).iter().map(|difference| format!("{name}: {difference}")));
+    }
+    assert!(wrong.is_empty(), "{} differences:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+/// The story of 25 events in each of the four shapes, arriving in each of the five ways.
+async fn tell_the_story_in_every_way(engine: Engine, backends: usize) {
+    let stack = stack(engine, backends).await;
+    let rng = Rng::seeded(25);
+    let ways = ApiVersion::ALL.into_iter().flat_map(|version| Arrival::ALL.map(|arrival| (version, arrival)));
+    let mut told = Vec::new();
+    let mut deliveries = Vec::new();
+    for (version, arrival) in ways {
+        let mut stripe = Stripe::fresh();
+        let customer = story::twenty_five_events(&mut stripe);
+        let events = arrival.arrange(&stripe.events(version), &rng);
+        let stack = &stack;
+        deliveries.push(async move { stack.deliver_all(&events, arrival.at_once()).await });
+        told.push(Told { name: format!("{version:?} {arrival:?}"), stripe, customer });
+    }
+    join_all(deliveries).await;
+    assert_all_true(&stack, &told).await;
+}
+
+on_each_engine!(a_story_ends_in_the_truth_whatever_its_order_and_shape, async |engine| {
+    tell_the_story_in_every_way(engine, 1).await;
+});
+
+on_each_engine!(a_story_ends_in_the_truth_with_two_backends_on_one_database, async |engine| {
+    tell_the_story_in_every_way(engine, 2).await;
+});
+
+/// `TOLLGATE_STORIES` (how many) and `TOLLGATE_SEED` (the first one's; the others follow it) change what is told.
+async fn tell_generated_stories(engine: Engine, backends: usize) {
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    let count = number("TOLLGATE_STORIES").unwrap_or(12);
+    let first = number("TOLLGATE_SEED").unwrap_or_else(|| u64::from(u32::from_le_bytes(Rng::system().bytes())));
+    println!("stories from TOLLGATE_SEED={first} on");
+    let stack = stack(engine, backends).await;
+    let mut told = Vec::new();
+    let mut deliveries = Vec::new();
+    for seed in first..first + count {
+        let mut stripe = Stripe::fresh();
+        let customer = story::generated(&mut stripe, seed, 25);
+        let version = ApiVersion::ALL[(seed % 4) as usize];
+        let arrival = Arrival::ALL[(seed % 5) as usize];
+        let events =
+            delivery::shuffled(&arrival.arrange(&stripe.events(version), &Rng::seeded(seed)), &Rng::seeded(seed));
+        let stack = &stack;
+        deliveries.push(async move { stack.deliver_all(&events, 4).await });
+        told.push(Told { name: format!("TOLLGATE_SEED={seed} {version:?}"), stripe, customer });
+    }
+    join_all(deliveries).await;
+    assert_all_true(&stack, &told).await;
+}
+
+on_each_engine!(generated_stories_end_in_the_truth, async |engine| tell_generated_stories(engine, 1).await);
+
+on_each_engine!(generated_stories_end_in_the_truth_with_two_backends, async |engine| {
+    tell_generated_stories(engine, 2).await;
+});
+
+on_each_engine!(an_endpoint_with_few_event_types_ends_in_the_truth_as_far_as_they_tell_it, async |engine| {
+    let stack = stack(engine, 1).await;
+    for version in ApiVersion::ALL {
+        let mut stripe = Stripe::fresh();
+        let customer = story::twenty_five_events(&mut stripe);
+        let events = delivery::only(&stripe.events(version), |kind| {
+            let changes =
+                ["checkout.session.completed", "customer.subscription.updated", "customer.subscription.deleted"];
+            kind.starts_with("invoice.") || changes.contains(&kind)
+        });
+        stack.deliver_all(&delivery::shuffled(&events, &Rng::seeded(7)), 1).await;
+        stack.settled().await;
+        let mut expected = stripe.expected(&customer);
+        for never_told in ["email", "name", "defaultPaymentMethod"] {
+            expected[never_told] = serde_json::Value::Null;
+        }
+        let wrong = differences(&expected, &stack.customer(&customer).await.unwrap_or_default());
+        assert!(wrong.is_empty(), "{version:?}:\n{}", wrong.join("\n"));
+    }
+});
+
+on_each_engine!(a_subscription_is_inferred_from_its_invoices_until_its_first_snapshot, async |engine| {
+    let stack = stack(engine, 1).await;
+    for version in ApiVersion::ALL {
+        let mut stripe = Stripe::fresh();
+        let customer = stripe.sign_up("ada@example.com", "Ada", None);
+        let order = Checkout { quantity: 2, ..Checkout::of(&PRO_MONTHLY).by("user_1") };
+        let (subscription, _) = stripe.checkout(&customer, &order);
+        stripe.renew(&subscription);
+        let all = stripe.events(version);
+
+        stack.tell(&delivery::only(&all, |kind| kind == "checkout.session.completed")).await;
+        let linked = stack.customer(&customer).await.expect("a session makes its customer known");
+        assert_eq!(linked["userId"], "user_1", "{version:?}");
+        assert!(linked["subscription"].is_null(), "{version:?}: {linked}");
+        assert_eq!(linked["tier"], "free");
+
+        let invoices = delivery::only(&all, |kind| kind.starts_with("invoice."));
+        stack.tell(&delivery::shuffled(&invoices, &Rng::seeded(3))).await;
+        let inferred = stack.customer(&customer).await.expect("the customer is known");
+        let truth = stripe.expected(&customer);
+        for place in [
+            "/tier",
+            "/payments",
+            "/subscriptions",
+            "/subscription/status",
+            "/subscription/priceId",
+            "/subscription/quantity",
+            "/subscription/currentPeriodStart",
+            "/subscription/currentPeriodEnd",
+        ] {
+            assert_eq!(inferred.pointer(place), truth.pointer(place), "{version:?} {place}");
+        }
+        assert_eq!(inferred["licenses"][0]["status"], "active");
+        assert_eq!(inferred["apiKeys"].as_array().map(Vec::len), Some(1));
+
+        // The first snapshot replaces all of it, although it is older than what was inferred.
+        let created = delivery::only(&all, |kind| kind == "customer.subscription.created");
+        stack.tell(&created).await;
+        let snapshot = stack.customer(&customer).await.expect("the customer is known");
+        assert_eq!(snapshot["subscription"]["status"], "incomplete", "{version:?}");
+        assert_eq!(snapshot["licenses"][0]["status"], "suspended");
+
+        stack.tell(&all).await;
+        stack.assert_true_to(&stripe, &customer).await;
+    }
+});
+
+on_each_engine!(a_customer_of_two_subscriptions_has_the_newest_that_lives, async |engine| {
+    let stack = stack(engine, 1).await;
+    let mut stripe = Stripe::fresh();
+    let customer = stripe.sign_up("ada@example.com", "Ada", None);
+    let (old, _) = stripe.checkout(&customer, &Checkout::of(&PRO_YEARLY));
+    let (new, _) = stripe.pass(60).checkout(&customer, &Checkout::of(&PRO_MONTHLY));
+    stripe.pass(60).cancel(&new);
+    let events = stripe.events(ApiVersion::Endive);
+    stack.deliver_all(&delivery::shuffled(&events, &Rng::seeded(1)), 8).await;
+    stack.settled().await;
+    stack.assert_true_to(&stripe, &customer).await;
+    let body = stack.customer(&customer).await.expect("the customer is known");
+    assert_eq!(body["subscription"]["stripeSubscriptionId"], old.as_str());
+    assert_eq!(body["subscriptions"][&new], "canceled");
+});
