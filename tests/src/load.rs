@@ -5,6 +5,7 @@
 //!
 //! ```no_run
 //! # async fn f() {
+//! use std::sync::Arc;
 //! use tollgate_tests::load::{self, LoadPlan, Repeats};
 //! let events = load::paid_invoices(1000, 50).events;
 //! let report = load::run(LoadPlan {
@@ -14,6 +15,7 @@
 //!     deliveries: load::signed(&events, "whsec_test"),
 //!     connections: 64,
 //!     repeats: Repeats::NEVER,
+//!     accepted: Arc::default(),
 //! })
 //! .await;
 //! println!("{:.0}/s, p99 {:?}", report.rate(), report.latency.p99);
@@ -57,6 +59,8 @@ pub struct LoadPlan {
     pub connections: usize,
     /// What happens to one that is not answered 200.
     pub repeats: Repeats,
+    /// Counts the answers 200 while it runs.
+    pub accepted: Arc<AtomicUsize>,
 }
 
 /// One request, ready to be sent.
@@ -253,6 +257,7 @@ impl Worker {
             *self.answers.entry(status).or_default() += 1;
             if status == 200 {
                 self.latencies.push(began.elapsed());
+                self.plan.accepted.fetch_add(1, Ordering::Relaxed);
                 return true;
             }
         }

@@ -1,6 +1,7 @@
 //! Sends a load of signed events to a relay on a loopback address and says what came of it, as JSON.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use anyhow::{Context, ensure};
 use clap::Parser;
@@ -37,6 +38,7 @@ fn main() -> anyhow::Result<()> {
         deliveries: load::signed(events, &secret),
         connections: arguments.connections.into(),
         repeats: Repeats::NEVER,
+        accepted: Arc::default(),
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {

@@ -1,0 +1,126 @@
+//! What the logs tell, and what they never do.
+
+use bytes::Bytes;
+use http::Method;
+use serde_json::json;
+use tollgate_tests::stack::{JSON, WEBHOOK_PATH};
+use tollgate_tests::stripe::catalogue::PRO_MONTHLY;
+use tollgate_tests::stripe::{ApiVersion, Checkout, Stripe};
+use tollgate_tests::wait::SOON;
+use tollgate_tests::{Stack, StackConfig, on_each_engine, wait_until};
+
+on_each_engine!(one_event_is_followed_by_its_id_and_its_request_through_both_tiers, async |engine| {
+    let stack = Stack::spawn(StackConfig::on(engine).relay("RUST_LOG", "info").backend("RUST_LOG", "info")).await;
+    let mut stripe = Stripe::fresh();
+    stripe.sign_up("ada@example.com", "Ada", None);
+    let event = stripe.events(ApiVersion::Endive).remove(0);
+    let signature = stack.signature(&event.body);
+    let headers = [("stripe-signature", &*signature), ("x-request-id", "followed-request-1"), JSON];
+    let answer = stack.http.post(&stack.public(WEBHOOK_PATH), &headers, event.body.clone()).await;
+    assert_eq!(answer.status, 200);
+    stack.settled().await;
+    let about_it = |log: &str, words: &str| {
+        log.lines().any(|line| line.contains(words) && line.contains(&event.id) && line.contains("followed-request-1"))
+    };
+    let both = async || {
+        let (relay, backend) = (stack.relay.log(), stack.backends[0].log());
+        about_it(&relay, "Forwarding event") && about_it(&backend, "Successfully processed")
+    };
+    wait_until("both tiers tell of the event under its request", SOON, both).await;
+});
+
+/// What stands in nobody's log. Each is sent somewhere where a careless log line would show it.
+const MARKS: [&str; 12] = [
+    "private-name",
+    "private-address",
+    "private-metadata",
+    "rejected-body",
+    "wrong-internal-key",
+    "wrong-signature",
+    "unmatched-path-licence-key",
+    "bearer-token",
+    "session-cookie",
+    "query-licence-key",
+    "malformed-json-value",
+    "rejected-header",
+];
+
+async fn assert_nothing_private_is_logged(stack: &Stack) {
+    let mut stripe = Stripe::fresh();
+    let customer = stripe.sign_up("private-address@example.com", "private-name", Some("private-metadata"));
+    let (subscription, _) = stripe.checkout(&customer, &Checkout::of(&PRO_MONTHLY).by("private-metadata"));
+    stripe.pass(60).begin_unpaid_period(&subscription);
+    let events = stripe.events(ApiVersion::Pinned2024);
+    stack.deliver_all(&events, 4).await;
+    stack.settled().await;
+    let body = stack.customer(&customer).await.expect("the customer is known");
+    let license_key = body["licenses"][0]["key"].as_str().expect("a subscriber has a licence").to_owned();
+
+    // Refused at the relay: bodies, signatures, keys, paths.
+    let signed = stack.signature(br#"{"rejected-body": 1}"#);
+    let relay = stack.public(WEBHOOK_PATH);
+    stack.http.post(&relay, &[("stripe-signature", &signed)], r#"{"rejected-body": 1}"#).await;
+    stack.http.post(&relay, &[("stripe-signature", "t=1,v1=wrong-signature")], "rejected-body").await;
+    let private = [("authorization", "Bearer bearer-token"), ("cookie", "authjs.session-token=session-cookie")];
+    for base in [stack.public(""), stack.private("")] {
+        for path in [
+            "/api/events/unmatched-path-licence-key",
+            "/api/license/unmatched-path-licence-key",
+            "/unmatched-path-licence-key",
+            "/api/health?key=query-licence-key",
+            "/api/events/x?licenseKey=query-licence-key&machineId=query-licence-key",
+            "/v1/customers/unmatched-path-licence-key",
+            &format!("/api/events/{license_key}"),
+            &format!("/api/events/{license_key}/missed?since=0"),
+            &format!("/api/unheard/{license_key}"),
+        ] {
+            for method in [Method::GET, Method::POST, Method::DELETE] {
+                let json = r#"{"licenseKey": "malformed-json-value", "#;
+                let headers = [&private[..], &[JSON, ("x-rejected", "rejected-header")]].concat();
+                stack.http.send(method, &format!("{base}{path}"), &headers, json).await;
+            }
+        }
+    }
+    // Refused at the backend.
+    let intake = stack.private("/subscriptions/internal/stripe-webhook");
+    stack.http.post(&intake, &[("x-internal-api-key", "wrong-internal-key"), JSON], "rejected-body").await;
+    stack.internal(Method::POST, "/subscriptions/internal/stripe-webhook", r#"{"rejected-body": 1}"#).await;
+    for body in ["rejected-body", r#"{"key": "malformed-json-value""#, r#"{"key": ["malformed-json-value"]}"#] {
+        stack.internal(Method::POST, "/v1/api-keys/verify", body).await;
+    }
+    let verify = json!({ "key": license_key }).to_string();
+    stack.internal(Method::POST, "/v1/api-keys/verify", verify).await;
+    let poison = json!({
+        "id": "evt_poison", "object": "event", "type": "customer.subscription.updated", "created": stripe.now,
+        "data": { "object": { "object": "subscription", "id": "sub_1", "customer": "cus_1", "status": ["rejected-body"] } },
+    });
+    stack.internal(Method::POST, "/subscriptions/internal/stripe-webhook", poison.to_string()).await;
+    stack.internal(Method::GET, "/v1/webhook-events?payload=true", Bytes::new()).await;
+    let output = stack.journal(&["show", &events[0].id]);
+    assert!(String::from_utf8_lossy(&output.stdout).contains("private-name"), "a payload is shown to who asks for it");
+
+    let logs = stack.logs();
+    let fragments =
+        ["mToisGZ01V71BCos", "_secret_", "\"previous_attributes\"", "v1=", "whsec_", "default_payment_method"];
+    let marks = MARKS.iter().chain(&fragments).copied().chain(stack.secrets.all()).chain([&*license_key]);
+    for mark in marks {
+        let line = logs.lines().find(|line| line.contains(mark));
+        assert_eq!(line, None, "{mark} stands in a log");
+    }
+    assert!(logs.contains("TRACE") || logs.contains("DEBUG"), "the logs are at their most talkative");
+}
+
+on_each_engine!(nothing_private_is_logged_at_any_level, async |engine| {
+    let stack = Stack::spawn(StackConfig::on(engine).relay("RUST_LOG", "trace").backend("RUST_LOG", "trace")).await;
+    assert_nothing_private_is_logged(&stack).await;
+});
+
+on_each_engine!(nothing_private_is_logged_as_json, async |engine| {
+    let config = StackConfig::on(engine).relay("LOG_FORMAT", "json").backend("LOG_FORMAT", "json");
+    let stack = Stack::spawn(config).await;
+    assert_nothing_private_is_logged(&stack).await;
+    for line in stack.logs().lines() {
+        let parsed: Result<serde_json::Value, _> = serde_json::from_str(line);
+        assert!(parsed.is_ok(), "no JSON: {line}");
+    }
+});
