@@ -4,8 +4,8 @@ use std::fmt;
 
 use bytes::Bytes;
 use chrono::DateTime;
-use tollgate_shared::Timestamp;
 use tollgate_shared::clock::from_unix;
+use tollgate_shared::{EventHead, Timestamp};
 
 use crate::stripe::field::{Field, Flag, Id, Instant, Read, Text, view};
 use crate::stripe::observation::{Object, Observation, SessionOutcome};
@@ -13,6 +13,9 @@ use crate::stripe::payload::{self, Envelope, Observed, Unreadable};
 
 /// How many characters an event's id may have: Stripe promises no more.
 const ID_CHARS_MAX: usize = 255;
+
+/// Where an event carries its object.
+const OBJECT: &str = "data.object";
 
 /// What stands in `object` of an event that names its object and does not carry it.
 const THIN: &str = "v2.core.event";
@@ -60,13 +63,25 @@ view! {
     struct Named { id: Id, object: Text, kind "type": Text, customer: Id, }
 }
 
+impl Head {
+    /// What has to be there, of an envelope in which something cannot be read at all: `1e999` in place of an object,
+    /// say. The edge takes such an event, and nobody would ever confirm it if it were refused here.
+    fn least(payload: &[u8]) -> Result<Self, Malformed> {
+        let EventHead { id, kind } = EventHead::parse(payload).map_err(|_| Malformed)?;
+        let (id, kind) = (Text(id.into_owned()), Text(kind.into_owned()));
+        Ok(Self { id: Field::Set(id), kind: Field::Set(kind), ..Self::default() })
+    }
+}
+
 impl Event {
     /// Reads the envelope of `payload`: JSON from its first byte to its last, of which everything but `id` and `type`
     /// may be missing or of an unexpected type.
     pub fn parse(payload: Bytes) -> Result<Self, Malformed> {
         let text = std::str::from_utf8(&payload).map_err(|_| Malformed)?;
-        let head: Field<Head> = serde_json::from_str(text).map_err(|_| Malformed)?;
-        let head = head.value().ok_or(Malformed)?;
+        let head = match serde_json::from_str::<Field<Head>>(text) {
+            Ok(head) => head.value().ok_or(Malformed)?,
+            Err(_) => Head::least(&payload)?,
+        };
         let Text(id) = head.id.value().ok_or(Malformed)?;
         if !(1..=ID_CHARS_MAX).contains(&id.chars().count()) {
             return Err(Malformed);
@@ -191,8 +206,7 @@ impl Event {
 
     /// The object, and how it was before where the event says so.
     fn change<'a, T: Observed + Read<'a>>(&'a self) -> Result<(Option<T::Form>, T::Form), Unreadable> {
-        let unreadable = Unreadable { field: "data.object" };
-        // Not UTF-8, or no JSON: not possible in an event that was parsed.
+        let unreadable = Unreadable { field: OBJECT };
         let text = std::str::from_utf8(&self.payload).map_err(|_| unreadable)?;
         let envelope: Field<Envelope<T>> = serde_json::from_str(text).map_err(|_| unreadable)?;
         let data = envelope.or_default().data.or_default();

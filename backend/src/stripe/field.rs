@@ -1,5 +1,6 @@
 //! Members of a JSON object, read so that none can spoil the rest: one of an unexpected type is void, and what is not
-//! asked for is skipped without being built.
+//! asked for is skipped without being built. (What JSON can write and Rust cannot hold, a number such as `1e999` or half
+//! of a surrogate pair, is void too, unless it stands in place of an object or a list.)
 //!
 //! `serde_json` skips iteratively, so nesting cannot exhaust the stack: only what [`view!`] names is descended into.
 
@@ -212,7 +213,11 @@ impl<'de> Deserialize<'de> for Name<'de> {
                 f.write_str("a name")
             }
 
-            fn visit_borrowed_bytes<E>(self, name: &'de [u8]) -> Result<Self::Value, E> {
+            fn visit_borrowed_bytes<E: serde::de::Error>(self, name: &'de [u8]) -> Result<Self::Value, E> {
+                // As bytes it is not checked for what JSON has escaped.
+                if name.iter().any(|byte| *byte < b' ') {
+                    return Err(E::custom("control character in a name"));
+                }
                 Ok(Name(Cow::Borrowed(name)))
             }
 

@@ -9,6 +9,8 @@ mod field;
 mod objects;
 mod observation;
 mod payload;
+#[cfg(test)]
+mod tests;
 mod version;
 
 pub use event::{Event, Malformed};
