@@ -4,3 +4,24 @@
 //! Each capability is a module with the same few files: rules and verbs in `mod.rs`, SQL in `store.rs`, HTTP in
 //! `routes.rs`. Calls go one way: routes → verbs → store → [`db`].
 
+pub mod api_keys;
+pub mod app;
+pub mod audit;
+pub mod commands;
+pub mod config;
+pub mod customers;
+pub mod db;
+pub mod error;
+pub mod events;
+pub mod history;
+pub mod http;
+pub mod invoices;
+pub mod licenses;
+pub mod payment_methods;
+pub mod payments;
+pub mod plans;
+pub mod sealer;
+pub mod stripe;
+pub mod subscriptions;
+pub mod webhooks;
+pub mod widgets;

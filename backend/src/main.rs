@@ -1,3 +1,7 @@
-//! The process `tollgate-backend`: see [`tollgate_backend::commands`].
+//! The process `tollgate-backend`.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    tollgate_backend::commands::run()
+}

@@ -1,0 +1,83 @@
+//! `tollgate-backend serve`: listens at once, with or without the database, and keeps trying to reach it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tokio::signal::unix::{SignalKind, signal};
+use tollgate_shared::backoff::Backoff;
+use tollgate_shared::{Clock, Rng};
+use tracing::{debug, error, info, warn};
+
+use crate::app::App;
+use crate::config::Config;
+use crate::customers;
+use crate::db::{Db, DbError};
+use crate::http::{metrics, server};
+
+/// How often a database that is away is tried: soon, since it may be starting beside us.
+const PREPARE_AGAIN: Backoff = Backoff { first: Duration::from_millis(250), longest: Duration::from_secs(5) };
+
+pub(super) async fn run(config: Config) -> anyhow::Result<()> {
+    let clock = Clock::system();
+    let rng = Rng::system();
+    // Before anything is listening, so that a signal which comes early is not lost.
+    let stop = stop_signal().context("could not listen for signals")?;
+    metrics::start();
+    tokio::spawn(metrics::upkeep());
+
+    let db = Db::open(&config.database_url).context("could not open DATABASE_URL")?;
+    let app = App::new(Arc::new(config), db.clone(), clock, rng);
+    app.inbox.keep_retrying();
+    let preparing = tokio::spawn(prepare(app.clone()));
+    let served = server::serve(app, stop).await;
+    preparing.abort();
+    db.close().await;
+    Ok(served?)
+}
+
+/// Resolves at the first SIGTERM or SIGINT.
+fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}
+
+/// As soon as the database can be reached: brings its tables up to date, or waits until somebody did, and settles what
+/// follows from plans that have changed.
+async fn prepare(app: App) {
+    let mut failures = 0;
+    let mut said = None;
+    loop {
+        match try_to_prepare(&app).await {
+            Ok(()) => return info!("the database is up to date"),
+            // Said once for each reason, not at each attempt.
+            Err(failure) if said == Some(failure.class()) => debug!(reason = failure.class(), "still: {failure}"),
+            // What passes by itself is no matter for a person; a migration that cannot work is.
+            Err(failure) => {
+                said = Some(failure.class());
+                if failure.is_transient() || !app.config.migrates {
+                    warn!(reason = failure.class(), "not ready: {failure}; looking again until it is");
+                } else {
+                    error!(reason = failure.class(), "could not prepare the database: {failure}; trying again");
+                }
+            }
+        }
+        failures += 1;
+        tokio::time::sleep(PREPARE_AGAIN.after(failures, &app.rng)).await;
+    }
+}
+
+async fn try_to_prepare(app: &App) -> Result<(), DbError> {
+    if app.config.migrates {
+        app.db.migrate().await?;
+    }
+    app.db.ready().await?;
+    customers::replan::replan(app.inbox.parts()).await?;
+    Ok(())
+}

@@ -1,0 +1,274 @@
+//! What the process is told by its environment. Everything unusable is found at once and named, never with its value.
+
+use std::collections::BTreeSet;
+use std::io::ErrorKind::NotFound;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use reqwest::Url;
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use tollgate_shared::env::{BadVariables, Env};
+use tollgate_shared::{Secret, Secrets};
+
+use crate::db::DatabaseUrl;
+use crate::plans::Plans;
+use crate::widgets::defaults::{WidgetDefaults, WidgetsError};
+
+/// The variables, each with its default and what it is for: for `--help`.
+pub const VARIABLES: &str = "\
+Configuration is environment variables, with a .env file read when present:
+  BACKEND_ADDR           where to listen [127.0.0.1:8000]
+  BACKEND_TLS_CERT, BACKEND_TLS_KEY
+                         PEM files, to listen with TLS
+  DATABASE_URL           sqlite://<file> or postgres://… [sqlite://data/tollgate.db]
+  DATABASE_LISTEN_URL    a direct address, where the other is a pooler's [DATABASE_URL]
+  DATABASE_MIGRATE       `auto` to bring the tables up to date at start, or `off` [auto]
+  REDIS_URL              redis://…, to ring bells across replicas (optional)
+  INTERNAL_API_KEY       what internal callers and the relay show; several accepted
+  RELAY_INTERNAL_SECRET  what the relay shows instead, and then the only one that the webhook intake takes (optional)
+  AUTH_SECRET            Auth.js's secret; several accepted
+  CRON_SECRET            what calls of the timetable's routes show
+  ENCRYPTION_KEY         32 characters or more; several accepted, the first encrypts
+  ADMIN_API_KEY          what an operator without a sign-in shows (optional)
+  STRIPE_SECRET_KEY      sk_… or rk_…, for the routes that call Stripe (optional)
+  STRIPE_API_BASE        Stripe's address [https://api.stripe.com]
+  STRIPE_LIVEMODE        `true` or `false`: events of the other mode are ignored [by STRIPE_SECRET_KEY's prefix, else either]
+  STRIPE_ACCOUNTS        acct_…, comma-separated: connected accounts whose events are ours
+  PLANS_FILE             what is on sale [plans.toml]
+  WIDGETS_FILE           the widgets that a new customer gets [widgets.json if there is one, else a plain one]
+  APP_URL                the address of the web application (optional)
+  RUST_LOG, LOG_FORMAT   which lines are logged [info], as `text` or `json` [text]
+
+Several secrets are comma-separated. Rocket.toml and ROCKET_* are ignored.";
+
+/// The fewest characters of an `ENCRYPTION_KEY`: as many as AES-256's key has bytes.
+const ENCRYPTION_KEY_CHARACTERS_MIN: usize = 32;
+
+const DEFAULT_ADDR: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8000);
+const DEFAULT_DATABASE_URL: &str = "sqlite://data/tollgate.db";
+
+/// What a new customer gets where `WIDGETS_FILE` is not set and no `widgets.json` is there.
+const PLAIN_WIDGETS: &str = r#"[{"name": "default", "config": {}}]"#;
+
+/// What the process was told, read and checked. `Debug` shows no secret.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// `BACKEND_ADDR`.
+    pub addr: SocketAddr,
+    /// `BACKEND_TLS_CERT` and `BACKEND_TLS_KEY`: both or neither.
+    pub tls: Option<TlsFiles>,
+    /// `DATABASE_URL`.
+    pub database_url: DatabaseUrl,
+    /// `DATABASE_LISTEN_URL`, or `DATABASE_URL`.
+    pub database_listen_url: DatabaseUrl,
+    /// `DATABASE_MIGRATE` is `auto`.
+    pub migrates: bool,
+    /// `REDIS_URL`: may hold a password.
+    pub redis_url: Option<Secret>,
+    /// `INTERNAL_API_KEY`.
+    pub internal_keys: Secrets,
+    /// What the webhook intake takes: `RELAY_INTERNAL_SECRET`, or `INTERNAL_API_KEY` where that is not set.
+    pub intake_keys: Secrets,
+    /// `AUTH_SECRET`.
+    pub auth_secrets: Secrets,
+    /// `CRON_SECRET`.
+    pub cron_secret: Secret,
+    /// `ENCRYPTION_KEY`: the first encrypts, all decrypt.
+    pub encryption_keys: Secrets,
+    /// `ADMIN_API_KEY`.
+    pub admin_api_key: Option<Secret>,
+    /// What is known of our side of Stripe.
+    pub stripe: StripeConfig,
+    /// `PLANS_FILE`, read.
+    pub plans: Arc<Plans>,
+    /// `WIDGETS_FILE`, read.
+    pub widgets: Arc<WidgetDefaults>,
+    /// `APP_URL`.
+    pub app_url: Option<Url>,
+}
+
+/// The `STRIPE_…` variables.
+#[derive(Clone, Debug)]
+pub struct StripeConfig {
+    /// `STRIPE_SECRET_KEY`.
+    pub secret_key: Option<Secret>,
+    /// `STRIPE_API_BASE`.
+    pub api_base: Url,
+    /// Which mode's events are ours: `STRIPE_LIVEMODE`, else by the prefix of `STRIPE_SECRET_KEY`, else either.
+    pub livemode: Option<bool>,
+    /// `STRIPE_ACCOUNTS`: the connected accounts whose events are ours.
+    pub accounts: BTreeSet<String>,
+}
+
+/// PEM files that were read once and belong together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The chain, the server's certificate first.
+    pub cert: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+}
+
+impl Config {
+    /// Reads everything; [`BadVariables`] names every variable that is missing or unusable.
+    pub fn from_env(env: &Env) -> Result<Self, BadVariables> {
+        let addr = env.parse("BACKEND_ADDR", "an address and port such as 127.0.0.1:8000");
+        let tls = tls(env);
+        let [database_url, database_listen_url] = ["DATABASE_URL", "DATABASE_LISTEN_URL"]
+            .map(|name| env.parse::<DatabaseUrl>(name, "sqlite://<file> or postgres://…"));
+        let migrates = env.read("DATABASE_MIGRATE", "`auto` or `off`", |text| match text {
+            "auto" => Some(true),
+            "off" => Some(false),
+            _ => None,
+        });
+        let internal_keys = env.required_secrets("INTERNAL_API_KEY");
+        let relay_secret = env.secret("RELAY_INTERNAL_SECRET");
+        let auth_secrets = env.required_secrets("AUTH_SECRET");
+        let cron_secret = env.secret("CRON_SECRET");
+        if cron_secret.is_none() {
+            env.refuse("CRON_SECRET", "is missing: a secret is needed");
+        }
+        let encryption_keys = encryption_keys(env);
+        let redis_url = redis_url(env);
+        let stripe = StripeConfig::from_env(env);
+        let plans = plans(env);
+        let widgets = widgets(env);
+        let app_url = env.read("APP_URL", "an http:// or https:// address", http_url);
+
+        env.finish()?;
+        let default_url = || DEFAULT_DATABASE_URL.parse().expect("the default is an address");
+        let database_url = database_url.unwrap_or_else(default_url);
+        Ok(Self {
+            addr: addr.unwrap_or(DEFAULT_ADDR),
+            tls,
+            database_listen_url: database_listen_url.unwrap_or_else(|| database_url.clone()),
+            database_url,
+            migrates: migrates.unwrap_or(true),
+            redis_url,
+            intake_keys: relay_secret.map_or_else(|| internal_keys.clone(), Secrets::from),
+            internal_keys,
+            auth_secrets,
+            cron_secret: cron_secret.expect("it was refused above where it is not set"),
+            encryption_keys,
+            admin_api_key: env.secret("ADMIN_API_KEY"),
+            stripe,
+            plans: Arc::new(plans.expect("plans that cannot be read were refused")),
+            widgets: Arc::new(widgets.expect("widgets that cannot be read were refused")),
+            app_url,
+        })
+    }
+}
+
+impl StripeConfig {
+    fn from_env(env: &Env) -> Self {
+        let secret_key = env.secret("STRIPE_SECRET_KEY");
+        let livemode = env.parse("STRIPE_LIVEMODE", "`true` or `false`");
+        Self {
+            livemode: livemode.or_else(|| livemode_of_key(secret_key.as_ref()?)),
+            secret_key,
+            api_base: env
+                .read("STRIPE_API_BASE", "an http:// or https:// address", http_url)
+                .unwrap_or_else(|| Url::parse("https://api.stripe.com").expect("Stripe's address is one")),
+            accounts: env
+                .read("STRIPE_ACCOUNTS", "a comma-separated list of acct_…", |list| {
+                    let accounts = list.split(',').map(str::trim).filter(|account| !account.is_empty());
+                    accounts.map(|account| account.starts_with("acct_").then(|| account.to_owned())).collect()
+                })
+                .unwrap_or_default(),
+        }
+    }
+}
+
+/// The mode that a key is of: `sk_live_…`, `rk_live_…` (restricted), `sk_test_…`, `rk_test_…`.
+fn livemode_of_key(key: &Secret) -> Option<bool> {
+    let kind = key.expose().split('_').nth(1)?;
+    match kind {
+        "live" => Some(true),
+        "test" => Some(false),
+        _ => None,
+    }
+}
+
+fn redis_url(env: &Env) -> Option<Secret> {
+    env.read("REDIS_URL", "a redis:// or rediss:// address", |text| {
+        let url = Url::parse(text).ok()?;
+        (matches!(url.scheme(), "redis" | "rediss") && url.has_host()).then(|| Secret::new(text))
+    })
+}
+
+fn http_url(text: &str) -> Option<Url> {
+    Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https"))
+}
+
+fn encryption_keys(env: &Env) -> Secrets {
+    let keys = env.required_secrets("ENCRYPTION_KEY");
+    // A key that is missing has its problem noted already, which stays: the first problem of a variable does.
+    if keys.iter().any(|key| key.expose().chars().count() < ENCRYPTION_KEY_CHARACTERS_MIN) {
+        env.refuse("ENCRYPTION_KEY", &format!("has a key of fewer than {ENCRYPTION_KEY_CHARACTERS_MIN} characters"));
+    }
+    keys
+}
+
+fn plans(env: &Env) -> Option<Plans> {
+    let path = env.text_or("PLANS_FILE", "plans.toml");
+    Plans::load(Path::new(&path)).map_err(|why| env.refuse("PLANS_FILE", &why.to_string())).ok()
+}
+
+fn widgets(env: &Env) -> Option<WidgetDefaults> {
+    let path = env.text_or("WIDGETS_FILE", "widgets.json");
+    match WidgetDefaults::load(Path::new(&path)) {
+        Ok(widgets) => Some(widgets),
+        // Nobody asked for a file: a plain widget to begin with.
+        Err(WidgetsError::Unreadable(why)) if why.kind() == NotFound && env.text("WIDGETS_FILE").is_none() => {
+            Some(WidgetDefaults::parse(PLAIN_WIDGETS).expect("the plain widgets are a list of widgets"))
+        }
+        Err(why) => {
+            env.refuse("WIDGETS_FILE", &why.to_string());
+            None
+        }
+    }
+}
+
+/// Both files or neither; both readable, and a key that is the certificate's.
+fn tls(env: &Env) -> Option<TlsFiles> {
+    let cert = env.text("BACKEND_TLS_CERT").map(PathBuf::from);
+    let key = env.text("BACKEND_TLS_KEY").map(PathBuf::from);
+    let (cert, key) = match (cert, key) {
+        (None, None) => return None,
+        (Some(cert), Some(key)) => (cert, key),
+        (Some(_), None) => {
+            env.refuse("BACKEND_TLS_KEY", "is missing: BACKEND_TLS_CERT is set");
+            return None;
+        }
+        (None, Some(_)) => {
+            env.refuse("BACKEND_TLS_CERT", "is missing: BACKEND_TLS_KEY is set");
+            return None;
+        }
+    };
+    let chain = read_chain(&cert);
+    if chain.is_none() {
+        env.refuse("BACKEND_TLS_CERT", "is not a readable file of PEM certificates");
+    }
+    let private = PrivateKeyDer::from_pem_file(&key).ok();
+    if private.is_none() {
+        env.refuse("BACKEND_TLS_KEY", "is not a readable file of a PEM private key");
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let fits = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("ring has the default protocol versions")
+        .with_no_client_auth()
+        .with_single_cert(chain?, private?);
+    if fits.is_err() {
+        env.refuse("BACKEND_TLS_KEY", "is not the key of BACKEND_TLS_CERT");
+        return None;
+    }
+    Some(TlsFiles { cert, key })
+}
+
+fn read_chain(file: &Path) -> Option<Vec<CertificateDer<'static>>> {
+    let chain: Vec<_> = CertificateDer::pem_file_iter(file).ok()?.collect::<Result<_, _>>().ok()?;
+    (!chain.is_empty()).then_some(chain)
+}

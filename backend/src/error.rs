@@ -1,0 +1,147 @@
+//! What a route answers when it refuses or fails: the error body that both tiers share, and nothing that the caller
+//! sent or the database said.
+
+use std::borrow::Cow;
+
+use rocket::Request;
+use rocket::http::{ContentType, Status};
+use rocket::response::{self, Responder, Response};
+use tollgate_shared::ErrorBody;
+use tollgate_shared::error_body::ErrorDetail;
+use tollgate_shared::request_id::REQUEST_ID_HEADER;
+use tracing::error;
+
+use crate::db::DbError;
+use crate::http::context::RequestContext;
+
+/// An answer that is not a success. Made by a verb's error, by a guard, or by one of the constructors here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ApiError {
+    /// The HTTP status.
+    pub status: Status,
+    /// What a program decides by.
+    pub code: &'static str,
+    /// What is wrong and what to do, for a person. Never what the caller sent.
+    pub message: Cow<'static, str>,
+    /// The parameter at fault, by the name it has in our documentation.
+    pub param: Option<Cow<'static, str>>,
+    /// Seconds after which a repeat makes sense, for `Retry-After`.
+    pub retry_after_seconds: Option<u32>,
+}
+
+/// How long a caller should leave a database that is away alone, in seconds.
+const DATABASE_RETRY_SECONDS: u32 = 5;
+
+impl ApiError {
+    /// An error with a code of its own.
+    pub fn new(status: Status, code: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
+        Self { status, code, message: message.into(), param: None, retry_after_seconds: None }
+    }
+
+    /// 404: no such route, or no such object. `what` completes "there is no …".
+    pub fn not_found(what: &str) -> Self {
+        Self::new(Status::NotFound, "not_found", format!("there is no {what}"))
+    }
+
+    /// 403: the caller did not show that it may call this route.
+    pub fn forbidden() -> Self {
+        Self::new(Status::Forbidden, "forbidden", "send the internal API key in X-Internal-API-Key")
+    }
+
+    /// 422: `param` is not what it should be. `message` says what it should be.
+    pub fn invalid_parameter(param: impl Into<Cow<'static, str>>, message: impl Into<Cow<'static, str>>) -> Self {
+        Self { param: Some(param.into()), ..Self::new(Status::UnprocessableEntity, "invalid_parameter", message) }
+    }
+
+    /// 413: the body has more than `bytes_max` bytes.
+    pub fn body_too_large(bytes_max: usize) -> Self {
+        Self::new(
+            Status::PayloadTooLarge,
+            "body_too_large",
+            format!("the body is larger than the {bytes_max} bytes that this route takes"),
+        )
+    }
+
+    /// 503: the database cannot be reached, or is not migrated.
+    pub fn database_unavailable() -> Self {
+        Self {
+            retry_after_seconds: Some(DATABASE_RETRY_SECONDS),
+            ..Self::new(
+                Status::ServiceUnavailable,
+                "database_unavailable",
+                "the database is not available at the moment; try again shortly",
+            )
+        }
+    }
+
+    /// 500: our fault. The log line with the request's id says more.
+    pub fn internal() -> Self {
+        Self::new(
+            Status::InternalServerError,
+            "internal_error",
+            "something went wrong on our side; the log has more under the request id",
+        )
+    }
+
+    /// The error of a status that Rocket itself decided on.
+    pub fn of_status(status: Status) -> Self {
+        match status.code {
+            401 => Self::new(status, "unauthorized", "sign in, or send a valid token"),
+            403 => Self::forbidden(),
+            404 => Self::not_found("such route"),
+            405 => Self::new(status, "method_not_allowed", "this route does not take that method"),
+            413 => Self::new(status, "body_too_large", "the body is larger than this route takes"),
+            415 => Self::unsupported_media_type(),
+            422 => Self::new(status, "invalid_parameter", "a parameter is not what this route takes"),
+            503 => Self::new(status, "unavailable", "this is not available at the moment; try again shortly"),
+            400..500 => Self::new(status, "bad_request", "the request cannot be read"),
+            _ => Self { status, ..Self::internal() },
+        }
+    }
+
+    /// 415: the body's `Content-Type` is not `application/json`.
+    pub fn unsupported_media_type() -> Self {
+        Self::new(
+            Status::UnsupportedMediaType,
+            "unsupported_media_type",
+            "send the body as JSON, with Content-Type: application/json",
+        )
+    }
+
+    /// The inside of the error body for the request with this id.
+    pub fn detail(&self, request_id: &str) -> ErrorDetail {
+        let body = ErrorBody::new(self.code, &self.message, Some(request_id));
+        match &self.param {
+            Some(param) => body.with_param(param).error,
+            None => body.error,
+        }
+    }
+}
+
+impl From<DbError> for ApiError {
+    fn from(failure: DbError) -> Self {
+        if failure.is_transient() {
+            return Self::database_unavailable();
+        }
+        error!(reason = failure.class(), "could not use the database: {failure}");
+        Self::internal()
+    }
+}
+
+impl<'r> Responder<'r, 'static> for ApiError {
+    fn respond_to(self, request: &'r Request<'_>) -> response::Result<'static> {
+        let context = RequestContext::of(request);
+        let body = ErrorBody { error: self.detail(context.request_id.as_str()) }.to_json();
+        let mut response = Response::build();
+        response
+            .status(self.status)
+            .header(ContentType::JSON)
+            // The trail sets it on every answer; but for a request that Rocket finds unreadable no fairing runs.
+            .raw_header(REQUEST_ID_HEADER, context.request_id.to_string())
+            .sized_body(body.len(), std::io::Cursor::new(body));
+        if let Some(seconds) = self.retry_after_seconds {
+            response.raw_header("Retry-After", seconds.to_string());
+        }
+        response.ok()
+    }
+}

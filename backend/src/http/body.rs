@@ -1,0 +1,153 @@
+//! Bodies: raw bytes up to a limit, and JSON. A rejected body is never echoed nor logged.
+
+use std::borrow::Cow;
+
+use bytes::{Bytes, BytesMut};
+use rocket::Request;
+use rocket::data::{self, Data, FromData, ToByteUnit};
+use rocket::http::Status;
+use rocket::outcome::Outcome;
+use serde::de::DeserializeOwned;
+use serde_path_to_error::Segment;
+use tokio::io::AsyncReadExt;
+
+use super::context::RequestContext;
+use crate::error::ApiError;
+
+/// The largest JSON body of any route but the webhook's: none of them has a field that grows.
+pub const JSON_BYTES_MAX: usize = 64 << 10;
+
+/// How much room is made for a body that does not say its length.
+const FIRST_BYTES: usize = 8 << 10;
+
+/// A JSON body of type `T`: 415 for another media type, 413 past [`JSON_BYTES_MAX`], 400 `invalid_json`, and 422
+/// `invalid_parameter` with the parameter's name for JSON that is not a `T`.
+pub struct JsonBody<T>(pub T);
+
+#[rocket::async_trait]
+impl<'r, T: DeserializeOwned> FromData<'r> for JsonBody<T> {
+    type Error = ();
+
+    async fn from_data(request: &'r Request<'_>, data: Data<'r>) -> data::Outcome<'r, Self> {
+        let read = async {
+            if !request.content_type().is_some_and(|given| given.is_json()) {
+                return Err(ApiError::unsupported_media_type());
+            }
+            parse(&read(request, data, JSON_BYTES_MAX).await?)
+        };
+        match read.await {
+            Ok(value) => Outcome::Success(Self(value)),
+            Err(error) => refuse(request, error),
+        }
+    }
+}
+
+/// Ends a data guard with `error` as the answer.
+pub fn refuse<'r, T: FromData<'r, Error = ()>>(request: &Request<'_>, error: ApiError) -> data::Outcome<'r, T> {
+    let status = error.status;
+    RequestContext::of(request).refuse(error);
+    Outcome::Error((status, ()))
+}
+
+/// The whole body, if it has no more than `bytes_max` bytes. One that says it has more is refused unread.
+pub async fn read(request: &Request<'_>, data: Data<'_>, bytes_max: usize) -> Result<Bytes, ApiError> {
+    let announced = request.headers().get_one("content-length").and_then(|length| length.parse::<usize>().ok());
+    if announced.is_some_and(|length| length > bytes_max) {
+        return Err(ApiError::body_too_large(bytes_max));
+    }
+    // One byte more than there may be, to know that there is more.
+    let mut stream = data.open((bytes_max + 1).bytes());
+    let mut body = BytesMut::with_capacity(announced.map_or(FIRST_BYTES, |length| length + 1));
+    loop {
+        let more = stream.read_buf(&mut body).await.map_err(|_| {
+            ApiError::new(Status::BadRequest, "incomplete_body", "the body ended before all of it had come")
+        })?;
+        if body.len() > bytes_max {
+            return Err(ApiError::body_too_large(bytes_max));
+        }
+        if more == 0 {
+            return Ok(body.freeze());
+        }
+    }
+}
+
+fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
+    let mut json = serde_json::Deserializer::from_slice(body);
+    let value = serde_path_to_error::deserialize(&mut json)
+        .map_err(|error| if error.inner().is_data() { not_of_the_type(&error) } else { invalid_json() })?;
+    json.end().map_err(|_| invalid_json())?;
+    Ok(value)
+}
+
+fn invalid_json() -> ApiError {
+    ApiError::new(Status::BadRequest, "invalid_json", "the body is not JSON")
+}
+
+/// JSON, but not what the route takes. serde's own text is not passed on: it quotes what was sent.
+fn not_of_the_type(error: &serde_path_to_error::Error<serde_json::Error>) -> ApiError {
+    let mut field = error
+        .path()
+        .iter()
+        .filter_map(|segment| match segment {
+            Segment::Map { key } => Some(key.as_str()),
+            _ => None,
+        })
+        .collect::<Vec<_>>();
+    let said = error.inner().to_string();
+    let missing = said.strip_prefix("missing field `").and_then(|rest| rest.split('`').next());
+    field.extend(missing);
+    let message = if missing.is_some() { "this parameter is missing" } else { "this parameter is not of its type" };
+    match field.as_slice() {
+        [] => ApiError::new(Status::UnprocessableEntity, "invalid_parameter", "the body is not a JSON object"),
+        field => ApiError::invalid_parameter(Cow::Owned(field.join(".")), message),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Debug, Deserialize, PartialEq)]
+    struct Order {
+        amount: i64,
+        buyer: Option<Buyer>,
+    }
+
+    #[derive(Debug, Deserialize, PartialEq)]
+    struct Buyer {
+        name: String,
+    }
+
+    fn refusal(body: &str) -> (u16, &'static str, Option<String>) {
+        let error = parse::<Order>(body.as_bytes()).unwrap_err();
+        assert!(!format!("{error:?}").contains("hunter2"), "{error:?}");
+        (error.status.code, error.code, error.param.map(Cow::into_owned))
+    }
+
+    #[test]
+    fn a_body_of_the_type_is_read_and_unknown_members_are_no_fault() {
+        assert_eq!(
+            parse::<Order>(br#" {"amount": 5, "buyer": null, "colour": "red"} "#).unwrap(),
+            Order { amount: 5, buyer: None }
+        );
+    }
+
+    #[test]
+    fn what_is_not_json_is_400() {
+        for body in ["", "{", "hunter2", r#"{"amount": 5} hunter2"#, r#"{"amount": 5,}"#] {
+            assert_eq!(refusal(body), (400, "invalid_json", None), "{body}");
+        }
+    }
+
+    #[test]
+    fn json_of_another_shape_is_422_and_names_the_parameter() {
+        let param = |name: &str| (422, "invalid_parameter", Some(name.to_owned()));
+        assert_eq!(refusal(r#"{"amount": "hunter2"}"#), param("amount"));
+        assert_eq!(refusal("{}"), param("amount"));
+        assert_eq!(refusal(r#"{"amount": 5, "buyer": {}}"#), param("buyer.name"));
+        assert_eq!(refusal(r#"{"amount": 5, "buyer": {"name": ["hunter2"]}}"#), param("buyer.name"));
+        assert_eq!(refusal(r#""hunter2""#), (422, "invalid_parameter", None));
+    }
+}

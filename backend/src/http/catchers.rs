@@ -1,0 +1,18 @@
+//! Every answer that no route gave: a guard's refusal, an unknown path, a panic, all in the one form of an error.
+
+use rocket::http::Status;
+use rocket::{Catcher, Request, catch, catchers};
+
+use super::context::RequestContext;
+use crate::error::ApiError;
+
+/// One catcher for every status.
+pub fn catchers() -> Vec<Catcher> {
+    catchers![refused]
+}
+
+#[catch(default)]
+fn refused(status: Status, request: &Request<'_>) -> ApiError {
+    let refusal = RequestContext::of(request).refusal().filter(|refusal| refusal.status == status);
+    refusal.cloned().unwrap_or_else(|| ApiError::of_status(status))
+}

@@ -1,0 +1,40 @@
+//! For whoever watches the process: `/live`, `/ready`, `/metrics`.
+
+use rocket::http::ContentType;
+use rocket::serde::json::Json;
+use rocket::{Route, State, get, routes};
+use serde::Serialize;
+
+use super::metrics;
+use crate::app::App;
+use crate::error::ApiError;
+
+/// The routes of this module.
+pub fn routes() -> Vec<Route> {
+    routes![live, ready, exposition]
+}
+
+#[derive(Serialize)]
+struct Health {
+    status: &'static str,
+}
+
+/// 200 as long as the process answers at all.
+#[get("/live")]
+fn live() -> Json<Health> {
+    Json(Health { status: "live" })
+}
+
+/// 200 when the database is there and migrated; else 503 `database_unavailable`.
+#[get("/ready")]
+async fn ready(app: &State<App>) -> Result<Json<Health>, ApiError> {
+    // Why not is said by whoever tries to migrate, once, and not at each probe.
+    app.db.ready().await.map_err(|_| ApiError::database_unavailable())?;
+    Ok(Json(Health { status: "ready" }))
+}
+
+/// Everything that is counted, as Prometheus reads it. Without the database it leaves out what only that knows.
+#[get("/metrics")]
+async fn exposition(app: &State<App>) -> (ContentType, String) {
+    (ContentType::new("text", "plain").with_params(("version", "0.0.4")), metrics::render(app).await)
+}

@@ -1,0 +1,144 @@
+//! Start and end of the HTTP server: HTTP/1.1 and HTTP/2, the latter without TLS by prior knowledge.
+//!
+//! Rocket is told everything here: `Rocket.toml`, `ROCKET_*`, its signals and its log are not used.
+
+use std::collections::HashSet;
+use std::io;
+use std::time::Duration;
+
+use rocket::config::{Ident, LogLevel, Shutdown, TlsConfig};
+use rocket::error::ErrorKind;
+use rocket::fairing::AdHoc;
+use rocket::{Build, Ignite, Rocket};
+use tokio::time::{sleep, timeout};
+use tracing::{info, warn};
+
+use super::{catchers, health, trail::Trail};
+use crate::app::App;
+use crate::{api_keys, customers, webhooks};
+
+/// How long what is under way at a stop may take.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// How long connections may take to close once the last answer has been handed to them: the last bytes to be written,
+/// and HTTP/2's farewell to be answered.
+const SETTLE: Duration = Duration::from_millis(250);
+
+/// How often an HTTP/2 connection is asked whether the other side is still there.
+const PING_SECONDS: u32 = 15;
+
+/// Why the server did not start, or ended by itself.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The address cannot be listened on.
+    #[error("could not listen on BACKEND_ADDR: {0}")]
+    Listen(io::Error),
+    /// Anything else; our own fault.
+    #[error("the server ended by itself: {0}")]
+    Ended(String),
+}
+
+/// The server with all of its routes, not yet listening.
+pub fn rocket(app: App) -> Rocket<Build> {
+    rocket::custom(config(&app))
+        .manage(app)
+        .attach(Trail)
+        .attach(webhooks::routes::AcceptPost)
+        .attach(AdHoc::on_liftoff("Say where", |rocket| {
+            Box::pin(async move {
+                let config = rocket.config();
+                let addr = std::net::SocketAddr::new(config.address, config.port);
+                info!(%addr, tls = config.tls_enabled(), "listening on {addr}");
+            })
+        }))
+        .register("/", catchers::catchers())
+        .mount("/", health::routes())
+        .mount("/", webhooks::routes::routes())
+        .mount("/", customers::routes::routes())
+        .mount("/", api_keys::routes::routes())
+}
+
+fn config(app: &App) -> rocket::Config {
+    rocket::Config {
+        address: app.config.addr.ip(),
+        port: app.config.addr.port(),
+        tls: app.config.tls.as_ref().map(|files| TlsConfig::from_paths(&files.cert, &files.key)),
+        keep_alive: PING_SECONDS,
+        log_level: LogLevel::Off,
+        cli_colors: false,
+        ident: Ident::none(),
+        ip_header: None,
+        shutdown: Shutdown {
+            ctrlc: false,
+            signals: HashSet::new(),
+            grace: DRAIN.as_secs() as u32,
+            mercy: 1,
+            ..Shutdown::default()
+        },
+        ..rocket::Config::release_default()
+    }
+}
+
+/// Serves until `stop` resolves; then takes no new connections, and returns when what is under way has been answered
+/// and its connections are closed, at the latest after [`DRAIN`].
+pub async fn serve(app: App, stop: impl Future<Output = ()>) -> Result<(), ServeError> {
+    let in_flight = app.in_flight.clone();
+    let rocket = rocket(app).ignite().await.map_err(|error| ServeError::Ended(error.kind().to_string()))?;
+    let shutdown = rocket.shutdown();
+    let mut launched = tokio::spawn(launch(rocket));
+    tokio::select! {
+        ended = &mut launched => return Err(match ended {
+            Ok(Err(error)) => error,
+            Ok(Ok(_)) => ServeError::Ended("without having been told to".to_owned()),
+            Err(_) => ServeError::Ended("its task panicked".to_owned()),
+        }),
+        () = stop => {}
+    }
+
+    info!(in_flight = in_flight.count(), "stopping: taking no new connections");
+    shutdown.notify();
+    let drained = timeout(DRAIN, async {
+        let mut launched = Some(launched);
+        loop {
+            in_flight.none_left().await;
+            // Rocket returns when every connection has ended; or gives up at once, now and then, under load; or waits
+            // for the whole of its grace period because one was still closing. The connections go on in all cases.
+            let ended = if let Some(running) = launched.as_mut() {
+                timeout(SETTLE, running).await.ok()
+            } else {
+                sleep(SETTLE).await;
+                None
+            };
+            match ended {
+                Some(Ok(Ok(Launched::ConnectionsEnded))) => return,
+                Some(_) => launched = None,
+                None if in_flight.count() == 0 => return,
+                None => {}
+            }
+        }
+    });
+    if drained.await.is_ok() {
+        info!("stopped: everything under way was answered");
+    } else {
+        warn!(in_flight = in_flight.count(), "stopped: gave up what was still under way after {DRAIN:?}");
+    }
+    Ok(())
+}
+
+/// How Rocket's launch ended after a stop.
+enum Launched {
+    ConnectionsEnded,
+    ConnectionsLeft,
+}
+
+async fn launch(rocket: Rocket<Ignite>) -> Result<Launched, ServeError> {
+    let Err(error) = rocket.launch().await else { return Ok(Launched::ConnectionsEnded) };
+    // Reading the kind also marks the error as seen; dropping it unseen would panic.
+    match error.kind() {
+        ErrorKind::Shutdown(..) => Ok(Launched::ConnectionsLeft),
+        ErrorKind::Bind(why) | ErrorKind::Io(why) => {
+            Err(ServeError::Listen(io::Error::new(why.kind(), why.to_string())))
+        }
+        other => Err(ServeError::Ended(other.to_string())),
+    }
+}

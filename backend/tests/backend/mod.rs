@@ -1,0 +1,253 @@
+//! A backend process of a test's own: its variables, its folder, its log.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{ExitStatus, Output, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
+use tokio::process::{Child, Command};
+use tokio::time::{sleep, timeout};
+
+/// What an internal caller shows.
+pub(crate) const INTERNAL_KEY: &str = "an-internal-key-of-a-test";
+
+/// Long enough for the slowest machine; nothing waits for it unless something is wrong.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How often a condition is looked at.
+const LOOK: Duration = Duration::from_millis(5);
+
+const PLANS: &str = r#"
+default_tier = "free"
+entitled_statuses = ["trialing", "active", "past_due"]
+
+[[plan]]
+id = "pro_monthly"
+tier = "pro"
+name = "Pro, monthly"
+stripe_price = "price_pro_month"
+currency = "usd"
+unit_amount = 2900
+interval = "month"
+max_activations = 3
+features = { sync = true, seats = 3 }
+"#;
+
+/// The environment and the folder of a process that is not started yet. Clones share the folder.
+#[derive(Clone, Debug)]
+pub(crate) struct Variables {
+    variables: BTreeMap<String, String>,
+    folder: Arc<tempfile::TempDir>,
+}
+
+impl Variables {
+    /// No variable at all.
+    pub(crate) fn none() -> Self {
+        Self { variables: BTreeMap::new(), folder: Arc::new(tempfile::tempdir().unwrap()) }
+    }
+
+    /// All that has to be there, on a free port and a SQLite file of its own.
+    pub(crate) fn good() -> Self {
+        Self::none()
+            .with_file("plans.toml", PLANS)
+            .with_file("widgets.json", r#"[{"name": "default", "config": {}}]"#)
+            .with("BACKEND_ADDR", "127.0.0.1:0")
+            .with("DATABASE_URL", "sqlite://tollgate.db")
+            .with("INTERNAL_API_KEY", INTERNAL_KEY)
+            .with("AUTH_SECRET", "an-auth-secret-of-a-test")
+            .with("CRON_SECRET", "a-cron-secret-of-a-test")
+            .with("ENCRYPTION_KEY", "an-encryption-key-of-a-test-that-is-long")
+    }
+
+    /// The same with `name` set to `value`.
+    pub(crate) fn with(mut self, name: &str, value: &str) -> Self {
+        self.variables.insert(name.to_owned(), value.to_owned());
+        self
+    }
+
+    /// The same with `name` not set.
+    pub(crate) fn without(mut self, name: &str) -> Self {
+        self.variables.remove(name);
+        self
+    }
+
+    /// The same with a file in its folder.
+    pub(crate) fn with_file(self, name: &str, text: &str) -> Self {
+        std::fs::write(self.path(name), text).unwrap();
+        self
+    }
+
+    /// The path of a file in its folder.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Runs the process to its end.
+    pub(crate) fn run(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).into_std().output().unwrap()
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tollgate-backend"));
+        command.args(arguments).env_clear().envs(&self.variables).current_dir(self.folder.path()).stdin(Stdio::null());
+        command
+    }
+}
+
+/// A process that listens. Killed when dropped.
+pub(crate) struct Backend {
+    child: Child,
+    addr: SocketAddr,
+    log: Arc<Mutex<String>>,
+    client: reqwest::Client,
+    _variables: Variables,
+}
+
+impl Backend {
+    /// Starts one and waits until it says where it listens.
+    pub(crate) async fn start(variables: Variables) -> Self {
+        let mut child =
+            variables.command(&[]).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
+        let log = Arc::new(Mutex::new(String::new()));
+        collect(child.stdout.take().unwrap(), &log);
+        collect(child.stderr.take().unwrap(), &log);
+        let addr = until("it listens", async || {
+            let log = log.lock().unwrap();
+            let (_, rest) = log.split_once("listening on ")?;
+            rest.split([' ', '\n']).next()?.parse().ok()
+        })
+        .await;
+        Self { child, addr, log, client: client(), _variables: variables }
+    }
+
+    /// Where it listens.
+    pub(crate) fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// A GET with the internal key.
+    pub(crate) async fn get(&self, path: &str) -> reqwest::Response {
+        let url = format!("http://{}{path}", self.addr);
+        self.client.get(url).header("x-internal-api-key", INTERNAL_KEY).send().await.unwrap()
+    }
+
+    /// A POST with the internal key.
+    pub(crate) async fn post(&self, path: &str, body: &'static str) -> reqwest::Response {
+        let url = format!("http://{}{path}", self.addr);
+        self.client.post(url).header("x-internal-api-key", INTERNAL_KEY).body(body).send().await.unwrap()
+    }
+
+    /// The beginning of a request for hyper's own client, with the internal key.
+    pub(crate) fn request(&self, method: &str, path: &str) -> hyper::http::request::Builder {
+        hyper::Request::builder()
+            .method(method)
+            .uri(format!("http://{}{path}", self.addr))
+            .header("x-internal-api-key", INTERNAL_KEY)
+    }
+
+    /// The head of an HTTP/1.1 request, with the internal key.
+    pub(crate) fn head(&self, method: &str, path: &str, length: usize) -> String {
+        format!(
+            "{method} {path} HTTP/1.1\r\nhost: {}\r\nx-internal-api-key: {INTERNAL_KEY}\r\ncontent-length: {length}\r\n\r\n",
+            self.addr
+        )
+    }
+
+    /// Waits until `/ready` says so.
+    pub(crate) async fn is_ready(&self) {
+        until("it is ready", async || (self.get("/ready").await.status() == 200).then_some(())).await;
+    }
+
+    /// Waits until so many requests are under way, beside the one that asks.
+    pub(crate) async fn has_in_flight(&self, count: usize) {
+        let line = format!("tollgate_backend_requests_in_flight {}\n", count + 1);
+        until("the requests are under way", async || {
+            self.get("/metrics").await.text().await.unwrap().contains(&line).then_some(())
+        })
+        .await;
+    }
+
+    /// Waits until nobody can connect.
+    pub(crate) async fn refuses_connections(&self) {
+        until("connections are refused", async || TcpStream::connect(self.addr).await.err().map(drop)).await;
+    }
+
+    /// Sends a signal, by the name that `kill` has for it.
+    pub(crate) fn signal(&self, name: &str) {
+        let id = self.child.id().expect("the process has not ended");
+        let sent = std::process::Command::new("kill").args(["-s", name, &id.to_string()]).status();
+        assert!(sent.unwrap().success());
+    }
+
+    /// Waits for the end.
+    pub(crate) async fn exit(&mut self) -> ExitStatus {
+        timeout(PATIENCE, self.child.wait()).await.expect("the process ends").unwrap()
+    }
+
+    /// Stops it in order and returns all that it printed.
+    pub(crate) async fn stop(&mut self) -> String {
+        self.signal("TERM");
+        assert!(self.exit().await.success());
+        // The pipes end with the process; their readers may be a line behind.
+        until("the log is read", async || (Arc::strong_count(&self.log) == 1).then_some(())).await;
+        self.log.lock().unwrap().clone()
+    }
+}
+
+/// A bare connection, to send and read bytes as they are.
+pub(crate) struct Connection(TcpStream);
+
+impl Connection {
+    /// Connects.
+    pub(crate) async fn open(backend: &Backend) -> Self {
+        Self(TcpStream::connect(backend.addr).await.unwrap())
+    }
+
+    /// Sends some bytes.
+    pub(crate) async fn send(&mut self, text: &str) {
+        self.0.write_all(text.as_bytes()).await.unwrap();
+    }
+
+    /// Everything that comes until the other side closes.
+    pub(crate) async fn read_to_end(mut self) -> String {
+        let mut answer = String::new();
+        timeout(PATIENCE, self.0.read_to_string(&mut answer)).await.expect("the connection is closed").unwrap();
+        answer
+    }
+}
+
+/// A client of HTTP/1.1.
+pub(crate) fn client() -> reqwest::Client {
+    // An error means that another test of this process was faster.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::new()
+}
+
+fn collect(pipe: impl tokio::io::AsyncRead + Unpin + Send + 'static, log: &Arc<Mutex<String>>) {
+    let log = log.clone();
+    tokio::spawn(async move {
+        let mut lines = BufReader::new(pipe).lines();
+        while let Ok(Some(line)) = lines.next_line().await {
+            let mut log = log.lock().unwrap();
+            log.push_str(&line);
+            log.push('\n');
+        }
+    });
+}
+
+/// Looks again and again until there is something to see.
+async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    let found = timeout(PATIENCE, async {
+        loop {
+            if let Some(found) = look().await {
+                return found;
+            }
+            sleep(LOOK).await;
+        }
+    });
+    found.await.unwrap_or_else(|_| panic!("{what}: not within {PATIENCE:?}"))
+}

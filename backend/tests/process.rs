@@ -1,0 +1,263 @@
+//! The process from outside: its command line, what it listens to, what it logs, how it ends.
+
+mod backend;
+
+use backend::{Backend, Connection, Variables};
+use futures_util::stream::{self, StreamExt};
+use http_body_util::{BodyExt, StreamBody};
+use hyper::body::{Bytes, Frame};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::net::TcpStream;
+
+const INTAKE: &str = "/subscriptions/internal/stripe-webhook";
+
+#[test]
+fn a_bad_configuration_is_refused_with_all_of_its_problems_and_no_value() {
+    let variables = Variables::good()
+        .without("AUTH_SECRET")
+        .with("CRON_SECRET", "  ")
+        .with("ENCRYPTION_KEY", "0123456789abcdef0123456789abcdef,hunter2")
+        .with("BACKEND_ADDR", "hunter2")
+        .with("DATABASE_URL", "mysql://hunter2")
+        .with("DATABASE_MIGRATE", "hunter2")
+        .with("STRIPE_LIVEMODE", "hunter2")
+        .with("STRIPE_ACCOUNTS", "acct_1,hunter2")
+        .with("STRIPE_API_BASE", "hunter2")
+        .with("APP_URL", "hunter2")
+        .with("REDIS_URL", "hunter2")
+        .with("PLANS_FILE", "no-such-file.toml")
+        .with("WIDGETS_FILE", "no-such-file.json")
+        .with("BACKEND_TLS_CERT", "no-such-file.pem")
+        .with("LOG_FORMAT", "hunter2");
+    let output = variables.run(&[]);
+    assert!(!output.status.success());
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(!said.contains("hunter2"), "{said}");
+    let named: Vec<_> = said.lines().skip(1).map(|line| line.split(':').next().unwrap()).collect();
+    assert_eq!(
+        named,
+        [
+            "APP_URL",
+            "AUTH_SECRET",
+            "BACKEND_ADDR",
+            "BACKEND_TLS_KEY",
+            "CRON_SECRET",
+            "DATABASE_MIGRATE",
+            "DATABASE_URL",
+            "ENCRYPTION_KEY",
+            "LOG_FORMAT",
+            "PLANS_FILE",
+            "REDIS_URL",
+            "STRIPE_ACCOUNTS",
+            "STRIPE_API_BASE",
+            "STRIPE_LIVEMODE",
+            "WIDGETS_FILE",
+        ]
+    );
+}
+
+#[test]
+fn a_good_configuration_is_said_to_be_good_without_starting_anything() {
+    let output = Variables::good().run(&["--check-config"]);
+    assert!(output.status.success(), "{output:?}");
+    assert!(Variables::good().without("INTERNAL_API_KEY").run(&["--check-config"]).status.code() != Some(0));
+}
+
+#[test]
+fn help_and_version_need_no_configuration() {
+    let help = Variables::none().run(&["--help"]);
+    assert!(help.status.success());
+    assert!(String::from_utf8(help.stdout).unwrap().contains("DATABASE_LISTEN_URL"));
+    let version = Variables::none().run(&["--version"]);
+    assert!(String::from_utf8(version.stdout).unwrap().starts_with("tollgate-backend "));
+}
+
+#[tokio::test]
+async fn rockets_own_configuration_is_ignored() {
+    let variables = Variables::good()
+        .with("ROCKET_PORT", "1")
+        .with("ROCKET_LOG_LEVEL", "debug")
+        .with("ROCKET_CONFIG", "Rocket.toml")
+        .with_file("Rocket.toml", "[default]\nport = 2\nlimits = \"nonsense\"\nlog_level = \"debug\"\n");
+    let mut backend = Backend::start(variables).await;
+    assert_eq!(backend.get("/live").await.status(), 200);
+    let log = backend.stop().await;
+    assert!(!log.contains("rocket") && !log.contains("Rocket"), "{log}");
+}
+
+#[tokio::test]
+async fn without_its_database_it_starts_and_says_so() {
+    // Nobody listens on port 1.
+    let backend = Backend::start(Variables::good().with("DATABASE_URL", "postgres://nobody@127.0.0.1:1/none")).await;
+    assert_eq!(backend.get("/live").await.status(), 200);
+    assert_eq!(backend.get("/metrics").await.status(), 200);
+    for path in ["/ready", "/v1/customers/cus_1", "/v1/webhook-events", "/v1/webhook-events/evt_1"] {
+        let answer = backend.get(path).await;
+        assert_eq!(answer.status(), 503, "{path}");
+        assert!(answer.headers().contains_key("retry-after"));
+        assert!(answer.text().await.unwrap().contains("database_unavailable"), "{path}");
+    }
+    let answer = backend.post(INTAKE, r#"{"id":"evt_1","type":"x"}"#).await;
+    assert_eq!(answer.status(), 503);
+}
+
+#[tokio::test]
+async fn it_migrates_its_database_and_becomes_ready() {
+    let backend = Backend::start(Variables::good()).await;
+    backend.is_ready().await;
+    let answer = backend.post(INTAKE, r#"{"id":"evt_1","type":"test.unheard_of"}"#).await;
+    assert_eq!(answer.text().await.unwrap(), r#"{"received":true,"eventId":"evt_1","outcome":"ignored"}"#);
+}
+
+#[tokio::test]
+async fn a_database_that_nobody_migrates_is_not_ready_until_somebody_does() {
+    let variables = Variables::good().with("DATABASE_MIGRATE", "off");
+    let backend = Backend::start(variables.clone()).await;
+    assert_eq!(backend.get("/ready").await.status(), 503);
+    assert_eq!(backend.get("/v1/webhook-events").await.status(), 503);
+    assert!(variables.run(&["migrate"]).status.success());
+    backend.is_ready().await;
+    assert_eq!(backend.get("/v1/webhook-events").await.status(), 200);
+}
+
+/// What the relay does: one connection for all that is under way.
+#[tokio::test]
+async fn one_http2_connection_without_tls_carries_a_thousand_requests_at_once() {
+    const REQUESTS: usize = 1000;
+    let backend = Backend::start(Variables::good()).await;
+    backend.is_ready().await;
+    let stream = TcpStream::connect(backend.addr()).await.unwrap();
+    let (sender, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+    tokio::spawn(connection);
+
+    let (finish, finished) = tokio::sync::watch::channel(false);
+    let requests: Vec<_> = (0..REQUESTS)
+        .map(|number| {
+            let mut finished = finished.clone();
+            let body = event_in_two_parts(number, async move {
+                finished.wait_for(|finished| *finished).await.unwrap();
+            });
+            let request = backend.request("POST", INTAKE).body(body).unwrap();
+            let mut sender = sender.clone();
+            tokio::spawn(async move { sender.send_request(request).await.unwrap().status().as_u16() })
+        })
+        .collect();
+
+    backend.has_in_flight(REQUESTS).await;
+    finish.send(true).unwrap();
+    for request in requests {
+        assert_eq!(request.await.unwrap(), 200);
+    }
+}
+
+#[tokio::test]
+async fn what_is_under_way_at_a_stop_is_finished_and_nothing_new_is_taken() {
+    for signal in ["TERM", "INT"] {
+        let mut backend = Backend::start(Variables::good()).await;
+        backend.is_ready().await;
+        let idle = Connection::open(&backend).await;
+        let event = r#"{"id":"evt_1","type":"x.y"}"#;
+        let (first, last) = event.split_at(20);
+        let mut under_way = Connection::open(&backend).await;
+        under_way.send(&backend.head("POST", INTAKE, event.len())).await;
+        under_way.send(first).await;
+        backend.has_in_flight(1).await;
+
+        backend.signal(signal);
+        backend.refuses_connections().await;
+        under_way.send(last).await;
+        let answer = under_way.read_to_end().await;
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+        assert!(answer.ends_with(r#"{"received":true,"eventId":"evt_1","outcome":"ignored"}"#), "{answer}");
+        assert_eq!(idle.read_to_end().await, "");
+        assert!(backend.exit().await.success());
+    }
+}
+
+#[tokio::test]
+async fn a_stop_finishes_what_came_over_http2_too() {
+    let mut backend = Backend::start(Variables::good()).await;
+    backend.is_ready().await;
+    let stream = TcpStream::connect(backend.addr()).await.unwrap();
+    let (mut sender, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+    tokio::spawn(connection);
+    let (finish, finished) = tokio::sync::oneshot::channel::<()>();
+    let body = event_in_two_parts(1, async move { finished.await.unwrap() });
+    let request = backend.request("POST", INTAKE).body(body).unwrap();
+    let answer = tokio::spawn(async move { sender.send_request(request).await });
+    backend.has_in_flight(1).await;
+
+    backend.signal("TERM");
+    backend.refuses_connections().await;
+    finish.send(()).unwrap();
+    let answer = answer.await.unwrap().unwrap();
+    assert_eq!(answer.status(), 200);
+    assert!(answer.into_body().collect().await.unwrap().to_bytes().ends_with(br#""outcome":"ignored"}"#));
+    assert!(backend.exit().await.success());
+}
+
+#[tokio::test]
+async fn nothing_that_must_not_be_seen_is_ever_logged() {
+    const MARK: &str = "hunter2";
+    let variables = Variables::good().with("RUST_LOG", "trace").with("ROCKET_LOG_LEVEL", "debug");
+    let mut backend = Backend::start(variables).await;
+    backend.is_ready().await;
+
+    let client = backend::client();
+    let url = |path: &str| format!("http://{}{path}", backend.addr());
+    let key = ("x-internal-api-key", backend::INTERNAL_KEY);
+    let requests = [
+        client.get(url("/api/events/hunter2")),
+        client.get(url("/hunter2?hunter2=hunter2")),
+        client.delete(url("/v1/customers/hunter2")),
+        client.request("HUNTER2hunter2".parse().unwrap(), url("/live")),
+        client.get(url("/v1/customers/hunter2")).header(key.0, MARK),
+        client.get(url("/v1/customers/hunter2")).header(key.0, key.1),
+        client.get(url("/v1/customers/%ff%00hunter2")).header(key.0, key.1),
+        client.get(url("/live")).header("cookie", "hunter2=hunter2; hunter2").header("authorization", "Bearer hunter2"),
+        client.get(url("/live")).header("x-request-id", "hunter2 hunter2").header("traceparent", MARK),
+        client.get(url("/live")).header("x-odd", reqwest::header::HeaderValue::from_bytes(b"\xffhunter2").unwrap()),
+        client.get(url("/v1/webhook-events?status=hunter2&cursor=hunter2&limit=hunter2")).header(key.0, key.1),
+        client.get(url("/v1/webhook-events?type=hunter2&customer=hunter2")).header(key.0, key.1),
+        client.post(url("/v1/api-keys/verify")).header(key.0, key.1).body("hunter2"),
+        client.post(url("/v1/api-keys/verify")).header(key.0, key.1).header("content-type", "application/json").body(r#"{"key":"hunter2"}"#),
+        client.post(url("/v1/api-keys/verify")).header(key.0, key.1).header("content-type", "application/json").body(r#"{"key":["hunter2"]}"#),
+        client.post(url("/v1/api-keys/verify")).header(key.0, key.1).header("content-type", "application/json").body("{hunter2"),
+        client.post(url("/v1/api-keys/verify")).header(key.0, key.1).header("content-type", "hunter2/hunter2").body("hunter2"),
+        client.post(url(INTAKE)).header(key.0, MARK).body("hunter2"),
+        client.post(url(INTAKE)).header(key.0, key.1).body("hunter2"),
+        client.post(url(INTAKE)).header(key.0, key.1).header("content-type", "application/x-www-form-urlencoded").body("_method=hunter2&hunter2"),
+        client.post(url(INTAKE)).header(key.0, key.1).body(r#"{"id":"evt_1","type":"customer.created","created":1700000000,"data":{"object":{"id":"cus_1","object":"customer","email":"hunter2@example.com","name":"hunter2","metadata":{"user_id":"hunter2"}}}}"#),
+        client.post(url(INTAKE)).header(key.0, key.1).body(r#"{"id":"evt_2","type":"invoice.paid","created":1700000000,"data":{"object":{"object":"invoice","hunter2":"hunter2"}}}"#),
+        client.post(url(INTAKE)).header(key.0, key.1).header("content-type", "application/json-seq").body("hunter2\x1ehunter2\n"),
+    ];
+    for request in requests {
+        let answer = request.send().await.unwrap();
+        assert!(answer.headers().contains_key("x-request-id"), "{answer:?}");
+        let is_refusal = !answer.status().is_success();
+        let body = answer.text().await.unwrap();
+        assert!(!is_refusal || !body.contains(MARK), "{body}");
+    }
+
+    let log = backend.stop().await;
+    assert!(log.contains("answered POST /v1/api-keys/verify with 422"), "{log}");
+    for secret in [MARK, backend::INTERNAL_KEY, "example.com", "cus_1@"] {
+        assert!(!log.contains(secret), "{secret}: {log}");
+    }
+}
+
+/// An event whose body is not whole before `rest` is there. Rocket counts a request once its body has begun.
+fn event_in_two_parts(
+    number: usize,
+    rest: impl Future<Output = ()> + Send + 'static,
+) -> impl hyper::body::Body<Data = Bytes, Error = std::io::Error> + Send + Unpin {
+    let frame = |text: String| Ok::<_, std::io::Error>(Frame::data(Bytes::from(text)));
+    let first = frame(format!(r#"{{"id":"evt_{number}","type":"#));
+    let last = async move {
+        rest.await;
+        frame(r#""x.y"}"#.to_owned())
+    };
+    StreamBody::new(stream::once(async { first }).chain(stream::once(last)).boxed())
+}
