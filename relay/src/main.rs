@@ -36,8 +36,8 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let env = Env::load();
     match cli.command {
-        None | Some(Command::Serve) => serve(&env, cli.check_config),
-        Some(Command::Journal(arguments)) => journal::run(&arguments, &env),
+        Some(Command::Journal(arguments)) if !cli.check_config => journal::run(&arguments, &env),
+        _ => serve(&env, cli.check_config),
     }
 }
 

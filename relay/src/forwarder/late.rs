@@ -42,6 +42,11 @@ pub(super) struct Late {
 }
 
 impl Late {
+    /// How many events there are.
+    pub(super) fn count(&self) -> usize {
+        self.schedule.len()
+    }
+
     /// How many requests are under way.
     pub(super) fn under_way(&self) -> usize {
         self.slots.all()
@@ -116,6 +121,15 @@ impl Forwarder {
             info!("Backend has caught up: it has confirmed every event in the journal");
         }
         self.0.late_changed.notify_one();
+    }
+
+    /// Whatever waits for its time need not.
+    pub(crate) fn all_is_due(&self) {
+        self.change(|late| {
+            late.failing = false;
+            late.pause_until = None;
+            late.schedule.all_due();
+        });
     }
 
     fn next(&self) -> Next {
@@ -318,17 +332,13 @@ pub(super) async fn watch_ready(forwarder: Forwarder) {
 }
 
 async fn watch_ready_once(forwarder: &Forwarder) {
-    if forwarder.late().schedule.len() == 0 {
+    if forwarder.late().count() == 0 {
         forwarder.0.ready_wanted.notified().await;
     }
     if forwarder.0.means.backend.is_ready().await {
         if forwarder.0.away.swap(false, Ordering::Relaxed) {
             info!("Backend is ready again: what waits in the journal goes now");
-            forwarder.change(|late| {
-                late.failing = false;
-                late.pause_until = None;
-                late.schedule.all_due();
-            });
+            forwarder.all_is_due();
         }
     } else {
         forwarder.backend_is_away();

@@ -182,6 +182,18 @@ impl Forwarder {
         }
     }
 
+    /// How many events wait for a later delivery, or are on one.
+    #[cfg(test)]
+    pub(crate) fn late_count(&self) -> usize {
+        self.late().count()
+    }
+
+    /// The backend that events go to.
+    #[cfg(test)]
+    pub(crate) fn backend(&self) -> &Backend {
+        &self.0.means.backend
+    }
+
     fn live(&self) -> MutexGuard<'_, Live> {
         // Nothing that may panic runs while it is half changed. The same holds for the other.
         self.0.live.lock().unwrap_or_else(PoisonError::into_inner)

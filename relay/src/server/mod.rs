@@ -2,6 +2,8 @@
 
 mod connections;
 mod stall;
+#[cfg(test)]
+mod tests;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

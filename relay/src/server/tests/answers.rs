@@ -1,0 +1,300 @@
+//! Each row of the table of answers.
+
+use http::StatusCode;
+use tollgate_shared::{Clock, Secret, signing};
+
+use super::backend::{Backend, Reply};
+use super::stand::{Answer, OTHER_SECRET, PATH, Plan, SECRET, Stand, event, signature};
+
+/// A backend of which nothing depends in the test.
+async fn any() -> Backend {
+    Backend::start(|_| Reply::Confirm).await
+}
+
+#[tokio::test]
+async fn an_event_with_a_good_signature_is_received_at_each_of_the_three_addresses() {
+    let backend = any().await;
+    let stand = Stand::with(&backend).await;
+    for (id, path) in
+        [("evt_1", PATH), ("evt_2", "/api/stripe/webhooks"), ("evt_3", "/api/stripe/webhooks/handler?live=1")]
+    {
+        let answer = Answer::of(stand.signed(path, event(id, "whatever.comes"))).await;
+        assert_eq!(answer.status, 200, "{path}");
+        assert_eq!(answer.json(), serde_json::json!({"received": true, "eventId": id}));
+        assert_eq!(answer.headers["content-type"], "application/json");
+    }
+    stand.wait_until_all_is_confirmed().await;
+    let mut events = backend.events();
+    events.sort();
+    assert_eq!(events, ["evt_1", "evt_2", "evt_3"]);
+}
+
+#[tokio::test]
+async fn another_method_is_refused_and_told_which_one_is_taken() {
+    let backend = any().await;
+    let stand = Stand::with(&backend).await;
+    for path in [PATH, "/api/stripe/webhooks", "/api/stripe/webhooks/handler"] {
+        for method in ["GET", "PUT", "DELETE", "OPTIONS"] {
+            let answer = Answer::of(stand.client.request(method.parse().unwrap(), stand.url(path))).await;
+            assert_eq!(answer.error(), (405, "method_not_allowed".into()), "{method} {path}");
+            assert_eq!(answer.headers["allow"], "POST");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_signature_that_does_not_hold_is_refused_and_says_why() {
+    let backend = any().await;
+    let stand = Stand::with(&backend).await;
+    let body = event("evt_1", "invoice.paid");
+    let now = Clock::system().now().timestamp();
+    let by = |secret: &str, t| signing::sign(&Secret::new(secret), t, body.as_bytes());
+    for (header, code) in [
+        (None, "missing_signature"),
+        (Some(String::new()), "missing_signature"),
+        (Some("nonsense".into()), "malformed_signature"),
+        (Some(format!("t={now}")), "malformed_signature"),
+        (Some(by(SECRET, now).replace("v1=", "v0=")), "malformed_signature"),
+        (Some(by("whsec_other", now)), "signature_mismatch"),
+        (Some(by(SECRET, now).replace("t=1", "t=2")), "signature_mismatch"),
+        (Some(by(SECRET, now - 320)), "timestamp_out_of_tolerance"),
+    ] {
+        let mut request = stand.client.post(stand.url(PATH)).body(body.clone());
+        if let Some(header) = &header {
+            request = request.header("stripe-signature", header);
+        }
+        assert_eq!(Answer::of(request).await.error(), (400, code.into()), "{header:?}");
+    }
+    assert_eq!(stand.relay.journal.stats().unconfirmed, 0);
+    assert!(backend.events().is_empty());
+}
+
+#[tokio::test]
+async fn a_signature_of_bytes_that_are_no_text_is_malformed() {
+    let backend = any().await;
+    let stand = Stand::with(&backend).await;
+    let header = http::HeaderValue::from_bytes(b"t=1,v1=\xff").unwrap();
+    let request = stand.client.post(stand.url(PATH)).header("stripe-signature", header).body("{}");
+    assert_eq!(Answer::of(request).await.error(), (400, "malformed_signature".into()));
+}
+
+#[tokio::test]
+async fn a_signature_from_the_future_is_good() {
+    let backend = any().await;
+    let stand = Stand::with(&backend).await;
+    let body = event("evt_1", "invoice.paid");
+    let later = Clock::system().now().timestamp() + 1_000_000;
+    let signature = signing::sign(&Secret::new(SECRET), later, body.as_bytes());
+    let request = stand.client.post(stand.url(PATH)).header("stripe-signature", signature).body(body);
+    assert_eq!(Answer::of(request).await.status, 200);
+}
+
+#[tokio::test]
+async fn while_a_secret_is_rolled_both_are_good_and_it_is_counted_which_was_used() {
+    let backend = any().await;
+    let stand = Stand::with(&backend).await;
+    let body = event("evt_1", "invoice.paid");
+    let now = Clock::system().now().timestamp();
+    let signature = signing::sign(&Secret::new(OTHER_SECRET), now, body.as_bytes());
+    let request = stand.client.post(stand.url(PATH)).header("stripe-signature", signature).body(body);
+    assert_eq!(Answer::of(request).await.status, 200);
+    let metrics = stand.admin("/metrics").await.body;
+    assert!(metrics.contains("tollgate_relay_webhook_secret_matches_total{secret=\"0\"} 0\n"), "{metrics}");
+    assert!(metrics.contains("tollgate_relay_webhook_secret_matches_total{secret=\"1\"} 1\n"), "{metrics}");
+    let last = "tollgate_relay_webhook_secret_last_match_timestamp_seconds";
+    assert!(metrics.contains(&format!("{last}{{secret=\"0\"}} 0\n")), "{metrics}");
+    let second = metrics.lines().find_map(|line| line.strip_prefix(&format!("{last}{{secret=\"1\"}} "))).unwrap();
+    assert!(second.parse::<f64>().unwrap() >= now as f64, "{second}");
+}
+
+#[tokio::test]
+async fn a_body_that_is_no_event_is_malformed() {
+    let backend = any().await;
+    let stand = Stand::with(&backend).await;
+    let long = event(&"e".repeat(256), "x");
+    for body in ["", "[]", "not json", r#"{"id":"evt_1"}"#, r#"{"id":1,"type":"x"}"#, r#"{"id":"","type":"x"}"#, &long]
+    {
+        let answer = Answer::of(stand.signed(PATH, body.to_owned())).await;
+        assert_eq!(answer.error(), (400, "malformed_event".into()), "{body}");
+        assert!(body.is_empty() || !answer.body.contains(body));
+    }
+    let longest = event(&"e".repeat(255), "x");
+    assert_eq!(Answer::of(stand.signed(PATH, longest)).await.status, 200);
+}
+
+#[tokio::test]
+async fn the_callers_request_id_comes_back_and_a_bad_one_is_replaced() {
+    let backend = any().await;
+    let stand = Stand::with(&backend).await;
+    let with_id = |id: &str| Answer::of(stand.event("evt_1", "x.y").header("x-request-id", id));
+    assert_eq!(with_id("my-request.1").await.request_id(), "my-request.1");
+    assert!(with_id("bad id").await.request_id().starts_with("req_"));
+    for path in ["/nowhere", "/api/admin/stats", "/metrics", "/live"] {
+        let answer = stand.get(path).await;
+        assert_eq!(answer.error(), (404, "not_found".into()), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_durable_event_is_received_whatever_the_backend_says() {
+    let backend = any().await;
+    let stand = Stand::with(&backend).await;
+    for (n, status) in [200, 302, 400, 403, 500, 503].into_iter().enumerate() {
+        backend.reply(move |_| Reply::Answer(status, "{}".into()));
+        let id = format!("evt_{n}");
+        stand.take(&id).await;
+        backend.wait_for(&id, 1).await;
+    }
+}
+
+#[tokio::test]
+async fn a_durable_event_does_not_wait_for_the_backend() {
+    let backend = Backend::start(|_| Reply::Wait).await;
+    let stand = Stand::with(&backend).await;
+    stand.take("evt_1").await;
+    assert_eq!(stand.relay.journal.stats().unconfirmed, 1);
+    backend.open_the_gate();
+    stand.wait_until_all_is_confirmed().await;
+}
+
+#[tokio::test]
+async fn a_checkout_session_waits_for_the_backend() {
+    let backend = Backend::start(|_| Reply::Wait).await;
+    let stand = Stand::with(&backend).await;
+    let answer = tokio::spawn(Answer::of(stand.event("evt_1", "checkout.session.completed")));
+    backend.wait_for("evt_1", 1).await;
+    // Another event comes and goes meanwhile.
+    stand.take("evt_2").await;
+    assert!(!answer.is_finished());
+    backend.open_the_gate();
+    assert_eq!(answer.await.unwrap().status, 200);
+}
+
+#[tokio::test]
+async fn a_checkout_session_is_received_when_the_deadline_passes_or_the_backend_fails() {
+    let backend = Backend::start(|_| Reply::Wait).await;
+    let stand = Plan::with(&backend, &[("RELAY_FORWARD_DEADLINE_MS", "50")]).start().await;
+    assert_eq!(Answer::of(stand.event("evt_1", "checkout.session.completed")).await.status, 200);
+    backend.reply(|_| Reply::Answer(500, r#"{"error":{},"stored":true}"#.into()));
+    assert_eq!(Answer::of(stand.event("evt_2", "checkout.session.expired")).await.status, 200);
+}
+
+#[tokio::test]
+async fn when_the_backend_acknowledges_its_failure_goes_back_to_stripe() {
+    let backend = any().await;
+    let stand = Plan::with(&backend, &[("RELAY_ACK", "backend")]).start().await;
+    for status in [500_u16, 502, 503] {
+        backend.reply(move |_| Reply::Answer(status, r#"{"error":{},"stored":true}"#.into()));
+        let answer = Answer::of(stand.event(&format!("evt_{status}"), "invoice.paid")).await;
+        assert_eq!(answer.error(), (status, "backend_failed".into()));
+    }
+    // It is kept as well, and delivered again.
+    backend.reply(|_| Reply::Confirm);
+    stand.wait_until_all_is_confirmed().await;
+}
+
+#[tokio::test]
+async fn when_the_backend_acknowledges_what_is_no_5xx_is_the_journals_case() {
+    let mut backend = any().await;
+    let stand = Plan::with(&backend, &[("RELAY_ACK", "backend"), ("RELAY_FORWARD_DEADLINE_MS", "50")]).start().await;
+    for status in [200_u16, 301, 307, 400, 403, 404, 429] {
+        backend.reply(move |_| Reply::Answer(status, "no".into()));
+        stand.take(&format!("evt_{status}")).await;
+    }
+    backend.reply(|_| Reply::Wait);
+    stand.take("evt_wait").await;
+    backend.reply(|_| Reply::HangUp);
+    stand.take("evt_hang_up").await;
+    backend.go_away().await;
+    stand.take("evt_away").await;
+}
+
+#[tokio::test]
+async fn when_the_backend_acknowledges_it_is_waited_for() {
+    let backend = Backend::start(|_| Reply::Wait).await;
+    let stand = Plan::with(&backend, &[("RELAY_ACK", "backend")]).start().await;
+    let answer = tokio::spawn(Answer::of(stand.event("evt_1", "invoice.paid")));
+    backend.wait_for("evt_1", 1).await;
+    assert!(!answer.is_finished());
+    backend.open_the_gate();
+    assert_eq!(answer.await.unwrap().status, 200);
+}
+
+#[tokio::test]
+async fn what_the_journal_cannot_take_is_received_if_the_backend_has_it() {
+    for ack in ["durable", "backend"] {
+        let backend = any().await;
+        let stand = Plan::with(&backend, &[("RELAY_ACK", ack)]).start().await;
+        stand.relay.journal.close().await;
+        stand.take("evt_1").await;
+        assert_eq!(backend.times("evt_1"), 1);
+    }
+}
+
+#[tokio::test]
+async fn what_neither_journal_nor_backend_can_take_is_not_durable() {
+    let mut backend = Backend::start(|_| Reply::Answer(403, "{}".into())).await;
+    let stand = Plan::with(&backend, &[("RELAY_FORWARD_DEADLINE_MS", "500")]).start().await;
+    stand.relay.journal.close().await;
+    let refused = |answer: Answer| assert_eq!(answer.error(), (503, "not_durable".into()));
+    refused(Answer::of(stand.event("evt_1", "invoice.paid")).await);
+    backend.reply(|_| Reply::Answer(500, "{}".into()));
+    refused(Answer::of(stand.event("evt_2", "invoice.paid")).await);
+    backend.reply(|_| Reply::Wait);
+    refused(Answer::of(stand.event("evt_3", "invoice.paid")).await);
+    backend.go_away().await;
+    refused(Answer::of(stand.event("evt_4", "checkout.session.completed")).await);
+}
+
+#[tokio::test]
+async fn where_https_is_required_a_plain_request_is_refused_a_webhook_too() {
+    let backend = any().await;
+    let stand = Plan::with(&backend, &[("RELAY_REQUIRE_HTTPS", "true")]).start().await;
+    let said_so = |request: reqwest::RequestBuilder| Answer::of(request.header("x-forwarded-proto", "https"));
+    for answer in [
+        Answer::of(stand.event("evt_1", "invoice.paid")).await,
+        stand.get("/api/health").await,
+        stand.get("/nowhere").await,
+        // Not a proxy that is trusted.
+        said_so(stand.event("evt_2", "invoice.paid")).await,
+    ] {
+        assert_eq!(answer.error(), (403, "https_required".into()));
+    }
+    let trusting = [("RELAY_REQUIRE_HTTPS", "true"), ("RELAY_TRUSTED_PROXIES", "127.0.0.0/8")];
+    let stand = Plan::with(&backend, &trusting).start().await;
+    assert_eq!(said_so(stand.event("evt_3", "invoice.paid")).await.status, 200);
+    let plain = Answer::of(stand.event("evt_4", "invoice.paid")).await;
+    assert_eq!(plain.error(), (403, "https_required".into()));
+}
+
+#[tokio::test]
+async fn too_many_headers_are_refused_in_the_form_of_all_errors() {
+    let backend = any().await;
+    let stand = Stand::with(&backend).await;
+    let mut many = stand.event("evt_1", "invoice.paid");
+    for n in 0..90 {
+        many = many.header(format!("x-{n}"), "1");
+    }
+    let long = stand.event("evt_1", "invoice.paid").header("cookie", "c".repeat(40_000));
+    for request in [many, long] {
+        assert_eq!(Answer::of(request).await.error(), (431, "headers_too_large".into()));
+    }
+}
+
+#[tokio::test]
+async fn a_target_in_absolute_form_of_another_host_is_not_ours() {
+    let backend = any().await;
+    let stand = Stand::with(&backend).await;
+    let body = event("evt_1", "invoice.paid");
+    for (target, status) in [("http://relay/api/webhooks/stripe", 200), ("http://other/api/webhooks/stripe", 404)] {
+        let mut raw = stand.connect().await;
+        raw.send(format!(
+            "POST {target} HTTP/1.1\r\nhost: relay\r\nstripe-signature: {}\r\ncontent-length: {}\r\n\r\n{body}",
+            signature(&body),
+            body.len()
+        ))
+        .await;
+        let status = StatusCode::from_u16(status).unwrap();
+        assert!(raw.read_until("\r\n").await.contains(status.as_str()), "{target}");
+    }
+}

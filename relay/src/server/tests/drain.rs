@@ -1,0 +1,66 @@
+//! How the relay ends.
+
+use super::backend::{Backend, Reply, within};
+use super::stand::{Answer, Plan, Stand};
+
+#[tokio::test]
+async fn what_is_under_way_is_finished_and_nothing_new_is_taken() {
+    let backend = Backend::start(|_| Reply::Wait).await;
+    let stand = Stand::with(&backend).await;
+    let mut idle = stand.connect().await;
+    let under_way = tokio::spawn(Answer::of(stand.event("evt_1", "checkout.session.completed")));
+    backend.wait_for("evt_1", 1).await;
+    let (addr, journal) = (stand.relay.addr, stand.relay.journal.clone());
+    let draining = tokio::spawn(stand.relay.drain());
+    // The idle one is closed at once, and nobody new gets in.
+    assert_eq!(idle.read_to_end().await, "");
+    within(async { while tokio::net::TcpStream::connect(addr).await.is_ok() {} }).await;
+    assert!(!under_way.is_finished() && !draining.is_finished());
+    backend.open_the_gate();
+    assert_eq!(under_way.await.unwrap().status, 200);
+    within(draining).await.unwrap();
+    assert_eq!(journal.stats().unconfirmed, 0);
+}
+
+#[tokio::test]
+async fn a_confirmation_that_comes_during_the_drain_is_kept() {
+    let backend = Backend::start(|_| Reply::Wait).await;
+    let stand = Stand::with(&backend).await;
+    stand.take("evt_1").await;
+    backend.wait_for("evt_1", 1).await;
+    let draining = tokio::spawn(stand.relay.drain());
+    backend.open_the_gate();
+    within(draining).await.unwrap();
+    let stand = stand.plan.start().await;
+    assert_eq!(stand.relay.journal.stats().unconfirmed, 0);
+}
+
+#[tokio::test]
+async fn what_does_not_end_is_cut_off_and_not_lost() {
+    let backend = Backend::start(|_| Reply::Wait).await;
+    let mut plan = Plan::with(&backend, &[]);
+    plan.config.limits.drain_wait = std::time::Duration::from_millis(50);
+    let stand = plan.start().await;
+    let request = stand.event("evt_1", "checkout.session.completed");
+    let under_way = tokio::spawn(async move { request.send().await.map(|answer| answer.status()) });
+    backend.wait_for("evt_1", 1).await;
+    within(stand.relay.drain()).await;
+    assert!(under_way.await.unwrap().is_err());
+    let stand = stand.plan.start().await;
+    assert_eq!(stand.relay.journal.stats().unconfirmed, 1);
+    backend.open_the_gate();
+    stand.wait_until_all_is_confirmed().await;
+}
+
+#[tokio::test]
+async fn a_second_relay_on_the_same_folder_refuses_to_start() {
+    let backend = Backend::start(|_| Reply::Confirm).await;
+    let stand = Stand::with(&backend).await;
+    let second = crate::server::Relay::start(
+        stand.plan.config.clone(),
+        tollgate_shared::Clock::system(),
+        tollgate_shared::Rng::system(),
+    );
+    let Err(error) = second.await else { panic!("it started") };
+    assert!(matches!(error, crate::server::StartError::Journal(crate::journal::OpenError::Locked(_))), "{error:?}");
+}

@@ -1,0 +1,10 @@
+//! The relay from outside: real listeners, a real journal, and a small HTTP server in the backend's place.
+
+mod admin;
+mod answers;
+mod backend;
+mod catch_up;
+mod drain;
+mod forwarding;
+mod limits;
+mod stand;
