@@ -1,8 +1,10 @@
 //! `tollgate-relay journal …` as an operator uses it: the real binary, on a journal that a relay has open and on one that
 //! none has.
 
+#![allow(clippy::unwrap_used, reason = "a test, its own functions included, may panic")]
+
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Output, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -19,7 +21,7 @@ use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tollgate_relay::journal::{Journal, NewEntry, Options, Position};
 use tollgate_shared::clock::{from_unix, rfc3339};
-use tollgate_shared::{Clock, EventHead, RequestId, Rng, Timestamp};
+use tollgate_shared::{Clock, EventHead, RequestId, Timestamp};
 
 /// When the first event was received; each later one a minute after the one before.
 const START: i64 = 1_700_000_000;
