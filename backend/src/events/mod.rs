@@ -81,6 +81,15 @@ impl Told {
     }
 }
 
+/// Something to tell the apps of a customer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct News {
+    /// What happened.
+    pub told: Told,
+    /// What it is about.
+    pub data: Value,
+}
+
 /// Appends to the log of `license`, which the caller then puts back into the world.
 pub fn append(now: Timestamp, rng: &Rng, license: &mut License, told: Told, data: Value, world: &mut World) {
     license.last_seq += 1;

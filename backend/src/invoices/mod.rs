@@ -5,7 +5,7 @@ use tollgate_shared::Timestamp;
 use tollgate_shared::clock::{from_unix, rfc3339};
 
 use crate::db::record;
-use crate::events::{self, Told};
+use crate::events::{News, Told};
 use crate::stripe::{self, Line, Observation};
 use crate::subscriptions::Inferred;
 use crate::webhooks::decide::Rules;
@@ -109,7 +109,8 @@ impl Invoice {
     }
 }
 
-/// Takes in a snapshot of an invoice. `failed` is Stripe's word that a payment of it just failed.
+/// Takes in a snapshot of an invoice; says what that is to the payer's apps. `failed` is Stripe's word that a payment of
+/// it just failed.
 pub fn observe(
     rules: &Rules,
     now: Timestamp,
@@ -117,7 +118,7 @@ pub fn observe(
     state: &stripe::Invoice,
     failed: bool,
     world: &mut World,
-) {
+) -> Option<News> {
     let known = world.invoices.take(&state.id);
     let (was_paid, attempts_were) = known.as_ref().map_or((false, 0), |row| (row.status == "paid", row.attempts));
     let mut next = Invoice::of(seen, state);
@@ -136,15 +137,13 @@ pub fn observe(
     }
     if let Some(customer) = &state.customer {
         infer_subscription(rules, now, seen, state, customer, world);
-        let told = match (was_paid, &*row.status) {
-            (false, "paid") => Some(Told::PaymentSucceeded),
-            (false, "draft" | "open") if failed && row.attempts > attempts_were => Some(Told::PaymentFailed),
-            _ => None,
-        };
-        if let Some(told) = told {
-            events::tell(now, rules.rng, customer, told, json!({ "payment": view(&row) }), world);
-        }
     }
+    let told = match (was_paid, &*row.status) {
+        (false, "paid") => Told::PaymentSucceeded,
+        (false, "draft" | "open") if failed && row.attempts > attempts_were => Told::PaymentFailed,
+        _ => return None,
+    };
+    Some(News { told, data: json!({ "payment": view(&row) }) })
 }
 
 /// A paid invoice of a subscription says that the subscription is active, where nothing better is known.

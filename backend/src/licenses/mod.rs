@@ -114,7 +114,8 @@ pub fn follow(now: Timestamp, rng: &Rng, plans: &Plans, customer_id: &str, terms
     license.plan_id = terms.plan_id;
     license.max_activations = terms.max_activations;
     license.expires_at = terms.expires_at;
-    if let Some(told) = told(&was, &license) {
+    let is_new = world.licenses.before(&license.id).is_none();
+    if let Some(told) = if is_new { Some(Told::LicenseCreated) } else { told(&was.status, &license.status) } {
         let data = json!({ "license": view(&license, plans) });
         events::append(now, rng, &mut license, told, data, world);
     }
@@ -123,11 +124,8 @@ pub fn follow(now: Timestamp, rng: &Rng, plans: &Plans, customer_id: &str, terms
     }
 }
 
-fn told(was: &License, is: &License) -> Option<Told> {
-    if was.last_seq == 0 {
-        return Some(Told::LicenseCreated);
-    }
-    match (&*was.status, &*is.status) {
+fn told(was: &str, is: &str) -> Option<Told> {
+    match (was, is) {
         (before, after) if before == after => None,
         (_, "active") => Some(Told::LicenseReinstated),
         (_, "suspended") => Some(Told::LicenseSuspended),

@@ -3,10 +3,12 @@
 //! An intent pays an invoice or a session and is then no payment of its own; `belongs_to` says which. From API version
 //! 2025-03-31 on an intent itself no longer says so: the tie comes from `invoice_payment.paid` or from the session.
 
+use serde_json::json;
 use tollgate_shared::Timestamp;
 use tollgate_shared::clock::{from_unix, rfc3339};
 
 use crate::db::record;
+use crate::events::{News, Told};
 use crate::stripe::{self, Observation, SessionOutcome};
 use crate::webhooks::world::World;
 
@@ -178,8 +180,8 @@ fn stronger(a: Option<String>, b: Option<String>) -> Option<String> {
 }
 
 /// A session whose payment failed, as the desktop apps see it.
-pub fn view_of_failed_session(session: &stripe::CheckoutSession) -> serde_json::Value {
-    serde_json::json!({
+pub fn news_of_failed_session(session: &stripe::CheckoutSession) -> News {
+    let payment = json!({
         "id": session.id,
         "invoiceId": session.invoice,
         "paymentIntentId": session.payment_intent,
@@ -188,5 +190,6 @@ pub fn view_of_failed_session(session: &stripe::CheckoutSession) -> serde_json::
         "status": "failed",
         "failureCode": null,
         "createdAt": session.created.and_then(from_unix).map(rfc3339),
-    })
+    });
+    News { told: Told::PaymentFailed, data: json!({ "payment": payment }) }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use tollgate_shared::{Rng, Timestamp};
 
 use crate::audit::Cause;
-use crate::events::{self, Told};
+use crate::events::{self, News};
 use crate::plans::Plans;
 use crate::sealer::Sealer;
 use crate::stripe::{Object, Observation, SessionOutcome};
@@ -66,6 +66,17 @@ pub fn needs(seen: &Observation, needs: &mut Needs) {
 
 /// Takes `seen` into the world.
 pub fn decide(rules: &Rules, now: Timestamp, seen: &Observation, world: &mut World) {
+    let news = observe(rules, now, seen, world);
+    let Some(customer) = customer_of(seen) else { return };
+    let cause = Cause { actor: "stripe", event_id: Some(&seen.source) };
+    customers::follow(rules, now, cause, customer, world);
+    // After what follows from it, so that a licence's log begins with the licence.
+    if let Some(News { told, data }) = news {
+        events::tell(now, rules.rng, customer, told, data, world);
+    }
+}
+
+fn observe(rules: &Rules, now: Timestamp, seen: &Observation, world: &mut World) -> Option<News> {
     match &seen.object {
         Object::Customer { before, after, deleted } => {
             customers::observe(rules, now, seen, before.as_ref(), after, *deleted, world);
@@ -79,17 +90,11 @@ pub fn decide(rules: &Rules, now: Timestamp, seen: &Observation, world: &mut Wor
                 SessionOutcome::Completed | SessionOutcome::AsyncSucceeded => {
                     customers::observe_session(rules, now, seen, session, world);
                 }
-                SessionOutcome::AsyncFailed => {
-                    if let Some(customer) = &session.customer {
-                        let payment = payments::view_of_failed_session(session);
-                        let data = serde_json::json!({ "payment": payment });
-                        events::tell(now, rules.rng, customer, Told::PaymentFailed, data, world);
-                    }
-                }
+                SessionOutcome::AsyncFailed => return Some(payments::news_of_failed_session(session)),
                 SessionOutcome::Expired => {}
             }
         }
-        Object::Invoice(invoice, failed) => invoices::observe(rules, now, seen, invoice, *failed, world),
+        Object::Invoice(invoice, failed) => return invoices::observe(rules, now, seen, invoice, *failed, world),
         Object::InvoicePayment(payment) => {
             if let (Some(intent), Some(invoice)) = (&payment.payment_intent, &payment.invoice) {
                 payments::tie(intent, invoice, world);
@@ -98,10 +103,7 @@ pub fn decide(rules: &Rules, now: Timestamp, seen: &Observation, world: &mut Wor
         Object::PaymentIntent(intent) => payments::observe_intent(seen, intent, world),
         Object::PaymentMethod(method, detached) => payment_methods::observe(seen, method, *detached, world),
     }
-    if let Some(customer) = customer_of(seen) {
-        let cause = Cause { actor: "stripe", event_id: Some(&seen.source) };
-        customers::follow(rules, now, cause, customer, world);
-    }
+    None
 }
 
 /// The customer whose entitlement an observation may change. A payment's or a card's does not.

@@ -122,6 +122,7 @@ impl Parts {
 pub struct Inbox {
     parts: Arc<Parts>,
     waiting: mpsc::Sender<Job>,
+    database_was_away: Arc<AtomicBool>,
 }
 
 /// One event on its way, with what it will do.
@@ -172,16 +173,20 @@ impl Intent {
 }
 
 impl Inbox {
-    /// Starts the writer and the retry job; both end when `stop` resolves or the last door is closed.
+    /// Starts the writer, which ends when the last door is closed.
     pub fn open(parts: Parts) -> Self {
         let (waiting, jobs) = mpsc::channel(WAITING_MAX);
         let parts = Arc::new(parts);
+        // At a start too, nobody knows for how long the database was away.
         let database_was_away = Arc::new(AtomicBool::new(true));
         let writer = Writer { parts: parts.clone(), database_was_away: database_was_away.clone() };
         tokio::spawn(writer.run(jobs));
-        let inbox = Self { parts, waiting };
-        tokio::spawn(retry::run(inbox.clone().downgrade(), database_was_away));
-        inbox
+        Self { parts, waiting, database_was_away }
+    }
+
+    /// Starts the retry job, which ends with the writer.
+    pub fn keep_retrying(&self) {
+        tokio::spawn(retry::run(self.clone().downgrade()));
     }
 
     /// Takes one delivery of an event. The id is given as far as it could be read.
@@ -210,21 +215,28 @@ impl Inbox {
         &self.parts
     }
 
+    /// Whether the database was away since the failed events were last made due.
+    pub(super) fn database_was_away(&self) -> &AtomicBool {
+        &self.database_was_away
+    }
+
     fn downgrade(self) -> WeakInbox {
-        WeakInbox { parts: self.parts, waiting: self.waiting.downgrade() }
+        WeakInbox { parts: self.parts, waiting: self.waiting.downgrade(), database_was_away: self.database_was_away }
     }
 }
 
 /// A door that does not keep the writer alive.
-pub struct WeakInbox {
+pub(super) struct WeakInbox {
     parts: Arc<Parts>,
     waiting: mpsc::WeakSender<Job>,
+    database_was_away: Arc<AtomicBool>,
 }
 
 impl WeakInbox {
     /// The door, while anybody else still holds it.
-    pub fn upgrade(&self) -> Option<Inbox> {
-        Some(Inbox { parts: self.parts.clone(), waiting: self.waiting.upgrade()? })
+    pub(super) fn upgrade(&self) -> Option<Inbox> {
+        let database_was_away = self.database_was_away.clone();
+        Some(Inbox { parts: self.parts.clone(), waiting: self.waiting.upgrade()?, database_was_away })
     }
 }
 
@@ -342,25 +354,23 @@ impl Writer {
         let answer = match store::lock(&mut tx, &job.event.id).await? {
             Some(known) if known.status() != Status::Failed => Ok(Outcome::Duplicate),
             Some(known) if !known.is_due(now) => Err(Refused::Stored),
-            Some(known) => {
-                let attempts = known.attempts + 1;
-                match retry::delay_after(attempts) {
-                    Some(delay) => {
-                        store::fail_again(&mut tx, &job.event.id, attempts, failure.class(), now + delay).await?;
-                        Err(Refused::Stored)
-                    }
-                    None => {
-                        store::give_up(&mut tx, now, &job.event.id, attempts, failure.class()).await?;
-                        Ok(Outcome::DeadLettered)
+            known => {
+                let attempts = known.as_ref().map_or(0, |known| known.attempts) + 1;
+                let next = retry::delay_after(attempts).filter(|_| !is_poison(failure)).map(|delay| now + delay);
+                let class = failure.class();
+                match (known, next) {
+                    (Some(_), Some(at)) => store::fail_again(&mut tx, &job.event.id, attempts, class, at).await?,
+                    (Some(_), None) => store::give_up(&mut tx, now, &job.event.id, attempts, class).await?,
+                    (None, next) => {
+                        let status = if next.is_some() { Status::Failed } else { Status::DeadLettered };
+                        let mut row = job.row(now, status);
+                        row.reason = next.is_none().then(|| class.to_owned());
+                        row.last_error = Some(class.to_owned());
+                        row.next_attempt_at = next;
+                        tx.insert(&[&row]).await?;
                     }
                 }
-            }
-            None => {
-                let mut row = job.row(now, Status::Failed);
-                row.last_error = Some(failure.class().to_owned());
-                row.next_attempt_at = retry::delay_after(1).map(|delay| now + delay);
-                tx.insert(&[&row]).await?;
-                Err(Refused::Stored)
+                next.map_or(Ok(Outcome::DeadLettered), |_| Err(Refused::Stored))
             }
         };
         tx.commit().await?;
@@ -423,6 +433,11 @@ impl Job {
     }
 }
 
+/// Whether the same event would fail in the same way for ever: a constraint forbids what it says.
+fn is_poison(failure: &DbError) -> bool {
+    matches!(failure, DbError::Constraint { .. })
+}
+
 /// Which events of a batch this transaction may act on.
 struct Claims {
     /// The place in the batch that stands for each id: the first one.
@@ -481,3 +496,6 @@ impl Claims {
         batch.iter().enumerate().map(answer).collect()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,6 @@
 //! What failed in a way that may pass is tried again here, through the same door as a delivery.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -37,21 +36,22 @@ pub fn delay_after(attempts: i64) -> Option<chrono::Duration> {
 }
 
 /// Looks for what is due, as long as the inbox is open.
-pub(super) async fn run(inbox: WeakInbox, database_was_away: Arc<AtomicBool>) {
+pub(super) async fn run(inbox: WeakInbox) {
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
         let Some(inbox) = inbox.upgrade() else { return };
-        if let Err(failure) = tick(&inbox, &database_was_away).await {
+        if let Err(failure) = tick(&inbox).await {
             debug!(reason = failure.class(), "could not look for events to retry");
         }
     }
 }
 
 /// Tries everything that is due now; says how many.
-pub async fn tick(inbox: &Inbox, database_was_away: &AtomicBool) -> Result<usize, DbError> {
+pub async fn tick(inbox: &Inbox) -> Result<usize, DbError> {
     let parts = inbox.parts();
+    let database_was_away = inbox.database_was_away();
     if database_was_away.load(Ordering::Acquire) {
         let hurried = hurry(parts).await?;
         database_was_away.store(false, Ordering::Release);
