@@ -1,52 +1,58 @@
 //! What a database can answer instead of a result, in the classes that callers decide by.
+//!
+//! A failure holds codes and names, never what the driver said whole: PostgreSQL quotes values in its messages.
 
-use std::sync::Arc;
+use std::borrow::Cow;
+
+use sqlx::error::DatabaseError;
+
+use crate::db::migrate::SchemaProblem;
 
 /// A failure of the database. Its text never holds a value of a statement.
-#[derive(Clone, Debug, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DbError {
-    /// There is no database to talk to: refused, shut down, cut off, or no connection free in time.
-    #[error("the database is not available")]
+    /// There is no database to talk to: refused, shut down, cut off, or no connection was free in time.
+    #[error("the database is not available: {reason}")]
     Unavailable {
-        /// What the driver said.
-        #[source]
-        source: Arc<sqlx::Error>,
+        /// Why.
+        reason: Cow<'static, str>,
     },
     /// Somebody else was in the way (a deadlock, a busy file, a lock that took too long): the same again may work.
-    #[error("the database was busy with somebody else")]
+    #[error("the database was busy with somebody else ({code})")]
     Conflict {
-        /// What the driver said.
-        #[source]
-        source: Arc<sqlx::Error>,
+        /// An SQLSTATE, or SQLite's code.
+        code: String,
     },
     /// The disk is full.
-    #[error("the database has no room left")]
+    #[error("the database has no room left ({code})")]
     Full {
-        /// What the driver said.
-        #[source]
-        source: Arc<sqlx::Error>,
+        /// An SQLSTATE, or SQLite's code.
+        code: String,
     },
     /// A constraint forbids it.
-    #[error("the constraint {} forbids it", constraint.as_deref().unwrap_or("of a column"))]
+    #[error("the constraint {} forbids it", name.as_deref().unwrap_or("of a table"))]
     Constraint {
-        /// The constraint's name, where the engine says it.
-        constraint: Option<String>,
+        /// The constraint's name on PostgreSQL, its columns or its text on SQLite; where the engine says it.
+        name: Option<String>,
     },
     /// A stored value does not fit its type.
-    #[error("the database holds a value in {column} that does not fit its type")]
+    #[error("the database holds a value in {column} of {table} that does not fit its type")]
     Inconsistent {
-        /// Where.
+        /// The table, or `a query`.
+        table: &'static str,
+        /// The column's name or number.
         column: String,
     },
     /// The schema is not the one of this program.
     #[error("{0}")]
-    Schema(String),
-    /// Anything else.
-    #[error("the database failed")]
+    Schema(#[from] SchemaProblem),
+    /// Anything else: a statement that no engine could run, or a defect.
+    #[error("the database failed ({code}){}{message}", if message.is_empty() { "" } else { ": " })]
     Other {
-        /// What the driver said.
-        #[source]
-        source: Arc<sqlx::Error>,
+        /// An SQLSTATE, SQLite's code, or a word.
+        code: String,
+        /// What is known to hold no values: what is wrong with a statement's text.
+        message: String,
     },
 }
 
@@ -68,55 +74,87 @@ impl DbError {
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Unavailable { .. } | Self::Conflict { .. } | Self::Full { .. })
     }
+
+    /// What took longer than we wait.
+    pub(super) fn timed_out(what: &'static str) -> Self {
+        Self::Unavailable { reason: what.into() }
+    }
+
+    /// A failure to read a row of `table`, whose columns are `columns` where they are known.
+    pub(super) fn of_row(error: sqlx::Error, table: &'static str, columns: &[super::Column]) -> Self {
+        match error {
+            sqlx::Error::ColumnDecode { index, .. } => {
+                let name = index.parse().ok().and_then(|index: usize| columns.get(index)).map(|column| column.name);
+                let column = name.map_or_else(|| index.trim_matches('"').to_owned(), str::to_owned);
+                Self::Inconsistent { table, column }
+            }
+            error => error.into(),
+        }
+    }
+
+    fn other(code: &str) -> Self {
+        Self::Other { code: code.to_owned(), message: String::new() }
+    }
 }
 
 impl From<sqlx::Error> for DbError {
     fn from(error: sqlx::Error) -> Self {
         use sqlx::Error as E;
         match error {
-            E::Database(ref database) => match kind_of(&**database) {
-                Kind::Unavailable => Self::Unavailable { source: Arc::new(error) },
-                Kind::Conflict => Self::Conflict { source: Arc::new(error) },
-                Kind::Full => Self::Full { source: Arc::new(error) },
-                Kind::Constraint => Self::Constraint { constraint: database.constraint().map(str::to_owned) },
-                Kind::Other => Self::Other { source: Arc::new(error) },
-            },
-            E::ColumnDecode { index, .. } => Self::Inconsistent { column: index },
-            E::Io(_) | E::Tls(_) | E::Protocol(_) | E::PoolTimedOut | E::PoolClosed | E::WorkerCrashed => {
-                Self::Unavailable { source: Arc::new(error) }
-            }
-            error => Self::Other { source: Arc::new(error) },
+            E::Database(error) if error.try_downcast_ref::<sqlx::sqlite::SqliteError>().is_some() => of_sqlite(&*error),
+            E::Database(error) => of_postgres(&*error),
+            E::ColumnDecode { .. } => Self::of_row(error, "a query", &[]),
+            E::Io(error) => Self::Unavailable { reason: error.to_string().into() },
+            E::Tls(error) => Self::Unavailable { reason: format!("TLS: {error}").into() },
+            E::Protocol(_) => Self::Unavailable { reason: "the connection was cut in the middle of an answer".into() },
+            E::PoolTimedOut => Self::timed_out("no connection could be had in time"),
+            E::PoolClosed => Self::Unavailable { reason: "it was closed".into() },
+            E::WorkerCrashed => Self::Unavailable { reason: "its thread has ended".into() },
+            E::RowNotFound => Self::other("no_row"),
+            E::ColumnNotFound(column) => Self::Other { code: "no_column".to_owned(), message: column },
+            E::ColumnIndexOutOfBounds { .. } => Self::other("too_few_columns"),
+            E::Encode(_) => Self::other("parameter"),
+            _ => Self::other("driver"),
         }
     }
 }
 
-enum Kind {
-    Unavailable,
-    Conflict,
-    Full,
-    Constraint,
-    Other,
+/// <https://sqlite.org/rescode.html>
+fn of_sqlite(error: &dyn DatabaseError) -> DbError {
+    let code = error.code().unwrap_or_default().into_owned();
+    let unavailable = |reason: &'static str| DbError::Unavailable { reason: reason.into() };
+    // The low byte is the primary code; what is above says more exactly what it was.
+    match code.parse::<u32>().unwrap_or_default() & 0xff {
+        1 => DbError::Other { code, message: error.message().to_owned() }, // SQLITE_ERROR: what a statement's text says
+        5 | 6 | 9 => DbError::Conflict { code },                           // BUSY, LOCKED, INTERRUPT
+        7 => unavailable("out of memory"),                                 // NOMEM
+        8 => unavailable("the file may not be written to"),                // READONLY
+        10 => unavailable("the file could not be read or written"),        // IOERR
+        11 | 26 => unavailable("the file is damaged"),                     // CORRUPT, NOTADB
+        13 => DbError::Full { code },                                      // FULL
+        14 => unavailable("the file could not be opened"),                 // CANTOPEN
+        // CONSTRAINT: "UNIQUE constraint failed: licenses.key"; only the text of a check or names follow the colon.
+        19 => DbError::Constraint { name: error.message().split_once(": ").map(|(_, name)| name.to_owned()) },
+        _ => DbError::Other { code, message: String::new() },
+    }
 }
 
-fn kind_of(error: &dyn sqlx::error::DatabaseError) -> Kind {
-    let code = error.code().unwrap_or_default();
-    if error.try_downcast_ref::<sqlx::sqlite::SqliteError>().is_some() {
-        // The low byte is the primary code (https://sqlite.org/rescode.html).
-        return match code.parse::<u32>().unwrap_or_default() & 0xff {
-            5 | 6 => Kind::Conflict,          // SQLITE_BUSY, SQLITE_LOCKED
-            13 => Kind::Full,                 // SQLITE_FULL
-            8 | 10 | 14 => Kind::Unavailable, // SQLITE_READONLY, SQLITE_IOERR, SQLITE_CANTOPEN
-            19 => Kind::Constraint,           // SQLITE_CONSTRAINT
-            _ => Kind::Other,
-        };
-    }
-    // https://www.postgresql.org/docs/current/errcodes-appendix.html
-    match &*code {
-        "40001" | "40P01" | "55P03" | "57014" => Kind::Conflict, // serialization, deadlock, lock or statement time-out
-        "53100" => Kind::Full,
-        code if code.starts_with("08") || code.starts_with("57P") || code.starts_with("53") => Kind::Unavailable,
-        code if code.starts_with("28") || code == "3D000" => Kind::Unavailable, // who we are, or which database
-        code if code.starts_with("23") => Kind::Constraint,
-        _ => Kind::Other,
+/// <https://www.postgresql.org/docs/current/errcodes-appendix.html>
+fn of_postgres(error: &dyn DatabaseError) -> DbError {
+    let code = error.code().unwrap_or_default().into_owned();
+    match (&code[..2.min(code.len())], &*code) {
+        // Serialization, deadlock; a lock or a statement that took too long; a transaction that was idle for too long.
+        (_, "40001" | "40P01" | "55P03" | "55006" | "57014" | "25P03" | "25P04") => DbError::Conflict { code },
+        // A statement that was prepared before a migration of somebody else: the connection is closed, and it works again.
+        (_, "0A000") if error.message().contains("cached plan") => DbError::Conflict { code },
+        (_, "53100") => DbError::Full { code },
+        // Connections; resources; shut-downs; the system; who we are; which database; a standby that cannot be written to.
+        ("08" | "53" | "57" | "58" | "28", _) | (_, "3D000" | "25006" | "40003") => {
+            DbError::Unavailable { reason: format!("PostgreSQL said {code}").into() }
+        }
+        ("23", _) => DbError::Constraint { name: error.constraint().map(str::to_owned) },
+        // Syntax and names: only what a statement's own text says.
+        ("42", _) => DbError::Other { code, message: error.message().to_owned() },
+        _ => DbError::Other { code, message: String::new() },
     }
 }

@@ -1,7 +1,8 @@
 //! Failures on demand, for tests: the N-th operation of a database fails, so that a test can fail each in turn.
+//!
+//! Every begin, statement and commit is counted, on both engines alike.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::db::DbError;
 
@@ -16,61 +17,76 @@ pub enum Operation {
     Commit,
 }
 
-/// Whether a commit that fails was done.
+/// Whether an operation that fails was done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Moment {
-    /// It fails, and nothing was done.
+    /// Nothing was done.
     Before,
-    /// A commit is done and its reply is lost; anything else fails before.
+    /// It was done and the reply was lost, which matters to a commit.
     ReplyLost,
 }
 
 /// Counts operations, and fails the one that was armed.
 #[derive(Debug, Default)]
-pub struct Faults {
-    count: AtomicU64,
-    armed: Mutex<Option<Armed>>,
+pub struct Faults(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    counted: Vec<Operation>,
+    armed: Option<Armed>,
 }
 
 #[derive(Debug)]
 struct Armed {
-    at: u64,
+    at: usize,
     moment: Moment,
     error: DbError,
 }
 
 impl Faults {
     /// Fails the `nth` operation from now (1 for the next), once.
-    pub fn arm(&self, nth: u64, moment: Moment, error: DbError) {
-        let at = self.count.load(Ordering::SeqCst) + nth;
-        *self.armed.lock().unwrap_or_else(PoisonError::into_inner) = Some(Armed { at, moment, error });
+    pub fn arm(&self, nth: usize, moment: Moment, error: DbError) {
+        let mut state = self.lock();
+        let at = state.counted.len() + nth;
+        state.armed = Some(Armed { at, moment, error });
     }
 
     /// Whether the armed failure has not come yet.
     pub fn is_armed(&self) -> bool {
-        self.armed.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+        self.lock().armed.is_some()
     }
 
     /// Takes a failure back that has not come.
     pub fn disarm(&self) {
-        self.armed.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.lock().armed = None;
+    }
+
+    /// Every operation so far, in order.
+    pub fn counted(&self) -> Vec<Operation> {
+        self.lock().counted.clone()
     }
 
     /// Counts `operation`; fails it if it is the one.
-    pub fn before(&self, operation: Operation) -> Result<(), DbError> {
-        self.count.fetch_add(1, Ordering::SeqCst);
-        self.fail_if(|moment| moment == Moment::Before || operation != Operation::Commit)
+    pub(super) fn before(&self, operation: Operation) -> Result<(), DbError> {
+        let mut state = self.lock();
+        state.counted.push(operation);
+        state.fail(Moment::Before)
     }
 
-    /// Fails the reply of `operation` if it is the one.
-    pub fn after(&self, operation: Operation) -> Result<(), DbError> {
-        self.fail_if(|moment| moment == Moment::ReplyLost && operation == Operation::Commit)
+    /// Fails the reply of what was counted last if it is the one.
+    pub(super) fn after(&self) -> Result<(), DbError> {
+        self.lock().fail(Moment::ReplyLost)
     }
 
-    fn fail_if(&self, applies: impl Fn(Moment) -> bool) -> Result<(), DbError> {
-        let mut armed = self.armed.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_it = |armed: &mut Armed| self.count.load(Ordering::SeqCst) >= armed.at && applies(armed.moment);
-        match armed.take_if(is_it) {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn fail(&mut self, moment: Moment) -> Result<(), DbError> {
+        let now = self.counted.len();
+        match self.armed.take_if(|armed| armed.at == now && armed.moment == moment) {
             Some(armed) => Err(armed.error),
             None => Ok(()),
         }

@@ -1,59 +1,50 @@
-//! Whole rows, many at a time: what the door must know of a table, and the SQL that is made from it, once an engine.
+//! Whole rows, many at a time: what the door must know of a table, and the SQL that is made from it.
 //!
-//! A statement costs a round trip whatever it does, so the write path moves rows in bulk: arrays and `UNNEST` on
-//! PostgreSQL, one JSON parameter and `json_each` on SQLite. Both keep one statement text however many rows there are.
+//! A statement costs a round trip whatever it does, so the write path moves rows in bulk. Every statement has one text
+//! for any number of rows, so that it is prepared once.
 
 use std::collections::HashMap;
-use std::fmt::Write as _;
-use std::sync::{LazyLock, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use serde_json::Value;
-use sqlx::error::BoxDynError;
-use sqlx::postgres::{PgArguments, PgRow};
+use sqlx::postgres::PgRow;
 use sqlx::sqlite::SqliteRow;
 
 use crate::db::Engine;
-use crate::db::column::Kind;
+use crate::db::column::Column;
+use crate::db::value::{Kind, Value};
 
-/// A column: its name, and what it holds.
-#[derive(Clone, Copy, Debug)]
-pub struct Column {
-    /// As in the migrations.
-    pub name: &'static str,
-    /// What it holds.
-    pub kind: Kind,
-    /// Whether it may be null.
-    pub nullable: bool,
-}
-
-/// A row of one table, made by [`record!`](crate::db::record).
-pub trait Record: Clone + PartialEq + Send + Sync + Unpin + Sized + 'static {
+/// A row of one table, made by [`record!`](crate::record).
+pub trait Record: Clone + PartialEq + Send + Sync + Sized + 'static {
     /// The table.
     const TABLE: &'static str;
-    /// Its columns; the first is the key, a text.
+    /// Its columns, or those of them that this type knows. The first is the key, a text; where rows are only ever
+    /// inserted, any text that names them.
     const COLUMNS: &'static [Column];
+
     /// The key's column.
     fn key_column() -> &'static str {
         Self::COLUMNS[0].name
     }
+
     /// This row's key.
     fn key(&self) -> &str;
+    /// The value of the column at `index` in [`Self::COLUMNS`].
+    fn value(&self, index: usize) -> Value<'_>;
     /// Reads a row whose columns are in their order.
     fn of_sqlite(row: &SqliteRow) -> Result<Self, sqlx::Error>;
     /// Reads a row whose columns are in their order.
     fn of_postgres(row: &PgRow) -> Result<Self, sqlx::Error>;
-    /// The values in the order of the columns.
-    fn json(&self) -> Value;
-    /// Adds one array a column.
-    fn bind_arrays(rows: &[&Self], arguments: &mut PgArguments) -> Result<(), BoxDynError>;
+    /// Where the SQL of this type is kept.
+    fn statements() -> &'static Statements;
 }
 
-/// Declares a row type: `record! { pub struct Invoice in "invoices" { pub id: String, … } }`. Fields are columns by name.
+/// Declares a row's type: `record! { pub struct Invoice in "invoices" { pub id: String, … } }`. Fields are columns by
+/// name, the first is the key; what types they can be says [`Cell`](crate::db::column::Cell).
 #[macro_export]
 macro_rules! record {
     ($(#[$doc:meta])* $vis:vis struct $name:ident in $table:literal {
         $(#[$key_doc:meta])* pub $key:ident: $key_type:ty,
-        $($(#[$field_doc:meta])* pub $field:ident: $type:ty,)*
+        $($(#[$field_doc:meta])* pub $field:ident: $type:ty),* $(,)?
     }) => {
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq)]
@@ -64,72 +55,47 @@ macro_rules! record {
 
         impl $crate::db::Record for $name {
             const TABLE: &'static str = $table;
-            const COLUMNS: &'static [$crate::db::Column] = &[
-                $crate::db::column!($key: $key_type),
-                $($crate::db::column!($field: $type),)*
+            const COLUMNS: &'static [$crate::db::column::Column] = &[
+                $crate::db::column::Column::of::<$key_type>(stringify!($key)),
+                $($crate::db::column::Column::of::<$type>(stringify!($field)),)*
             ];
 
             fn key(&self) -> &str {
                 &self.$key
             }
 
-            #[allow(unused_assignments, reason = "the last column has no next")]
-            fn of_sqlite(row: &sqlx::sqlite::SqliteRow) -> Result<Self, sqlx::Error> {
-                let mut column = 0..;
-                let mut next = || column.next().expect("counting does not end");
+            fn value(&self, index: usize) -> $crate::db::Value<'_> {
+                let values: &[fn(&Self) -> $crate::db::Value<'_>] = &[
+                    |row| $crate::db::Bind::value(&row.$key),
+                    $(|row| $crate::db::Bind::value(&row.$field),)*
+                ];
+                values[index](self)
+            }
+
+            fn of_sqlite(row: &$crate::db::column::SqliteRow) -> Result<Self, $crate::db::column::ReadError> {
+                let mut indexes = 0..;
+                let mut next = || indexes.next().expect("counting does not end");
                 Ok(Self {
-                    $key: $crate::db::column::read_sqlite(row, next())?,
-                    $($field: $crate::db::column::read_sqlite(row, next())?,)*
+                    $key: $crate::db::column::Cell::of_sqlite(row, next())?,
+                    $($field: $crate::db::column::Cell::of_sqlite(row, next())?,)*
                 })
             }
 
-            fn of_postgres(row: &sqlx::postgres::PgRow) -> Result<Self, sqlx::Error> {
-                let mut column = 0..;
-                let mut next = || column.next().expect("counting does not end");
+            fn of_postgres(row: &$crate::db::column::PgRow) -> Result<Self, $crate::db::column::ReadError> {
+                let mut indexes = 0..;
+                let mut next = || indexes.next().expect("counting does not end");
                 Ok(Self {
-                    $key: $crate::db::column::read_postgres(row, next())?,
-                    $($field: $crate::db::column::read_postgres(row, next())?,)*
+                    $key: $crate::db::column::Cell::of_postgres(row, next())?,
+                    $($field: $crate::db::column::Cell::of_postgres(row, next())?,)*
                 })
             }
 
-            fn json(&self) -> serde_json::Value {
-                use $crate::db::column::{Cell, Scalar};
-                serde_json::Value::Array(vec![
-                    self.$key.scalar().map_or(serde_json::Value::Null, Scalar::json),
-                    $(self.$field.scalar().map_or(serde_json::Value::Null, Scalar::json),)*
-                ])
-            }
-
-            fn bind_arrays(
-                rows: &[&Self],
-                arguments: &mut sqlx::postgres::PgArguments,
-            ) -> Result<(), sqlx::error::BoxDynError> {
-                $crate::db::column::bind_array(rows.iter().map(|row| &row.$key), arguments)?;
-                $($crate::db::column::bind_array(rows.iter().map(|row| &row.$field), arguments)?;)*
-                Ok(())
+            fn statements() -> &'static $crate::db::Statements {
+                static STATEMENTS: $crate::db::Statements = $crate::db::Statements::new();
+                &STATEMENTS
             }
         }
     };
-}
-
-/// The description of one field of [`record!`].
-#[macro_export]
-macro_rules! column {
-    ($field:ident: $type:ty) => {
-        $crate::db::Column {
-            name: $crate::db::column_name(stringify!($field)),
-            kind: <<$type as $crate::db::column::Cell>::Scalar as $crate::db::column::Scalar>::KIND,
-            nullable: <$type as $crate::db::column::Cell>::NULLABLE,
-        }
-    };
-}
-
-/// A raw identifier's column has the plain name.
-pub const fn column_name(field: &'static str) -> &'static str {
-    match field.as_bytes() {
-        [b'r', b'#', ..] => field.split_at(2).1,
-        _ => field,
-    }
 }
 
 /// What a bulk statement does.
@@ -148,84 +114,71 @@ pub(super) enum Verb {
     Insert,
 }
 
-/// The text of `verb` for the table of `T`: made once, kept as long as the program runs.
-pub(super) fn statement<T: Record>(verb: Verb, engine: Engine) -> &'static str {
-    type Key = (&'static str, usize, Verb, Engine);
-    static MADE: LazyLock<RwLock<HashMap<Key, &'static str>>> = LazyLock::new(RwLock::default);
-    // Two record types may be views of one table; they differ in their columns.
-    let key = (T::TABLE, T::COLUMNS.as_ptr() as usize, verb, engine);
-    if let Some(text) = MADE.read().unwrap_or_else(PoisonError::into_inner).get(&key) {
-        return text;
+/// The texts of a record's statements, each made when it is first needed.
+#[derive(Debug, Default)]
+pub struct Statements(OnceLock<Mutex<HashMap<(Engine, Verb), Arc<str>>>>);
+
+impl Statements {
+    /// None yet.
+    pub const fn new() -> Self {
+        Self(OnceLock::new())
     }
-    let text = write(T::TABLE, T::COLUMNS, verb, engine);
-    MADE.write().unwrap_or_else(PoisonError::into_inner).entry(key).or_insert_with(|| text.leak())
 }
 
-fn write(table: &str, columns: &[Column], verb: Verb, engine: Engine) -> String {
+/// The text of `verb` for `T` on `engine`.
+pub(super) fn statement<T: Record>(engine: Engine, verb: Verb) -> Arc<str> {
+    let made = T::statements().0.get_or_init(Mutex::default);
+    let mut made = made.lock().unwrap_or_else(PoisonError::into_inner);
+    made.entry((engine, verb)).or_insert_with(|| text(engine, verb, T::TABLE, T::COLUMNS).into()).clone()
+}
+
+fn text(engine: Engine, verb: Verb, table: &str, columns: &[Column]) -> String {
     let key = columns[0].name;
-    let names = columns.iter().map(|column| column.name).collect::<Vec<_>>().join(", ");
-    let mut sql = String::new();
-    let written = match verb {
+    let names = list(columns, |column| format!("\"{}\"", column.name));
+    match verb {
         Verb::Load { by, for_update } => {
             let (matches, lock) = match engine {
+                // One writer at a time: there is nothing to lock.
                 Engine::Sqlite => ("IN (SELECT value FROM json_each($1))", ""),
-                Engine::Postgres => ("= ANY ($1)", if for_update { " FOR UPDATE" } else { "" }),
+                Engine::Postgres if for_update => ("= ANY ($1)", " FOR UPDATE"),
+                Engine::Postgres => ("= ANY ($1)", ""),
             };
-            write!(sql, "SELECT {names} FROM {table} WHERE {by} {matches} ORDER BY {key}{lock}")
+            format!("SELECT {names} FROM {table} WHERE \"{by}\" {matches} ORDER BY \"{key}\"{lock}")
         }
         Verb::Upsert => {
-            let set: Vec<_> = columns[1..].iter().map(|c| format!("{0} = excluded.{0}", c.name)).collect();
-            let (rows, set) = (rows(columns, engine), set.join(", "));
-            write!(sql, "INSERT INTO {table} ({names}) {rows} ON CONFLICT ({key}) DO UPDATE SET {set}")
+            let replaced = list(&columns[1..], |column| format!("\"{0}\" = excluded.\"{0}\"", column.name));
+            let rows = rows(engine, columns);
+            format!("INSERT INTO {table} ({names}) {rows} ON CONFLICT (\"{key}\") DO UPDATE SET {replaced}")
         }
         Verb::Insert => {
-            let rows = rows(columns, engine);
-            write!(sql, "INSERT INTO {table} ({names}) {rows} ON CONFLICT DO NOTHING RETURNING {key}")
+            let rows = rows(engine, columns);
+            format!("INSERT INTO {table} ({names}) {rows} ON CONFLICT DO NOTHING RETURNING \"{key}\"")
         }
-    };
-    written.expect("writing to a string does not fail");
-    sql
+    }
 }
 
-/// The rows of the parameters, as a query.
-fn rows(columns: &[Column], engine: Engine) -> String {
+/// The rows of the parameters, as a query; see [`bulk`](super::bulk) for the parameters.
+fn rows(engine: Engine, columns: &[Column]) -> String {
     match engine {
         Engine::Sqlite => {
-            let values: Vec<_> = columns.iter().enumerate().map(|(n, column)| sqlite_value(n, column.kind)).collect();
-            // `WHERE true`: without it SQLite reads `ON CONFLICT` as the `ON` of a join.
-            format!("SELECT {} FROM json_each($1) WHERE true", values.join(", "))
+            let mut places = 0..;
+            let mut place = || places.next().expect("counting does not end");
+            let values = list(columns, |column| match column.kind {
+                Kind::Bytes => format!("substr($2, value ->> {}, value ->> {})", place(), place()),
+                Kind::Json => format!("CAST(substr($2, value ->> {}, value ->> {}) AS TEXT)", place(), place()),
+                Kind::Text | Kind::Integer | Kind::Boolean | Kind::Time => format!("value ->> {}", place()),
+            });
+            // `WHERE TRUE`: without it SQLite reads `ON CONFLICT` as the `ON` of a join.
+            format!("SELECT {values} FROM json_each($1) WHERE TRUE")
         }
         Engine::Postgres => {
-            let names: Vec<_> = columns.iter().map(|column| column.name).collect();
-            let values = columns.iter().map(|column| match column.kind {
-                Kind::Json => format!("{}::jsonb", column.name),
-                _ => column.name.to_owned(),
-            });
-            let arrays =
-                columns.iter().enumerate().map(|(n, column)| format!("${}::{}[]", n + 1, element(column.kind)));
-            format!(
-                "SELECT {} FROM UNNEST({}) AS rows ({})",
-                values.collect::<Vec<_>>().join(", "),
-                arrays.collect::<Vec<_>>().join(", "),
-                names.join(", ")
-            )
+            let mut places = 1..;
+            let arrays = list(columns, |_| format!("${}", places.next().expect("counting does not end")));
+            format!("SELECT * FROM UNNEST({arrays})")
         }
     }
 }
 
-fn sqlite_value(n: usize, kind: Kind) -> String {
-    match kind {
-        Kind::Bytes => format!("COALESCE(unhex(value ->> '$[{n}].hex'), CAST(value ->> {n} AS BLOB))"),
-        _ => format!("value ->> {n}"),
-    }
-}
-
-fn element(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Text | Kind::Json => "text",
-        Kind::Integer => "bigint",
-        Kind::Boolean => "boolean",
-        Kind::Time => "timestamptz",
-        Kind::Bytes => "bytea",
-    }
+fn list(columns: &[Column], of: impl FnMut(&Column) -> String) -> String {
+    columns.iter().map(of).collect::<Vec<_>>().join(", ")
 }

@@ -2,25 +2,46 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
+use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgArguments, PgRow, Postgres};
 use sqlx::sqlite::{Sqlite, SqliteArguments, SqliteRow};
-use sqlx::{FromRow, Transaction};
+use sqlx::{AssertSqlSafe, Executor as _, FromRow};
+use tokio::runtime::Handle;
+use tokio::time::timeout;
 
-use crate::db::bind::Bind;
 use crate::db::faults::{Faults, Operation};
 use crate::db::record::{Record, Verb, statement};
-use crate::db::{DbError, Engine};
+use crate::db::value::{Bind, storable};
+use crate::db::{DbError, Engine, bulk};
+
+/// How long we wait for a server's answer. It ends a statement by itself before that (see `Terms`), unless the network
+/// or the server is gone without a word.
+const ANSWER_WITHIN: Duration = Duration::from_secs(15);
 
 /// A transaction. Dropping it rolls back.
+///
+/// After a statement that failed, every further one and the commit fail alike: PostgreSQL is so, and would answer a
+/// commit with a roll-back that looks like success.
 pub struct Tx {
-    inner: Inner,
-    faults: Option<Arc<Faults>>,
+    /// Always there until it is dropped.
+    connection: Option<Connection>,
+    state: State,
 }
 
-enum Inner {
-    Sqlite(Transaction<'static, Sqlite>),
-    Postgres(Transaction<'static, Postgres>),
+enum Connection {
+    Sqlite(PoolConnection<Sqlite>),
+    Postgres(PoolConnection<Postgres>),
+}
+
+struct State {
+    faults: Option<Arc<Faults>>,
+    answer_within: Duration,
+    failed: Option<DbError>,
+    /// A statement was begun and its end not seen: of its connection nothing is known.
+    under_way: bool,
+    ended: bool,
 }
 
 /// Whether rows are locked as they are loaded. SQLite has one writer at a time, so there is nothing to lock there.
@@ -36,30 +57,63 @@ pub enum Lock {
 pub trait Row: for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> + Send + Unpin {}
 impl<T> Row for T where T: for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> + Send + Unpin {}
 
+/// Runs the same thing on either engine's connection, under the eyes of the transaction's state.
+macro_rules! on_either {
+    ($tx:expr, |$connection:ident| sqlite: $sqlite:expr, postgres: $postgres:expr $(,)?) => {{
+        let Tx { connection, state } = $tx;
+        match connection.as_mut().expect(THERE) {
+            Connection::Sqlite($connection) => state.watch($sqlite).await,
+            Connection::Postgres($connection) => state.watch($postgres).await,
+        }
+    }};
+}
+
+const THERE: &str = "a transaction has its connection until it is dropped";
+
 impl Tx {
-    pub(super) fn sqlite(transaction: Transaction<'static, Sqlite>, faults: Option<Arc<Faults>>) -> Self {
-        Self { inner: Inner::Sqlite(transaction), faults }
+    pub(super) async fn begin_sqlite(
+        connection: PoolConnection<Sqlite>,
+        faults: Option<Arc<Faults>>,
+        begin: &'static str,
+    ) -> Result<Self, DbError> {
+        Self::begin(Connection::Sqlite(connection), faults, begin).await
     }
 
-    pub(super) fn postgres(transaction: Transaction<'static, Postgres>, faults: Option<Arc<Faults>>) -> Self {
-        Self { inner: Inner::Postgres(transaction), faults }
+    pub(super) async fn begin_postgres(
+        connection: PoolConnection<Postgres>,
+        faults: Option<Arc<Faults>>,
+        begin: &'static str,
+    ) -> Result<Self, DbError> {
+        Self::begin(Connection::Postgres(connection), faults, begin).await
+    }
+
+    async fn begin(connection: Connection, faults: Option<Arc<Faults>>, begin: &'static str) -> Result<Self, DbError> {
+        let state = State { faults, answer_within: ANSWER_WITHIN, failed: None, under_way: false, ended: false };
+        let mut tx = Self { connection: Some(connection), state };
+        tx.batch(begin).await?;
+        Ok(tx)
+    }
+
+    /// Lets statements take as long as they need.
+    pub(super) fn take_time(&mut self) {
+        self.state.answer_within = Duration::MAX;
     }
 
     /// Which engine this is.
     pub fn engine(&self) -> Engine {
-        match self.inner {
-            Inner::Sqlite(_) => Engine::Sqlite,
-            Inner::Postgres(_) => Engine::Postgres,
+        match self.connection {
+            Some(Connection::Postgres(_)) => Engine::Postgres,
+            Some(Connection::Sqlite(_)) | None => Engine::Sqlite,
         }
     }
 
     /// A statement with `$1`, `$2`, …, to be bound in their order.
     pub fn sql<'t>(&'t mut self, sql: &'static str) -> Query<'t> {
-        let arguments = match self.inner {
-            Inner::Sqlite(_) => Bound::Sqlite(SqliteArguments::default()),
-            Inner::Postgres(_) => Bound::Postgres(PgArguments::default()),
+        let parameters = match self.engine() {
+            Engine::Sqlite => Parameters::Sqlite(SqliteArguments::default()),
+            Engine::Postgres => Parameters::Postgres(PgArguments::default()),
         };
-        Query { tx: self, sql, arguments: Ok(arguments) }
+        Query { tx: self, sql, parameters: Ok(parameters) }
     }
 
     /// The rows whose column `by` is any of `keys`, in the order of their own keys. No keys, no statement.
@@ -72,25 +126,34 @@ impl Tx {
         if keys.is_empty() {
             return Ok(Vec::new());
         }
-        self.fault(Operation::Statement)?;
-        let verb = Verb::Load { by, for_update: lock == Lock::ForUpdate };
-        let sql = statement::<T>(verb, self.engine());
-        match &mut self.inner {
-            Inner::Sqlite(tx) => {
-                let keys = serde_json::to_string(keys).expect("a list of strings is always JSON");
-                let rows = sqlx::query(sql).bind(keys).fetch_all(&mut **tx).await?;
-                Ok(rows.iter().map(T::of_sqlite).collect::<Result<_, _>>()?)
-            }
-            Inner::Postgres(tx) => {
-                let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
-                let rows = sqlx::query(sql).bind(keys).fetch_all(&mut **tx).await?;
-                Ok(rows.iter().map(T::of_postgres).collect::<Result<_, _>>()?)
-            }
-        }
+        self.count(Operation::Statement)?;
+        let sql = statement::<T>(self.engine(), Verb::Load { by, for_update: lock == Lock::ForUpdate });
+        let sql = AssertSqlSafe(sql);
+        let keys: Vec<_> = keys.iter().map(|key| storable(key)).collect();
+        let read = on_either!(self, |connection|
+            sqlite: async {
+                let keys = serde_json::to_string(&keys).expect("a list of texts is always JSON");
+                let rows = connection.fetch_all(sqlx::query(sql).bind(keys)).await?;
+                Ok(rows.iter().map(T::of_sqlite).collect::<Result<Vec<_>, _>>())
+            },
+            postgres: async {
+                let rows = connection.fetch_all(sqlx::query(sql).bind(keys)).await?;
+                Ok(rows.iter().map(T::of_postgres).collect::<Result<Vec<_>, _>>())
+            },
+        );
+        read?.map_err(|error| DbError::of_row(error, T::TABLE, T::COLUMNS))
     }
 
     /// Inserts `rows`, or replaces those whose keys are there. A key may stand in them once. No rows, no statement.
     pub async fn upsert<T: Record>(&mut self, rows: &[&T]) -> Result<(), DbError> {
+        let keys: BTreeSet<_> = rows.iter().map(|row| row.key()).collect();
+        if keys.len() < rows.len() {
+            // PostgreSQL refuses it (21000), SQLite would take the last one.
+            let message = format!("a key of {} stands twice in one upsert", T::TABLE);
+            let failure = DbError::Other { code: "21000".to_owned(), message };
+            self.state.failed.get_or_insert(failure.clone());
+            return Err(failure);
+        }
         self.write_rows(Verb::Upsert, rows).await?;
         Ok(())
     }
@@ -101,44 +164,111 @@ impl Tx {
     }
 
     async fn write_rows<T: Record>(&mut self, verb: Verb, rows: &[&T]) -> Result<Vec<String>, DbError> {
-        if rows.is_empty() {
-            return Ok(Vec::new());
+        let mut keys = Vec::new();
+        for piece in bulk::pieces(rows) {
+            self.count(Operation::Statement)?;
+            let sql = AssertSqlSafe(statement::<T>(self.engine(), verb));
+            let written: Vec<(String,)> = on_either!(self, |connection|
+                sqlite: async {
+                    let parameters = bulk::json_and_blob(piece).map_err(sqlx::Error::Encode)?;
+                    sqlx::query_as_with(sql, parameters).fetch_all(&mut **connection).await
+                },
+                postgres: async {
+                    let parameters = bulk::arrays(piece).map_err(sqlx::Error::Encode)?;
+                    sqlx::query_as_with(sql, parameters).fetch_all(&mut **connection).await
+                },
+            )?;
+            keys.extend(written.into_iter().map(|(key,)| key));
         }
-        self.fault(Operation::Statement)?;
-        let sql = statement::<T>(verb, self.engine());
-        let keys: Vec<(String,)> = match &mut self.inner {
-            Inner::Sqlite(tx) => {
-                let rows: Vec<_> = rows.iter().map(|row| row.json()).collect();
-                let rows = serde_json::to_string(&rows).expect("rows of scalars are always JSON");
-                sqlx::query_as(sql).bind(rows).fetch_all(&mut **tx).await?
-            }
-            Inner::Postgres(tx) => {
-                let mut arguments = PgArguments::default();
-                T::bind_arrays(rows, &mut arguments).map_err(sqlx::Error::Encode)?;
-                sqlx::query_as_with(sql, arguments).fetch_all(&mut **tx).await?
-            }
-        };
-        Ok(keys.into_iter().map(|(key,)| key).collect())
+        Ok(keys)
     }
 
     /// Makes everything of this transaction true, on disk. When this fails it may have become true all the same: the
     /// reply can be lost.
-    pub async fn commit(self) -> Result<(), DbError> {
-        self.fault(Operation::Commit)?;
-        match self.inner {
-            Inner::Sqlite(tx) => tx.commit().await?,
-            Inner::Postgres(tx) => tx.commit().await?,
-        }
-        match &self.faults {
-            Some(faults) => faults.after(Operation::Commit),
+    pub async fn commit(mut self) -> Result<(), DbError> {
+        self.count(Operation::Commit)?;
+        self.batch("COMMIT").await?;
+        self.state.ended = true;
+        match &self.state.faults {
+            Some(faults) => faults.after(),
             None => Ok(()),
         }
     }
 
-    fn fault(&self, operation: Operation) -> Result<(), DbError> {
-        match &self.faults {
-            Some(faults) => faults.before(operation),
-            None => Ok(()),
+    /// Runs statements that take no parameters and give no rows, several if need be.
+    pub(super) async fn batch(&mut self, sql: &'static str) -> Result<(), DbError> {
+        on_either!(self, |connection|
+            sqlite: async { connection.execute(sqlx::raw_sql(sql)).await.map(drop) },
+            postgres: async { connection.execute(sqlx::raw_sql(sql)).await.map(drop) },
+        )
+    }
+
+    /// Counts an operation for the tests that make one fail.
+    fn count(&mut self, operation: Operation) -> Result<(), DbError> {
+        if let Some(failure) = &self.state.failed {
+            return Err(failure.clone());
+        }
+        let Some(faults) = &self.state.faults else { return Ok(()) };
+        faults.before(operation).inspect_err(|failure| self.state.failed = Some(failure.clone()))
+    }
+}
+
+impl State {
+    /// Runs a statement: none after one that failed, and not for ever.
+    async fn watch<T>(&mut self, statement: impl Future<Output = Result<T, sqlx::Error>> + Send) -> Result<T, DbError> {
+        if let Some(failure) = &self.failed {
+            return Err(failure.clone());
+        }
+        self.under_way = true;
+        let done = timeout(self.answer_within, statement).await;
+        if let Ok(done) = done {
+            self.under_way = false;
+            let replied = done.map_err(DbError::from);
+            return replied.inspect_err(|failure| self.failed = Some(failure.clone()));
+        }
+        let failure = DbError::timed_out("it did not answer in time");
+        self.failed = Some(failure.clone());
+        Err(failure)
+    }
+
+    /// Whether the connection is good for another transaction. A file that is full or fails rolls back by itself, and
+    /// the driver loses count; a server's connection may be gone.
+    fn connection_is_sound(&self) -> bool {
+        let harmless = |failure: &DbError| {
+            matches!(failure, DbError::Constraint { .. } | DbError::Inconsistent { .. } | DbError::Other { .. })
+        };
+        !self.under_way && self.failed.as_ref().is_none_or(harmless)
+    }
+}
+
+impl Drop for Tx {
+    fn drop(&mut self) {
+        let (Some(mut connection), false) = (self.connection.take(), self.state.ended) else { return };
+        if !self.state.connection_is_sound() {
+            return connection.close_on_drop();
+        }
+        // Without a runtime the process is at its end, and so is the connection.
+        let Ok(runtime) = Handle::try_current() else { return };
+        runtime.spawn(async move {
+            if !matches!(timeout(ANSWER_WITHIN, connection.roll_back()).await, Ok(Ok(()))) {
+                connection.close_on_drop();
+            }
+        });
+    }
+}
+
+impl Connection {
+    async fn roll_back(&mut self) -> Result<(), sqlx::Error> {
+        match self {
+            Self::Sqlite(connection) => connection.execute(sqlx::raw_sql("ROLLBACK")).await.map(drop),
+            Self::Postgres(connection) => connection.execute(sqlx::raw_sql("ROLLBACK")).await.map(drop),
+        }
+    }
+
+    fn close_on_drop(&mut self) {
+        match self {
+            Self::Sqlite(connection) => connection.close_on_drop(),
+            Self::Postgres(connection) => connection.close_on_drop(),
         }
     }
 }
@@ -148,44 +278,46 @@ impl Tx {
 pub struct Query<'t> {
     tx: &'t mut Tx,
     sql: &'static str,
-    arguments: Result<Bound, sqlx::Error>,
+    parameters: Result<Parameters, sqlx::Error>,
 }
 
-enum Bound {
+enum Parameters {
     Sqlite(SqliteArguments),
     Postgres(PgArguments),
 }
 
 impl Query<'_> {
     /// Binds the next parameter.
-    pub fn bind(mut self, value: impl Bind) -> Self {
-        let bound = match &mut self.arguments {
-            Ok(Bound::Sqlite(arguments)) => value.bind_sqlite(arguments),
-            Ok(Bound::Postgres(arguments)) => value.bind_postgres(arguments),
+    pub fn bind<T: Bind>(mut self, value: T) -> Self {
+        let bound = match &mut self.parameters {
+            Ok(Parameters::Sqlite(parameters)) => value.value().add_sqlite(parameters),
+            Ok(Parameters::Postgres(parameters)) => value.value().add_postgres(T::KIND, parameters),
             Err(_) => Ok(()),
         };
         if let Err(error) = bound {
-            self.arguments = Err(sqlx::Error::Encode(error));
+            self.parameters = Err(sqlx::Error::Encode(error));
         }
         self
     }
 
     /// Every row.
     pub async fn all<R: Row>(self) -> Result<Vec<R>, DbError> {
-        self.tx.fault(Operation::Statement)?;
-        let sql = self.sql;
-        Ok(match (&mut self.tx.inner, self.arguments?) {
-            (Inner::Sqlite(tx), Bound::Sqlite(bound)) => sqlx::query_as_with(sql, bound).fetch_all(&mut **tx).await?,
-            (Inner::Postgres(tx), Bound::Postgres(bound)) => {
-                sqlx::query_as_with(sql, bound).fetch_all(&mut **tx).await?
-            }
-            _ => unreachable!("a statement is bound for the engine of its transaction"),
-        })
+        self.tx.count(Operation::Statement)?;
+        let (sqlite, postgres) = self.parameters?.split();
+        on_either!(self.tx, |connection|
+            sqlite: sqlx::query_as_with(self.sql, sqlite).fetch_all(&mut **connection),
+            postgres: sqlx::query_as_with(self.sql, postgres).fetch_all(&mut **connection),
+        )
     }
 
     /// The row, if there is one.
     pub async fn optional<R: Row>(self) -> Result<Option<R>, DbError> {
-        Ok(self.all().await?.pop())
+        self.tx.count(Operation::Statement)?;
+        let (sqlite, postgres) = self.parameters?.split();
+        on_either!(self.tx, |connection|
+            sqlite: sqlx::query_as_with(self.sql, sqlite).fetch_optional(&mut **connection),
+            postgres: sqlx::query_as_with(self.sql, postgres).fetch_optional(&mut **connection),
+        )
     }
 
     /// The row, which has to be there.
@@ -195,16 +327,21 @@ impl Query<'_> {
 
     /// Runs it; says how many rows it touched.
     pub async fn run(self) -> Result<u64, DbError> {
-        self.tx.fault(Operation::Statement)?;
-        let sql = self.sql;
-        Ok(match (&mut self.tx.inner, self.arguments?) {
-            (Inner::Sqlite(tx), Bound::Sqlite(bound)) => {
-                sqlx::query_with(sql, bound).execute(&mut **tx).await?.rows_affected()
-            }
-            (Inner::Postgres(tx), Bound::Postgres(bound)) => {
-                sqlx::query_with(sql, bound).execute(&mut **tx).await?.rows_affected()
-            }
-            _ => unreachable!("a statement is bound for the engine of its transaction"),
-        })
+        self.tx.count(Operation::Statement)?;
+        let (sqlite, postgres) = self.parameters?.split();
+        on_either!(self.tx, |connection|
+            sqlite: async { Ok(connection.execute(sqlx::query_with(self.sql, sqlite)).await?.rows_affected()) },
+            postgres: async { Ok(connection.execute(sqlx::query_with(self.sql, postgres)).await?.rows_affected()) },
+        )
+    }
+}
+
+impl Parameters {
+    /// Those of the one engine, and none for the other.
+    fn split(self) -> (SqliteArguments, PgArguments) {
+        match self {
+            Self::Sqlite(parameters) => (parameters, PgArguments::default()),
+            Self::Postgres(parameters) => (SqliteArguments::default(), parameters),
+        }
     }
 }

@@ -1,0 +1,198 @@
+//! Connections: how many, how they are set, and how a transaction begins on one.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::postgres::{PgPoolOptions, Postgres};
+use sqlx::sqlite::{Sqlite, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{ConnectOptions as _, Pool};
+
+use crate::db::faults::Faults;
+use crate::db::url::Place;
+use crate::db::{DatabaseUrl, DbError, Engine, Tx};
+
+/// How long a request waits for a connection: long enough for a burst, short enough that a caller gets its 503 and a
+/// relay does not count us as hanging.
+const CONNECT_WITHIN: Duration = Duration::from_secs(2);
+/// Connections that requests share on PostgreSQL; it takes 100 by default, and a deployment has several replicas.
+const SHARED_MAX: u32 = 10;
+/// Connections of the inbox's writers on PostgreSQL.
+const INBOX_MAX: u32 = 2;
+/// Readers side by side on SQLite, each a thread.
+const READERS_MAX: u32 = 4;
+/// How long another process may hold SQLite's file, such as a command of ours beside the server.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Pages in SQLite's log before a commit writes them back: 16 MB. The default of 1000 costs a third of the write rate;
+/// left to a background task alone, the log grows without end.
+const WAL_AUTOCHECKPOINT_PAGES: &str = "4000";
+/// SQLite's cache in KiB, as it wants it: the pages that a batch touches again and again.
+const CACHE_KIB: &str = "-8192";
+/// Rows that SQLite's thread may be ahead of us. At the default of 50 a batch's load makes the two wait for each other.
+const ROWS_AHEAD: usize = 1024;
+/// Statements that a connection keeps prepared: all that we have.
+const STATEMENTS_MAX: usize = 256;
+
+/// All limits of PostgreSQL's are set for the transaction and not for the connection, since a pooler gives every
+/// transaction another one. It ends a statement, a wait for a lock and an idle transaction by itself, so that a replica
+/// that hangs holds no locks. A read is as of one moment, as it is on SQLite.
+macro_rules! begin {
+    ($($how:literal)*; $($set:literal)*) => {
+        concat!(
+            "BEGIN ISOLATION LEVEL ", $($how)*, "; ",
+            $("SET LOCAL ", $set, "; ",)*
+            "SET LOCAL idle_in_transaction_session_timeout = '15s'"
+        )
+    };
+}
+const READ: &str = begin!("REPEATABLE READ READ ONLY"; "statement_timeout = '10s'");
+const WRITE: &str = begin!("READ COMMITTED READ WRITE"; "statement_timeout = '10s'" "lock_timeout = '5s'");
+/// A plan that was made while a table was small stays a sequential scan when it has grown, and the writer's statements all
+/// go by key.
+const INBOX: &str =
+    begin!("READ COMMITTED READ WRITE"; "statement_timeout = '10s'" "lock_timeout = '5s'" "enable_seqscan = off");
+/// A migration may take its time, and waits for the one of another replica.
+const MIGRATE: &str = begin!("READ COMMITTED READ WRITE"; "statement_timeout = 0" "lock_timeout = '60s'");
+
+#[derive(Clone)]
+pub(super) enum Pools {
+    Sqlite { write: Pool<Sqlite>, read: Pool<Sqlite> },
+    Postgres { shared: Pool<Postgres>, inbox: Pool<Postgres> },
+}
+
+impl Pools {
+    pub(super) fn open(url: &DatabaseUrl) -> Result<Self, DbError> {
+        match &url.0 {
+            Place::Sqlite(path) => {
+                if let Some(folder) = path.parent() {
+                    std::fs::create_dir_all(folder).map_err(sqlx::Error::Io)?;
+                }
+                Ok(Self::open_sqlite(SqliteConnectOptions::new().filename(path)))
+            }
+            Place::Postgres(options) => {
+                let options = (**options)
+                    .clone()
+                    .application_name("tollgate")
+                    .statement_cache_capacity(STATEMENTS_MAX)
+                    .extra_float_digits(None) // poolers refuse it, and we have no such numbers
+                    .disable_statement_logging();
+                let pool = |max| {
+                    PgPoolOptions::new()
+                        .max_connections(max)
+                        .acquire_timeout(CONNECT_WITHIN)
+                        // That would be a round trip more each time; `begin` finds out.
+                        .test_before_acquire(false)
+                        .connect_lazy_with(options.clone())
+                };
+                Ok(Self::Postgres { shared: pool(SHARED_MAX), inbox: pool(INBOX_MAX) })
+            }
+        }
+    }
+
+    fn open_sqlite(options: SqliteConnectOptions) -> Self {
+        let options = options
+            .foreign_keys(true)
+            .busy_timeout(BUSY_TIMEOUT)
+            .row_buffer_size(ROWS_AHEAD)
+            .statement_cache_capacity(STATEMENTS_MAX)
+            .disable_statement_logging();
+        let writing = options
+            .clone()
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full) // what was committed survives a power cut
+            .pragma("wal_autocheckpoint", WAL_AUTOCHECKPOINT_PAGES)
+            .pragma("cache_size", CACHE_KIB);
+        // Not opened for reading only: the last one to close such a file could not tidy up its log.
+        let reading = options.pragma("query_only", "ON");
+        let pool = |max, options| {
+            SqlitePoolOptions::new()
+                .max_connections(max)
+                .acquire_timeout(CONNECT_WITHIN)
+                .test_before_acquire(false)
+                .idle_timeout(None)
+                .max_lifetime(None)
+                .connect_lazy_with(options)
+        };
+        Self::Sqlite { write: pool(1, writing), read: pool(READERS_MAX, reading) }
+    }
+
+    pub(super) fn engine(&self) -> Engine {
+        match self {
+            Self::Sqlite { .. } => Engine::Sqlite,
+            Self::Postgres { .. } => Engine::Postgres,
+        }
+    }
+
+    pub(super) async fn read(&self, faults: Option<Arc<Faults>>) -> Result<Tx, DbError> {
+        match self {
+            Self::Sqlite { read, .. } => begin_sqlite(read, faults, "BEGIN").await,
+            Self::Postgres { shared, .. } => begin_postgres(shared, faults, READ).await,
+        }
+    }
+
+    pub(super) async fn write(&self, faults: Option<Arc<Faults>>) -> Result<Tx, DbError> {
+        match self {
+            Self::Sqlite { write, .. } => begin_sqlite(write, faults, "BEGIN IMMEDIATE").await,
+            Self::Postgres { shared, .. } => begin_postgres(shared, faults, WRITE).await,
+        }
+    }
+
+    pub(super) async fn inbox(&self, faults: Option<Arc<Faults>>) -> Result<Tx, DbError> {
+        match self {
+            Self::Sqlite { write, .. } => begin_sqlite(write, faults, "BEGIN IMMEDIATE").await,
+            Self::Postgres { inbox, .. } => begin_postgres(inbox, faults, INBOX).await,
+        }
+    }
+
+    pub(super) async fn migrate(&self) -> Result<Tx, DbError> {
+        let mut tx = match self {
+            Self::Sqlite { write, .. } => begin_sqlite(write, None, "BEGIN IMMEDIATE").await?,
+            Self::Postgres { shared, .. } => begin_postgres(shared, None, MIGRATE).await?,
+        };
+        tx.take_time();
+        Ok(tx)
+    }
+
+    pub(super) fn connections(&self) -> (u32, usize) {
+        match self {
+            Self::Sqlite { write, read } => (write.size() + read.size(), write.num_idle() + read.num_idle()),
+            Self::Postgres { shared, inbox } => (shared.size() + inbox.size(), shared.num_idle() + inbox.num_idle()),
+        }
+    }
+
+    pub(super) async fn close(&self) {
+        match self {
+            Self::Sqlite { write, read } => {
+                read.close().await;
+                write.close().await; // last, so that it tidies up the log
+            }
+            Self::Postgres { shared, inbox } => {
+                inbox.close().await;
+                shared.close().await;
+            }
+        }
+    }
+}
+
+async fn begin_sqlite(pool: &Pool<Sqlite>, faults: Option<Arc<Faults>>, begin: &'static str) -> Result<Tx, DbError> {
+    Tx::begin_sqlite(pool.acquire().await?, faults, begin).await
+}
+
+/// A connection that died while it lay idle shows itself here: it is closed, and another is taken. After a restart of the
+/// server all of them are dead.
+async fn begin_postgres(
+    pool: &Pool<Postgres>,
+    faults: Option<Arc<Faults>>,
+    begin: &'static str,
+) -> Result<Tx, DbError> {
+    let mut failure = DbError::Unavailable { reason: Cow::Borrowed("every connection was cut") };
+    for _ in 0..=pool.options().get_max_connections() {
+        match Tx::begin_postgres(pool.acquire().await?, faults.clone(), begin).await {
+            Ok(tx) => return Ok(tx),
+            Err(DbError::Unavailable { reason }) => failure = DbError::Unavailable { reason },
+            Err(failure) => return Err(failure),
+        }
+    }
+    Err(failure)
+}

@@ -1,0 +1,286 @@
+//! Transactions: how they end, what they see, what they wait for.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use super::records::{Specimen, keys, specimen, with_table};
+use super::*;
+use crate::db::testing::{on, wait_until};
+use crate::db::{Faults, Lock, Moment, Operation, Tx};
+
+async fn count(tx: &mut Tx) -> i64 {
+    let (count,) = tx.sql("SELECT count(*) FROM specimens").one::<(i64,)>().await.unwrap();
+    count
+}
+
+async fn stored(db: &Db) -> i64 {
+    count(&mut db.read().await.unwrap()).await
+}
+
+async fn insert(tx: &mut Tx, id: &str) -> Result<Vec<String>, DbError> {
+    tx.insert(&[&specimen(id)]).await
+}
+
+#[test]
+fn what_is_committed_stays_and_what_is_dropped_does_not() {
+    on_each_engine!(async |db: Db| {
+        with_table(&db).await;
+        let mut tx = db.write().await.unwrap();
+        insert(&mut tx, "a").await.unwrap();
+        tx.commit().await.unwrap();
+        for begun in [db.write().await, db.inbox().await] {
+            let mut tx = begun.unwrap();
+            insert(&mut tx, "b").await.unwrap();
+            assert_eq!(count(&mut tx).await, 2);
+            drop(tx);
+            assert_eq!(stored(&db).await, 1);
+        }
+    });
+}
+
+#[test]
+fn a_read_is_all_of_one_moment_and_writes_nothing() {
+    on_each_engine!(async |db: Db| {
+        with_table(&db).await;
+        let mut read = db.read().await.unwrap();
+        assert_eq!(count(&mut read).await, 0);
+        let mut write = db.write().await.unwrap();
+        insert(&mut write, "a").await.unwrap();
+        write.commit().await.unwrap();
+        assert_eq!(count(&mut read).await, 0);
+        drop(read);
+        let mut read = db.read().await.unwrap();
+        assert_eq!(count(&mut read).await, 1);
+        assert!(insert(&mut read, "b").await.is_err());
+    });
+}
+
+#[test]
+fn a_single_statement_says_its_rows() {
+    on_each_engine!(async |db: Db| {
+        with_table(&db).await;
+        let mut tx = db.write().await.unwrap();
+        for id in ["a", "b", "c"] {
+            insert(&mut tx, id).await.unwrap();
+        }
+        let touched = tx.sql("UPDATE specimens SET amount = $1 WHERE id < $2").bind(5_i64).bind("c").run().await;
+        assert_eq!(touched, Ok(2));
+        let returned: (String, i64) = tx
+            .sql("UPDATE specimens SET quantity = NULL, livemode = $2 WHERE id = $1 RETURNING id, amount")
+            .bind("a")
+            .bind(None::<bool>)
+            .one()
+            .await
+            .unwrap();
+        assert_eq!(returned, ("a".to_owned(), 5));
+        let absent: Option<(String,)> =
+            tx.sql("SELECT id FROM specimens WHERE id = $1").bind("x").optional().await.unwrap();
+        assert_eq!(absent, None);
+        let none = tx.sql("SELECT id FROM specimens WHERE id = $1").bind("x").one::<(String,)>().await;
+        assert_eq!(none.unwrap_err().class(), "database_error");
+        // A row that is not there is a failure of the caller's, not of the transaction.
+        assert_eq!(count(&mut tx).await, 3);
+    });
+}
+
+#[test]
+fn after_a_statement_that_failed_nothing_more_is_done_and_nothing_is_committed() {
+    on_each_engine!(async |db: Db| {
+        with_table(&db).await;
+        let mut tx = db.write().await.unwrap();
+        insert(&mut tx, "a").await.unwrap();
+        let failure = tx.sql("UPDATE specimens SET id = NULL").run().await.unwrap_err();
+        assert_eq!(failure.class(), "database_constraint");
+        assert_eq!(insert(&mut tx, "b").await, Err(failure.clone()));
+        assert_eq!(tx.commit().await, Err(failure));
+        assert_eq!(stored(&db).await, 0);
+        let mut tx = db.write().await.unwrap();
+        insert(&mut tx, "c").await.unwrap();
+        tx.commit().await.unwrap();
+        assert_eq!(stored(&db).await, 1);
+    });
+}
+
+#[test]
+fn a_statement_that_was_abandoned_does_not_disturb_the_next_transaction() {
+    on_each_engine!(async |db: Db| {
+        with_table(&db).await;
+        let mut tx = db.write().await.unwrap();
+        insert(&mut tx, "a").await.unwrap();
+        let slow = if tx.engine() == Engine::Postgres {
+            "SELECT 1::bigint FROM pg_sleep(1)"
+        } else {
+            "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 3000000) SELECT max(i) FROM n"
+        };
+        let abandoned = timeout(Duration::from_millis(20), tx.sql(slow).all::<(i64,)>()).await;
+        assert!(abandoned.is_err());
+        drop(tx);
+        let mut tx = db.write().await.unwrap();
+        assert_eq!(count(&mut tx).await, 0);
+        insert(&mut tx, "b").await.unwrap();
+        tx.commit().await.unwrap();
+        assert_eq!(stored(&db).await, 1);
+    });
+}
+
+#[test]
+fn a_row_that_is_loaded_for_update_is_waited_for() {
+    on(Engine::Postgres, async |db| {
+        with_table(&db).await;
+        let mut first = db.write().await.unwrap();
+        insert(&mut first, "a").await.unwrap();
+        first.commit().await.unwrap();
+
+        let mut first = db.write().await.unwrap();
+        let mut row: Specimen = first.load("id", &keys(&["a"]), Lock::ForUpdate).await.unwrap().remove(0);
+        let others = db.clone();
+        let second = tokio::spawn(async move {
+            let mut second = others.inbox().await.unwrap();
+            second.load::<Specimen>("id", &keys(&["a"]), Lock::ForUpdate).await.unwrap().remove(0).amount
+        });
+        waits_for_a_lock(&db).await;
+        assert!(!second.is_finished());
+        row.amount = 77;
+        first.upsert(&[&row]).await.unwrap();
+        first.commit().await.unwrap();
+        assert_eq!(second.await.unwrap(), 77);
+    });
+}
+
+#[test]
+fn of_two_that_wait_for_each_other_one_is_told_of_a_conflict() {
+    on(Engine::Postgres, async |db| {
+        with_table(&db).await;
+        let mut tx = db.write().await.unwrap();
+        insert(&mut tx, "a").await.unwrap();
+        insert(&mut tx, "b").await.unwrap();
+        tx.commit().await.unwrap();
+        let lock = async |tx: &mut Tx, id: &str| tx.load::<Specimen>("id", &keys(&[id]), Lock::ForUpdate).await;
+        let (mut first, mut second) = (db.write().await.unwrap(), db.write().await.unwrap());
+        lock(&mut first, "a").await.unwrap();
+        lock(&mut second, "b").await.unwrap();
+        let outcomes = tokio::join!(async { lock(&mut first, "b").await.inspect_err(|_| drop(first)) }, async {
+            lock(&mut second, "a").await.inspect_err(|_| drop(second))
+        },);
+        let failures: Vec<_> = [outcomes.0, outcomes.1].into_iter().filter_map(Result::err).collect();
+        assert_eq!(failures, [DbError::Conflict { code: "40P01".to_owned() }]);
+    });
+}
+
+#[test]
+fn a_connection_that_was_cut_while_it_lay_idle_is_replaced_unseen() {
+    on(Engine::Postgres, async |db| {
+        with_table(&db).await;
+        let several = [db.read().await.unwrap(), db.read().await.unwrap(), db.write().await.unwrap()];
+        drop(several);
+        drop(db.inbox().await.unwrap());
+        wait_until("every connection is idle", async || {
+            let (open, idle) = db.connections();
+            open >= 4 && open as usize == idle
+        })
+        .await;
+        cut_all_others(&db).await;
+        for _ in 0..3 {
+            let mut tx = db.write().await.unwrap();
+            count(&mut tx).await;
+            tx.commit().await.unwrap();
+        }
+        assert_eq!(stored(&db).await, 0);
+        drop(db.inbox().await.unwrap());
+    });
+}
+
+#[test]
+fn a_transaction_whose_connection_was_cut_is_unavailable_and_the_next_one_works() {
+    on(Engine::Postgres, async |db| {
+        with_table(&db).await;
+        let mut tx = db.write().await.unwrap();
+        insert(&mut tx, "a").await.unwrap();
+        cut_all_others(&db).await;
+        let failure = insert(&mut tx, "b").await.unwrap_err();
+        assert!(matches!(failure, DbError::Unavailable { .. }), "{failure:?}");
+        assert_eq!(tx.commit().await, Err(failure));
+        assert_eq!(stored(&db).await, 0);
+    });
+}
+
+/// Cuts every connection to this database but the one that asks.
+async fn cut_all_others(db: &Db) {
+    let administrator = Db::open(db.url()).unwrap();
+    let mut tx = administrator.read().await.unwrap();
+    let cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+               WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'";
+    let cut: Vec<(bool,)> = tx.sql(cut).all().await.unwrap();
+    assert!(!cut.is_empty());
+    drop(tx);
+    administrator.close().await;
+}
+
+async fn waits_for_a_lock(db: &Db) {
+    wait_until("somebody waits for a lock", async || {
+        let mut tx = db.read().await.unwrap();
+        let waiting = "SELECT count(*) FROM pg_stat_activity
+                       WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        tx.sql(waiting).one::<(i64,)>().await.unwrap().0 > 0
+    })
+    .await;
+}
+
+/// What every counting test does: begin, three statements, commit.
+async fn work(db: &Db) -> Result<(), DbError> {
+    let mut tx = db.write().await?;
+    insert(&mut tx, "a").await?;
+    tx.upsert(&[&specimen("b")]).await?;
+    tx.sql("UPDATE specimens SET amount = $1").bind(1_i64).run().await?;
+    tx.load::<Specimen>("id", &keys(&["a"]), Lock::ForUpdate).await?;
+    tx.commit().await
+}
+
+#[test]
+fn both_engines_count_the_same_operations() {
+    on_each_engine!(async |db: Db| {
+        use Operation::{Begin, Commit, Statement};
+        with_table(&db).await;
+        let faults = Arc::new(Faults::default());
+        work(&db.with_faults(Arc::clone(&faults))).await.unwrap();
+        assert_eq!(faults.counted(), [Begin, Statement, Statement, Statement, Statement, Commit]);
+    });
+}
+
+#[test]
+fn each_operation_can_fail_in_turn_and_leaves_nothing_behind() {
+    on_each_engine!(async |db: Db| {
+        with_table(&db).await;
+        let faults = Arc::new(Faults::default());
+        let faulty = db.clone().with_faults(Arc::clone(&faults));
+        let mut failed = 0;
+        loop {
+            let failure = DbError::Unavailable { reason: "a test said so".into() };
+            faults.arm(failed + 1, Moment::Before, failure.clone());
+            match work(&faulty).await {
+                Err(said) => assert_eq!(said, failure),
+                Ok(()) => break,
+            }
+            assert_eq!(stored(&db).await, 0, "after operation {failed}");
+            failed += 1;
+        }
+        assert!(faults.is_armed());
+        faults.disarm();
+        assert_eq!((failed, stored(&db).await), (6, 2));
+    });
+}
+
+#[test]
+fn a_commit_whose_reply_is_lost_was_done() {
+    on_each_engine!(async |db: Db| {
+        with_table(&db).await;
+        let faults = Arc::new(Faults::default());
+        let failure = DbError::Unavailable { reason: "a test said so".into() };
+        faults.arm(6, Moment::ReplyLost, failure.clone());
+        assert_eq!(work(&db.clone().with_faults(Arc::clone(&faults))).await, Err(failure));
+        assert!(!faults.is_armed());
+        assert_eq!(stored(&db).await, 2);
+    });
+}
