@@ -25,6 +25,9 @@ use crate::http::context::RequestContext;
 use crate::http::page::{List, Page};
 use crate::http::query::Query;
 
+#[cfg(test)]
+mod tests;
+
 /// Where the relay hands events over.
 pub const INTAKE_PATH: &str = "/subscriptions/internal/stripe-webhook";
 

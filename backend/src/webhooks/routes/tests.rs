@@ -1,0 +1,341 @@
+//! The intake and the events' list, through Rocket's local client, on both engines.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use insta::assert_snapshot;
+use proptest::prelude::*;
+use rocket::http::{ContentType, Method};
+use serde_json::{Value, json};
+use tollgate_shared::json_seq;
+
+use super::{INTAKE_BYTES_MAX, INTAKE_PATH};
+use crate::db::{DbError, Faults, Moment};
+use crate::http::testing::{Answer, Site, db_that_is_away, event, subscription};
+use crate::on_each_engine;
+
+fn ignored(id: &str) -> Value {
+    event(id, "test_helpers.test_clock.ready", &json!({ "id": "clock_1", "customer": "cus_1" }))
+}
+
+fn sequence(events: &[&str]) -> Vec<u8> {
+    let mut sequence = Vec::new();
+    events.iter().for_each(|event| json_seq::push(&mut sequence, event.as_bytes()));
+    sequence
+}
+
+impl Site {
+    async fn deliver(&self, body: impl AsRef<[u8]>) -> Answer {
+        Answer::of(self.request(Method::Post, INTAKE_PATH).header(ContentType::JSON).body(body)).await
+    }
+
+    async fn deliver_several(&self, body: impl AsRef<[u8]>) -> Answer {
+        let media_type = ContentType::new("application", "json-seq");
+        Answer::of(self.request(Method::Post, INTAKE_PATH).header(media_type).body(body)).await
+    }
+
+    async fn ids(&self, path: &str) -> Vec<String> {
+        let page = self.get(path).await;
+        assert_eq!(page.status, 200, "{page:?}");
+        page.json()["data"].as_array().unwrap().iter().map(|row| row["id"].as_str().unwrap().to_owned()).collect()
+    }
+}
+
+#[test]
+fn an_event_is_answered_with_what_became_of_it() {
+    on_each_engine!(async |db| {
+        let site = Site::with(db, &[("STRIPE_LIVEMODE", "false")]).await;
+        let subscribed = event("evt_1", "customer.subscription.created", &subscription("active")).to_string();
+        let unreadable = event("evt_3", "customer.subscription.created", &json!({ "object": "subscription" })).to_string();
+        for (body, outcome) in [
+            (&subscribed, "processed"),
+            (&subscribed, "duplicate"),
+            (&ignored("evt_2").to_string(), "ignored"),
+            (&unreadable, "dead_lettered"),
+            (&unreadable, "duplicate"),
+        ] {
+            let answer = site.deliver(body).await;
+            let id = serde_json::from_str::<Value>(body).unwrap()["id"].clone();
+            assert_eq!(answer.status, 200);
+            assert_eq!(answer.json(), json!({ "received": true, "eventId": id, "outcome": outcome }));
+        }
+    });
+}
+
+#[test]
+fn what_is_no_event_is_400_and_stored_nowhere() {
+    on_each_engine!(async |db| {
+        let site = Site::on(db).await;
+        for body in ["", "hunter2", "[]", "{}", r#"{"id":"evt_1"}"#, r#"{"id":"","type":"x"}"#, r#"{"id":7,"type":"x"}"#] {
+            let answer = site.deliver(body).await;
+            assert_eq!(answer.refusal(), (400, "malformed_event".to_owned()), "{body}");
+            assert!(!answer.body.contains("hunter2"));
+        }
+        assert_eq!(site.ids("/v1/webhook-events").await, [""; 0]);
+    });
+}
+
+#[test]
+fn a_sequence_is_answered_in_its_order_each_as_it_would_have_been_alone() {
+    on_each_engine!(async |db| {
+        let site = Site::on(db).await;
+        let subscribed = event("evt_1", "customer.subscription.created", &subscription("active")).to_string();
+        let body = sequence(&["nonsense", &subscribed, &ignored("evt_2").to_string(), &subscribed, "", "{}"]);
+        let answer = site.deliver_several(&body).await;
+        assert_eq!(answer.status, 200);
+        let malformed = json!({
+            "eventId": null,
+            "status": 400,
+            "received": false,
+            "error": {
+                "code": "malformed_event",
+                "message": "an event is a JSON object with a string `id` of 1 to 255 characters and a string `type`",
+                "param": null,
+                "requestId": answer.request_id,
+            },
+        });
+        let taken = |id: &str, outcome: &str| json!({ "eventId": id, "status": 200, "received": true, "outcome": outcome });
+        assert_eq!(
+            answer.json(),
+            json!({ "results": [
+                malformed, taken("evt_1", "processed"), taken("evt_2", "ignored"), taken("evt_1", "duplicate"), malformed, malformed,
+            ]})
+        );
+        assert_eq!(site.deliver_several("").await.json(), json!({ "results": [] }));
+    });
+}
+
+#[test]
+fn a_sequence_of_256_is_taken_and_of_one_more_nothing_is_stored() {
+    on_each_engine!(async |db| {
+        let site = Site::on(db).await;
+        let events: Vec<_> = (0..=json_seq::EVENTS_MAX).map(|number| ignored(&format!("evt_{number}")).to_string()).collect();
+        let events: Vec<_> = events.iter().map(String::as_str).collect();
+        let answer = site.deliver_several(sequence(&events)).await;
+        assert_eq!(answer.refusal(), (413, "batch_too_large".to_owned()));
+        assert_eq!(site.ids("/v1/webhook-events").await, [""; 0]);
+
+        let answer = site.deliver_several(sequence(&events[1..])).await;
+        let results = answer.json()["results"].as_array().unwrap().clone();
+        assert_eq!(results.len(), json_seq::EVENTS_MAX);
+        assert!(results.iter().all(|result| result["outcome"] == "ignored"));
+        assert_eq!(results[255]["eventId"], "evt_256");
+    });
+}
+
+#[rocket::async_test]
+async fn what_cannot_be_stored_is_503_alone_and_in_a_sequence() {
+    let site = Site::on(db_that_is_away()).await;
+    let body = ignored("evt_1").to_string();
+    assert_eq!(site.deliver(&body).await.refusal(), (503, "database_unavailable".to_owned()));
+    let answer = site.deliver_several(sequence(&[&body])).await;
+    assert_eq!(answer.status, 200);
+    let result = &answer.json()["results"][0];
+    assert_eq!((&result["eventId"], &result["status"], &result["received"]), (&json!("evt_1"), &json!(503), &json!(false)));
+    assert_eq!(result["error"]["code"], "database_unavailable");
+}
+
+#[test]
+fn what_fails_in_a_way_that_may_pass_is_500_stored_until_its_next_attempt_works() {
+    on_each_engine!(async |db| {
+        let faults = Arc::new(Faults::default());
+        let site = Site::on(db.with_faults(faults.clone())).await;
+        let id = site.fail_one(&faults).await;
+        let body = event(&id, "customer.subscription.created", &subscription("active")).to_string();
+
+        // It is not due: a repeat is answered the same and uses up no attempt.
+        let again = site.deliver(&body).await;
+        assert_eq!(again.status, 500);
+        assert_eq!(again.json()["stored"], true);
+        assert_eq!(again.json()["error"]["code"], "processing_failed");
+        assert_eq!(again.json()["error"]["requestId"].as_str(), again.request_id.as_deref());
+        let in_sequence = site.deliver_several(sequence(&[&body])).await.json()["results"][0].clone();
+        assert_eq!((&in_sequence["status"], &in_sequence["received"]), (&json!(500), &json!(false)));
+        let shown = site.get(&format!("/v1/webhook-events/{id}")).await.json();
+        assert_eq!(
+            (&shown["status"], &shown["attempts"], &shown["lastError"], &shown["processedAt"], &shown["nextAttemptAt"]),
+            (&json!("failed"), &json!(1), &json!("database_full"), &Value::Null, &json!("2025-06-15T15:06:45Z"))
+        );
+        assert_eq!(site.ids("/v1/webhook-events?status=failed").await, [id.clone()]);
+
+        site.app.clock.advance(Duration::from_secs(5));
+        let due = site.deliver(&body).await;
+        assert!(due.json()["outcome"] == "processed" || due.json()["outcome"] == "duplicate", "{due:?}");
+        assert_eq!(site.get(&format!("/v1/webhook-events/{id}")).await.json()["status"], "processed");
+    });
+}
+
+impl Site {
+    /// Makes one event fail; says its id. The retry job uses the database too and may be the one that a fault hits: then
+    /// the next event is tried.
+    async fn fail_one(&self, faults: &Faults) -> String {
+        for number in 0..50 {
+            let id = format!("evt_{number}");
+            faults.arm(2, Moment::Before, DbError::Full { code: "13".to_owned() });
+            let body = event(&id, "customer.subscription.created", &subscription("active")).to_string();
+            let answer = self.deliver(&body).await;
+            if answer.status == 500 {
+                assert_eq!(answer.json()["stored"], true);
+                return id;
+            }
+            assert_eq!(answer.status, 200, "{answer:?}");
+        }
+        panic!("no event failed");
+    }
+}
+
+#[rocket::async_test]
+async fn every_answer_of_the_intake_says_that_it_takes_several() {
+    let site = Site::on(db_that_is_away()).await;
+    let post = |path| site.request(Method::Post, path);
+    let answers = [
+        Answer::of(site.client.post(INTAKE_PATH)).await,
+        site.deliver("nonsense").await,
+        site.deliver(ignored("evt_1").to_string()).await,
+        site.deliver_several("").await,
+        Answer::of(site.request(Method::Get, INTAKE_PATH)).await,
+        Answer::of(post(INTAKE_PATH).header(rocket::http::Header::new("content-length", "99999999999"))).await,
+    ];
+    let statuses: Vec<_> = answers.iter().map(|answer| answer.status).collect();
+    assert_eq!(statuses, [403, 400, 503, 200, 404, 413]);
+    for answer in answers {
+        assert_eq!(answer.header("accept-post"), Some("application/json, application/json-seq"), "{answer:?}");
+    }
+    assert_eq!(Answer::of(post("/v1/api-keys/verify")).await.header("accept-post"), None);
+}
+
+#[test]
+fn an_event_of_32_mib_is_taken_and_one_byte_more_is_413() {
+    on_each_engine!(async |db| {
+        let site = Site::on(db).await;
+        let mut body = ignored("evt_1").to_string();
+        body.push_str(&" ".repeat(INTAKE_BYTES_MAX - body.len()));
+        assert_eq!(site.deliver(&body).await.json()["outcome"], "ignored");
+        body.push(' ');
+        assert_eq!(site.deliver(&body).await.refusal(), (413, "body_too_large".to_owned()));
+    });
+}
+
+#[test]
+fn an_event_is_shown_with_its_very_bytes_when_asked_for() {
+    on_each_engine!(async |db| {
+        let site = Site::on(db).await;
+        let body = " {\"type\":\"x.y\", \"id\":\"evt_1\",\t\"n\": 1.0, \"s\": \"\\u0000é\"}\n";
+        site.deliver(body).await;
+        let answer = site.get("/v1/webhook-events/evt_1").await;
+        assert_snapshot!(answer.shown(), @r#"
+        200
+        {
+          "apiVersion": null,
+          "attempts": 1,
+          "createdAt": null,
+          "id": "evt_1",
+          "lastError": null,
+          "nextAttemptAt": null,
+          "processedAt": "2025-06-15T15:06:40Z",
+          "reason": null,
+          "receivedAt": "2025-06-15T15:06:40Z",
+          "status": "ignored",
+          "type": "x.y"
+        }
+        "#);
+        let with_payload = site.get("/v1/webhook-events/evt_1?payload=true").await;
+        assert_eq!(with_payload.json()["payload"], body);
+        assert_eq!(site.get("/v1/webhook-events/evt_1?payload=false").await.json(), answer.json());
+    });
+}
+
+#[test]
+fn an_event_that_was_never_taken_is_404() {
+    on_each_engine!(async |db| {
+        let site = Site::on(db).await;
+        for path in ["/v1/webhook-events/evt_hunter2", "/v1/webhook-events/%ff%00hunter2"] {
+            let answer = site.get(path).await;
+            assert_eq!(answer.refusal(), (404, "not_found".to_owned()));
+            assert!(!answer.body.contains("hunter2"));
+        }
+    });
+}
+
+#[rocket::async_test]
+async fn a_list_refuses_what_it_cannot_read_by_name() {
+    let site = Site::on(db_that_is_away()).await;
+    for (query, param) in [
+        ("status=hunter2", "status"),
+        ("status=", "status"),
+        ("status=Processed", "status"),
+        ("limit=0", "limit"),
+        ("limit=101", "limit"),
+        ("limit=hunter2", "limit"),
+        ("cursor=hunter2", "cursor"),
+        ("cursor=", "cursor"),
+    ] {
+        let answer = site.get(&format!("/v1/webhook-events?{query}")).await;
+        let refused = (422, "invalid_parameter".to_owned(), Some(param.to_owned()));
+        assert_eq!(answer.refused_parameter(), refused, "{query}");
+        assert!(!answer.body.contains("hunter2"));
+    }
+    let answer = site.get("/v1/webhook-events/evt_1?payload=hunter2").await;
+    assert_eq!(answer.refused_parameter().2.as_deref(), Some("payload"));
+}
+
+#[test]
+fn the_list_is_newest_first_and_each_filter_narrows_it() {
+    on_each_engine!(async |db| {
+        let site = Site::on(db).await;
+        site.take_a_subscriber().await;
+        site.app.clock.advance(Duration::from_secs(1));
+        site.deliver(ignored("evt_ignored").to_string()).await;
+        site.app.clock.advance(Duration::from_secs(1));
+        let unreadable = event("evt_dead", "customer.subscription.updated", &json!({ "customer": "cus_2" }));
+        site.deliver(unreadable.to_string()).await;
+
+        let list = async |query: &str| site.ids(&format!("/v1/webhook-events?{query}")).await;
+        assert_eq!(list("").await, ["evt_dead", "evt_ignored", "evt_subscribed"]);
+        assert_eq!(list("status=processed").await, ["evt_subscribed"]);
+        assert_eq!(list("status=ignored").await, ["evt_ignored"]);
+        assert_eq!(list("status=dead_lettered").await, ["evt_dead"]);
+        assert_eq!(list("status=failed").await, [""; 0]);
+        assert_eq!(list("type=customer.subscription.created").await, ["evt_subscribed"]);
+        assert_eq!(list("customer=cus_1").await, ["evt_ignored", "evt_subscribed"]);
+        assert_eq!(list("customer=cus_1&status=ignored").await, ["evt_ignored"]);
+        assert_eq!(list("customer=cus_1&type=x").await, [""; 0]);
+        assert_eq!(list("customer=").await, [""; 0]);
+    });
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 8, ..ProptestConfig::default() })]
+
+    /// Events share seconds, and new ones come while somebody is paging.
+    #[test]
+    fn paging_shows_each_event_once(gaps in prop::collection::vec(0..2_u64, 1..12), limit in 1..5_usize, filter in 0..3_usize) {
+        let query = ["", "&status=ignored", "&customer=cus_1"][filter];
+        on_each_engine!(async |db| {
+            let site = Site::on(db).await;
+            for (number, gap) in gaps.iter().enumerate() {
+                site.app.clock.advance(Duration::from_secs(*gap));
+                site.deliver(ignored(&format!("evt_{number}")).to_string()).await;
+            }
+            let mut seen = Vec::new();
+            let mut cursor = String::new();
+            for page_number in 0.. {
+                let page = site.get(&format!("/v1/webhook-events?limit={limit}{cursor}{query}")).await.json();
+                let rows = page["data"].as_array().unwrap();
+                assert!(rows.len() <= limit);
+                seen.extend(rows.iter().map(|row| (row["receivedAt"].as_str().unwrap().to_owned(), row["id"].as_str().unwrap().to_owned())));
+                site.app.clock.advance(Duration::from_secs(1));
+                site.deliver(ignored(&format!("evt_late_{page_number}")).to_string()).await;
+                match page["nextCursor"].as_str() {
+                    Some(next) => cursor = format!("&cursor={next}"),
+                    None => break,
+                }
+                assert_eq!(page["hasMore"], true);
+            }
+            assert!(seen.is_sorted_by(|newer, older| newer > older), "{seen:?}");
+            let ids: BTreeSet<_> = seen.into_iter().map(|(_, id)| id).collect();
+            assert_eq!(ids, (0..gaps.len()).map(|number| format!("evt_{number}")).collect());
+        });
+    }
+}
