@@ -13,6 +13,9 @@ use crate::http::auth::Internal;
 use crate::http::body::JsonBody;
 use crate::plans::Plans;
 
+#[cfg(test)]
+mod tests;
+
 /// The routes of this module.
 pub fn routes() -> Vec<Route> {
     routes![verify]

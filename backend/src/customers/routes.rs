@@ -8,6 +8,9 @@ use crate::app::App;
 use crate::error::ApiError;
 use crate::http::auth::Internal;
 
+#[cfg(test)]
+mod tests;
+
 /// The routes of this module.
 pub fn routes() -> Vec<Route> {
     routes![show]

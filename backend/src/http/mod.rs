@@ -11,4 +11,8 @@ pub mod metrics;
 pub mod page;
 pub mod query;
 pub mod server;
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
 pub mod trail;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use insta::assert_snapshot;
+use insta::{allow_duplicates, assert_snapshot};
 use proptest::prelude::*;
 use rocket::http::{ContentType, Method};
 use serde_json::{Value, json};
@@ -47,7 +47,8 @@ fn an_event_is_answered_with_what_became_of_it() {
     on_each_engine!(async |db| {
         let site = Site::with(db, &[("STRIPE_LIVEMODE", "false")]).await;
         let subscribed = event("evt_1", "customer.subscription.created", &subscription("active")).to_string();
-        let unreadable = event("evt_3", "customer.subscription.created", &json!({ "object": "subscription" })).to_string();
+        let unreadable =
+            event("evt_3", "customer.subscription.created", &json!({ "object": "subscription" })).to_string();
         for (body, outcome) in [
             (&subscribed, "processed"),
             (&subscribed, "duplicate"),
@@ -67,7 +68,9 @@ fn an_event_is_answered_with_what_became_of_it() {
 fn what_is_no_event_is_400_and_stored_nowhere() {
     on_each_engine!(async |db| {
         let site = Site::on(db).await;
-        for body in ["", "hunter2", "[]", "{}", r#"{"id":"evt_1"}"#, r#"{"id":"","type":"x"}"#, r#"{"id":7,"type":"x"}"#] {
+        for body in
+            ["", "hunter2", "[]", "{}", r#"{"id":"evt_1"}"#, r#"{"id":"","type":"x"}"#, r#"{"id":7,"type":"x"}"#]
+        {
             let answer = site.deliver(body).await;
             assert_eq!(answer.refusal(), (400, "malformed_event".to_owned()), "{body}");
             assert!(!answer.body.contains("hunter2"));
@@ -95,7 +98,8 @@ fn a_sequence_is_answered_in_its_order_each_as_it_would_have_been_alone() {
                 "requestId": answer.request_id,
             },
         });
-        let taken = |id: &str, outcome: &str| json!({ "eventId": id, "status": 200, "received": true, "outcome": outcome });
+        let taken =
+            |id: &str, outcome: &str| json!({ "eventId": id, "status": 200, "received": true, "outcome": outcome });
         assert_eq!(
             answer.json(),
             json!({ "results": [
@@ -110,7 +114,8 @@ fn a_sequence_is_answered_in_its_order_each_as_it_would_have_been_alone() {
 fn a_sequence_of_256_is_taken_and_of_one_more_nothing_is_stored() {
     on_each_engine!(async |db| {
         let site = Site::on(db).await;
-        let events: Vec<_> = (0..=json_seq::EVENTS_MAX).map(|number| ignored(&format!("evt_{number}")).to_string()).collect();
+        let events: Vec<_> =
+            (0..=json_seq::EVENTS_MAX).map(|number| ignored(&format!("evt_{number}")).to_string()).collect();
         let events: Vec<_> = events.iter().map(String::as_str).collect();
         let answer = site.deliver_several(sequence(&events)).await;
         assert_eq!(answer.refusal(), (413, "batch_too_large".to_owned()));
@@ -132,7 +137,10 @@ async fn what_cannot_be_stored_is_503_alone_and_in_a_sequence() {
     let answer = site.deliver_several(sequence(&[&body])).await;
     assert_eq!(answer.status, 200);
     let result = &answer.json()["results"][0];
-    assert_eq!((&result["eventId"], &result["status"], &result["received"]), (&json!("evt_1"), &json!(503), &json!(false)));
+    assert_eq!(
+        (&result["eventId"], &result["status"], &result["received"]),
+        (&json!("evt_1"), &json!(503), &json!(false))
+    );
     assert_eq!(result["error"]["code"], "database_unavailable");
 }
 
@@ -224,7 +232,8 @@ fn an_event_is_shown_with_its_very_bytes_when_asked_for() {
         let body = " {\"type\":\"x.y\", \"id\":\"evt_1\",\t\"n\": 1.0, \"s\": \"\\u0000é\"}\n";
         site.deliver(body).await;
         let answer = site.get("/v1/webhook-events/evt_1").await;
-        assert_snapshot!(answer.shown(), @r#"
+        let shown = answer.shown();
+        allow_duplicates! { assert_snapshot!(shown, @r#"
         200
         {
           "apiVersion": null,
@@ -239,7 +248,7 @@ fn an_event_is_shown_with_its_very_bytes_when_asked_for() {
           "status": "ignored",
           "type": "x.y"
         }
-        "#);
+        "#); }
         let with_payload = site.get("/v1/webhook-events/evt_1?payload=true").await;
         assert_eq!(with_payload.json()["payload"], body);
         assert_eq!(site.get("/v1/webhook-events/evt_1?payload=false").await.json(), answer.json());

@@ -1,0 +1,221 @@
+//! A site for tests: the whole application on a test's database, called without a socket.
+
+use std::sync::Arc;
+
+use rocket::http::{ContentType, Header, Method};
+use rocket::local::asynchronous::{Client, LocalRequest};
+use serde_json::{Value, json};
+use tollgate_shared::clock::from_unix;
+use tollgate_shared::env::Env;
+use tollgate_shared::{Clock, Rng};
+
+use super::auth::INTERNAL_KEY_HEADER;
+use super::server;
+use crate::app::App;
+use crate::config::Config;
+use crate::db::Db;
+use crate::webhooks::routes::INTAKE_PATH;
+
+/// What an internal caller shows.
+pub(crate) const INTERNAL_KEY: &str = "an-internal-key";
+
+/// When tests begin: 2025-06-15T15:06:40Z.
+pub(crate) const START: i64 = 1_750_000_000;
+
+const PLANS: &str = r#"
+default_tier = "free"
+
+[[plan]]
+id = "pro_monthly"
+tier = "pro"
+name = "Pro, monthly"
+stripe_price = "price_pro_month"
+currency = "usd"
+unit_amount = 2900
+interval = "month"
+max_activations = 3
+features = { sync = true, seats = 3 }
+"#;
+
+/// The application, with a clock that stands still.
+pub(crate) struct Site {
+    pub(crate) app: App,
+    pub(crate) client: Client,
+}
+
+/// One answer, whole.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) request_id: Option<String>,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: String,
+}
+
+impl Site {
+    /// On `db`.
+    pub(crate) async fn on(db: Db) -> Self {
+        Self::with(db, &[]).await
+    }
+
+    /// On `db`, with some variables more.
+    pub(crate) async fn with(db: Db, variables: &[(&str, &str)]) -> Self {
+        let app = App::new(Arc::new(config(variables)), db, Clock::manual(from_unix(START).unwrap()), Rng::seeded(1));
+        let client = Client::untracked(server::rocket(app.clone())).await.expect("the routes do not collide");
+        Self { app, client }
+    }
+
+    /// A request with the internal key.
+    pub(crate) fn request<'c>(&'c self, method: Method, path: &'c str) -> LocalRequest<'c> {
+        self.client.req(method, path).header(Header::new(INTERNAL_KEY_HEADER, INTERNAL_KEY))
+    }
+
+    /// A GET with the internal key.
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        Answer::of(self.request(Method::Get, path)).await
+    }
+
+    /// A POST of JSON with the internal key.
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> Answer {
+        Answer::of(self.request(Method::Post, path).header(ContentType::JSON).body(body.to_string())).await
+    }
+
+    /// Hands an event over as the relay does; it has to be taken.
+    pub(crate) async fn take(&self, id: &str, kind: &str, object: Value) {
+        let answer = self.post(INTAKE_PATH, &event(id, kind, &object)).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        assert_eq!(answer.json()["outcome"], "processed", "{answer:?}");
+    }
+
+    /// A customer with a subscription, whatever that gives.
+    pub(crate) async fn take_a_subscriber(&self) {
+        self.take("evt_subscribed", "customer.subscription.created", subscription("active")).await;
+    }
+}
+
+impl Answer {
+    /// What `request` is answered.
+    pub(crate) async fn of(request: LocalRequest<'_>) -> Self {
+        let response = request.dispatch().await;
+        let headers =
+            response.headers().iter().map(|header| (header.name().to_string(), header.value().to_owned())).collect();
+        Self {
+            status: response.status().code,
+            request_id: response.headers().get_one("x-request-id").map(str::to_owned),
+            headers,
+            body: response.into_string().await.unwrap_or_default(),
+        }
+    }
+
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(given, _)| given.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+    }
+
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|_| panic!("no JSON: {self:?}"))
+    }
+
+    /// Status and error code; the body has to be the contract's, to the member.
+    pub(crate) fn refusal(&self) -> (u16, String) {
+        let body = self.json();
+        let error = body["error"].as_object().unwrap_or_else(|| panic!("no error: {self:?}"));
+        assert_eq!(error.keys().map(String::as_str).collect::<Vec<_>>(), ["code", "message", "param", "requestId"]);
+        assert_eq!(error["requestId"].as_str(), self.request_id.as_deref(), "{self:?}");
+        assert!(!error["message"].as_str().unwrap().is_empty());
+        (self.status, error["code"].as_str().unwrap().to_owned())
+    }
+
+    /// The same with the parameter at fault.
+    pub(crate) fn refused_parameter(&self) -> (u16, String, Option<String>) {
+        let (status, code) = self.refusal();
+        (status, code, self.json()["error"]["param"].as_str().map(str::to_owned))
+    }
+
+    /// Status and body for a snapshot; what is random is not shown.
+    pub(crate) fn shown(&self) -> String {
+        let mut body = self.json();
+        hide(&mut body);
+        format!("{}\n{}", self.status, serde_json::to_string_pretty(&body).unwrap())
+    }
+}
+
+/// Replaces ids of ours and keys by their prefix.
+fn hide(value: &mut Value) {
+    const RANDOM: [&str; 5] = ["req_", "lic_", "key_", "wid_", "tg_test_"];
+    match value {
+        Value::Array(items) => items.iter_mut().for_each(hide),
+        Value::Object(members) => {
+            for (name, member) in members.iter_mut() {
+                let is_license_key = name == "key" && member.is_string();
+                if is_license_key {
+                    *member = json!("…");
+                }
+                hide(member);
+            }
+        }
+        Value::String(text) => {
+            if let Some(prefix) = RANDOM.into_iter().find(|prefix| text.starts_with(prefix)) {
+                *text = format!("{prefix}…");
+            }
+        }
+        _ => {}
+    }
+}
+
+/// An event as Stripe sends it, made at [`START`].
+pub(crate) fn event(id: &str, kind: &str, object: &Value) -> Value {
+    json!({
+        "id": id,
+        "object": "event",
+        "type": kind,
+        "api_version": "2025-09-30.clover",
+        "created": START,
+        "livemode": false,
+        "data": { "object": object },
+    })
+}
+
+/// `sub_1` of `cus_1`, on the plan of the tests.
+pub(crate) fn subscription(status: &str) -> Value {
+    json!({
+        "id": "sub_1",
+        "object": "subscription",
+        "customer": "cus_1",
+        "status": status,
+        "created": START,
+        "cancel_at_period_end": false,
+        "metadata": { "user_id": "user_1" },
+        "items": { "object": "list", "total_count": 1, "data": [{
+            "id": "si_1",
+            "object": "subscription_item",
+            "quantity": 1,
+            "current_period_start": START,
+            "current_period_end": START + 2_592_000,
+            "price": { "id": "price_pro_month", "object": "price", "product": "prod_pro" },
+        }]},
+    })
+}
+
+/// A configuration with all that has to be there.
+pub(crate) fn config(variables: &[(&str, &str)]) -> Config {
+    let folder = tempfile::tempdir().unwrap();
+    let plans = folder.path().join("plans.toml");
+    let widgets = folder.path().join("widgets.json");
+    std::fs::write(&plans, PLANS).unwrap();
+    std::fs::write(&widgets, r#"[{"name": "default", "config": {"theme": "light"}}]"#).unwrap();
+    let required = [
+        ("INTERNAL_API_KEY", INTERNAL_KEY),
+        ("AUTH_SECRET", "an-auth-secret"),
+        ("CRON_SECRET", "a-cron-secret"),
+        ("ENCRYPTION_KEY", "an-encryption-key-of-32-characters"),
+        ("PLANS_FILE", plans.to_str().unwrap()),
+        ("WIDGETS_FILE", widgets.to_str().unwrap()),
+    ];
+    let variables = required.iter().chain(variables).map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    Config::from_env(&Env::from_vars(variables)).expect("the variables of a test are usable")
+}
+
+/// A database where nobody listens.
+pub(crate) fn db_that_is_away() -> Db {
+    Db::open(&"postgres://nobody@127.0.0.1:1/none".parse().unwrap()).unwrap()
+}

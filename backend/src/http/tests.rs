@@ -1,0 +1,181 @@
+//! What all routes have in common, through Rocket's local client.
+
+use rocket::http::{ContentType, Header, Method};
+use rocket::local::asynchronous::Client;
+use rocket::{get, routes};
+
+use super::auth::INTERNAL_KEY_HEADER;
+use super::server;
+use super::testing::{Answer, INTERNAL_KEY, Site, db_that_is_away};
+use crate::on_each_engine;
+
+#[get("/panics")]
+fn panics() -> &'static str {
+    panic!("hunter2")
+}
+
+/// Statuses by which Rocket itself ends a request.
+#[get("/ends-with/<status>")]
+fn ends_with(status: u16) -> rocket::http::Status {
+    rocket::http::Status::new(status)
+}
+
+#[rocket::async_test]
+async fn a_path_or_method_that_is_not_built_is_404_in_the_form_of_an_error() {
+    let site = Site::on(db_that_is_away()).await;
+    for (method, path) in [
+        (Method::Get, "/"),
+        (Method::Get, "/hunter2"),
+        (Method::Get, "/v1/payments"),
+        (Method::Post, "/api/license/activate"),
+        (Method::Delete, "/live"),
+        (Method::Put, "/v1/customers/cus_1"),
+        (Method::Options, "/live"),
+    ] {
+        let answer = Answer::of(site.request(method, path)).await;
+        assert_eq!(answer.refusal(), (404, "not_found".to_owned()), "{method} {path}");
+        assert!(!answer.body.contains("hunter2"));
+        assert_eq!(answer.header("content-type"), Some("application/json"));
+    }
+}
+
+#[rocket::async_test]
+async fn every_status_that_rocket_decides_on_has_the_form_of_an_error() {
+    let site = Site::on(db_that_is_away()).await;
+    let client = Client::untracked(server::rocket(site.app.clone()).mount("/", routes![ends_with])).await.unwrap();
+    for (status, code) in [
+        (400, "bad_request"),
+        (401, "unauthorized"),
+        (403, "forbidden"),
+        (404, "not_found"),
+        (405, "method_not_allowed"),
+        (408, "bad_request"),
+        (413, "body_too_large"),
+        (415, "unsupported_media_type"),
+        (418, "bad_request"),
+        (422, "invalid_parameter"),
+        (500, "internal_error"),
+        (502, "internal_error"),
+        (503, "unavailable"),
+    ] {
+        let answer = Answer::of(client.get(format!("/ends-with/{status}"))).await;
+        assert_eq!(answer.refusal(), (status, code.to_owned()));
+    }
+}
+
+#[rocket::async_test]
+async fn a_panic_is_500_and_says_nothing_of_itself() {
+    let site = Site::on(db_that_is_away()).await;
+    let client = Client::untracked(server::rocket(site.app.clone()).mount("/", routes![panics])).await.unwrap();
+    let answer = Answer::of(client.get("/panics").header(Header::new("x-request-id", "req-of-a-caller"))).await;
+    assert_eq!(answer.refusal(), (500, "internal_error".to_owned()));
+    assert_eq!(answer.request_id.as_deref(), Some("req-of-a-caller"));
+    assert!(!answer.body.contains("hunter2"));
+}
+
+#[rocket::async_test]
+async fn a_good_request_id_is_kept_and_another_is_replaced() {
+    let site = Site::on(db_that_is_away()).await;
+    let asked = async |id: &'static str| {
+        Answer::of(site.client.get("/live").header(Header::new("x-request-id", id))).await.request_id.unwrap()
+    };
+    assert_eq!(asked("a.caller:s-id_1").await, "a.caller:s-id_1");
+    for bad in ["", "short", "with a blank", "with/a/slash"] {
+        assert!(asked(bad).await.starts_with("req_"), "{bad}");
+    }
+    let unasked = Answer::of(site.client.get("/live")).await.request_id.unwrap();
+    assert!(unasked.starts_with("req_") && unasked.len() == 36);
+}
+
+#[rocket::async_test]
+async fn requests_are_counted_while_they_are_under_way() {
+    let site = Site::on(db_that_is_away()).await;
+    let metrics = site.get("/metrics").await;
+    assert!(metrics.body.contains("tollgate_backend_requests_in_flight 1\n"), "{}", metrics.body);
+    site.app.in_flight.none_left().await;
+}
+
+#[rocket::async_test]
+async fn only_the_internal_key_opens_internal_routes_and_any_of_several_does() {
+    let site = Site::with(db_that_is_away(), &[("INTERNAL_API_KEY", "new-key, old-key")]).await;
+    let asked = async |keys: &'static [&'static str]| {
+        let mut request = site.client.get("/v1/customers/cus_1");
+        for key in keys {
+            request.add_header(Header::new(INTERNAL_KEY_HEADER, *key));
+        }
+        Answer::of(request).await.refusal()
+    };
+    // Past the guard it is the database that is missing.
+    for good in [&["new-key"], &["old-key"]] {
+        assert_eq!(asked(good).await, (503, "database_unavailable".to_owned()), "{good:?}");
+    }
+    let bad: [&[&str]; 6] = [&[], &[""], &["new-ke"], &["new-key,old-key"], &["NEW-KEY"], &["new-key", "old-key"]];
+    for bad in bad {
+        assert_eq!(asked(bad).await, (403, "forbidden".to_owned()), "{bad:?}");
+    }
+}
+
+#[rocket::async_test]
+async fn the_relays_own_secret_opens_the_intake_alone_and_nothing_else_does() {
+    let site = Site::with(db_that_is_away(), &[("RELAY_INTERNAL_SECRET", "a-relay-secret")]).await;
+    let asked = async |method: Method, path: &'static str, key: &'static str| {
+        let request = site.client.req(method, path).header(Header::new(INTERNAL_KEY_HEADER, key));
+        Answer::of(request.body("not an event")).await.refusal().1
+    };
+    let intake = crate::webhooks::routes::INTAKE_PATH;
+    assert_eq!(asked(Method::Post, intake, "a-relay-secret").await, "malformed_event");
+    assert_eq!(asked(Method::Post, intake, INTERNAL_KEY).await, "forbidden");
+    assert_eq!(asked(Method::Get, "/v1/customers/cus_1", INTERNAL_KEY).await, "database_unavailable");
+    assert_eq!(asked(Method::Get, "/v1/customers/cus_1", "a-relay-secret").await, "forbidden");
+}
+
+#[rocket::async_test]
+async fn a_body_is_taken_as_json_only_and_up_to_its_limit() {
+    let site = Site::on(db_that_is_away()).await;
+    let path = "/v1/api-keys/verify";
+    let asked = async |content_type: Option<ContentType>, body: String| {
+        let mut request = site.request(Method::Post, path).body(body);
+        if let Some(content_type) = content_type {
+            request.add_header(content_type);
+        }
+        Answer::of(request).await.refusal()
+    };
+    for other in [None, Some(ContentType::Form), Some(ContentType::Plain), Some(ContentType::new("text", "json"))] {
+        assert_eq!(asked(other, "{}".to_owned()).await, (415, "unsupported_media_type".to_owned()));
+    }
+    let with_charset = ContentType::JSON.with_params(("charset", "utf-8"));
+    assert_eq!(asked(Some(with_charset), "{".to_owned()).await, (400, "invalid_json".to_owned()));
+    let largest = super::body::JSON_BYTES_MAX;
+    assert_eq!(asked(Some(ContentType::JSON), " ".repeat(largest)).await, (400, "invalid_json".to_owned()));
+    assert_eq!(asked(Some(ContentType::JSON), " ".repeat(largest + 1)).await, (413, "body_too_large".to_owned()));
+}
+
+#[rocket::async_test]
+async fn without_the_database_the_process_lives_and_is_not_ready() {
+    let site = Site::on(db_that_is_away()).await;
+    assert_eq!(site.get("/live").await.status, 200);
+    assert_eq!(site.get("/ready").await.refusal(), (503, "database_unavailable".to_owned()));
+    for path in ["/v1/customers/cus_1", "/v1/webhook-events", "/v1/webhook-events/evt_1"] {
+        let answer = site.get(path).await;
+        assert_eq!(answer.refusal(), (503, "database_unavailable".to_owned()), "{path}");
+        assert!(answer.header("retry-after").is_some());
+    }
+    assert!(site.get("/metrics").await.body.contains("tollgate_backend_database_up 0\n"));
+}
+
+#[test]
+fn with_the_database_it_is_ready_and_counts_what_is_in_trouble() {
+    on_each_engine!(async |db| {
+        let site = Site::on(db).await;
+        assert_eq!(site.get("/ready").await.body, r#"{"status":"ready"}"#);
+        let metrics = site.get("/metrics").await;
+        assert_eq!(metrics.header("content-type"), Some("text/plain; version=0.0.4"));
+        for line in [
+            "tollgate_backend_database_up 1\n",
+            "tollgate_backend_events_failed 0\n",
+            "tollgate_backend_events_dead_lettered 0\n",
+        ] {
+            assert!(metrics.body.contains(line), "{line}: {}", metrics.body);
+        }
+    });
+}
