@@ -30,6 +30,8 @@ const STREAM_WINDOW_BYTES: u32 = 65_535;
 const CONNECTION_WINDOW_BYTES: u32 = (1 << 31) - 1;
 /// How much of one request may wait here for the backend.
 const SEND_BUFFER_BYTES: usize = 64 * 1024;
+/// How long the headers of an answer may be; half of what a browser takes.
+const HEADER_BYTES_MAX: u32 = 128 * 1024;
 /// How often a connection is tried, and how long it may be silent then: one whose other end went without a word (a
 /// machine that lost its power) is noticed, and its streams end, within both.
 const PING_INTERVAL: Duration = Duration::from_secs(10);
@@ -93,6 +95,7 @@ impl Backend {
             .http2_initial_stream_window_size(STREAM_WINDOW_BYTES)
             .http2_initial_connection_window_size(CONNECTION_WINDOW_BYTES)
             .http2_max_send_buf_size(SEND_BUFFER_BYTES)
+            .http2_max_header_list_size(HEADER_BYTES_MAX)
             .http2_keep_alive_interval(PING_INTERVAL)
             .http2_keep_alive_timeout(PING_ANSWER_MAX)
             .http2_keep_alive_while_idle(true);

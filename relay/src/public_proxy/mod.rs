@@ -180,11 +180,11 @@ impl PublicProxy {
         let (status, prefix) = (head.status.as_u16(), target.prefix.path);
         if *is_stream && stops_a_stream(head.status) {
             self.meters.unavailable.increment(1);
-            warn!(%request_id, %method, prefix, status, ms, "backend answered a stream with {status}: asked it to come again");
+            warn!(%request_id, %method, prefix, status, ms, "Backend answered a stream with {status}: asked it to come again");
             return self.come_again();
         }
         self.meters.answered.increment(1);
-        info!(%request_id, %method, prefix, status, ms, "backend answered {method} {prefix} with {status}");
+        info!(%request_id, %method, prefix, status, ms, "Backend answered {method} {prefix} with {status}");
         headers::for_client(&mut head.headers);
         let body = if is_event_stream(&head.headers) {
             Stream::new(body, &self.drain, &self.meters.streams).boxed_unsync()
@@ -203,7 +203,7 @@ impl PublicProxy {
         let prefix = target.prefix.path;
         let refuse = |status, code, message| {
             self.meters.refused.increment(1);
-            info!(%request_id, %method, prefix, ms, "refused {method} {prefix}: {problem}");
+            info!(%request_id, %method, prefix, ms, "Refused {method} {prefix}: {problem}");
             error(status, code, message, request_id)
         };
         match problem {
@@ -218,7 +218,7 @@ impl PublicProxy {
             }
             AskError::Unreachable(_) | AskError::Late | AskError::Switched => {
                 self.meters.unavailable.increment(1);
-                warn!(%request_id, %method, prefix, ms, "could not pass {method} {prefix} on: {problem}");
+                warn!(%request_id, %method, prefix, ms, "Could not pass {method} {prefix} on: {problem}");
                 if *is_stream {
                     return self.come_again();
                 }

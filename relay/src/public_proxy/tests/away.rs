@@ -93,3 +93,14 @@ async fn retry_ms(response: Response<Incoming>) -> u64 {
 async fn never(_: Request<Incoming>) -> Response<Body> {
     std::future::pending().await
 }
+
+#[tokio::test]
+async fn a_backend_that_speaks_another_version_of_http_is_away() {
+    let [two, one] = BOTH;
+    for (spoken, expected) in [(one, two), (two, one)] {
+        let backend = Backend::start(spoken, echo).await;
+        let relay = Relay::before(backend.addr, expected).await;
+        assert_eq!(code(relay.get("/api/license", &[]).await).await, "backend_unavailable");
+        retry_ms(relay.get("/api/events/KEY", &[STREAM]).await).await;
+    }
+}

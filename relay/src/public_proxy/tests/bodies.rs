@@ -1,11 +1,15 @@
 //! Bodies in both directions: piece by piece, bounded, and gone when nobody wants them.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
+use bytes::Bytes;
 use http::{Request, Response};
-use http_body_util::BodyExt;
+use http_body::Frame;
+use http_body_util::{BodyExt, StreamBody};
 use hyper::body::Incoming;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
 
 use super::super::upload::BODY_BYTES_MAX;
@@ -134,7 +138,7 @@ async fn a_client_that_goes_before_its_answer_takes_its_request_with_it_over_htt
         // Over HTTP/1.1 it goes at once: this limit is far from over when the test is.
         let head = if http == BackendHttp::Two { SHORT } else { TimeLimits::default().head };
         let relay = Relay::of(&impatient(backend.addr, http, TimeLimits { head, ..TimeLimits::default() })).await;
-        let asking = tokio::net::TcpStream::connect(relay.addr).await.unwrap();
+        let asking = TcpStream::connect(relay.addr).await.unwrap();
         asking.writable().await.unwrap();
         asking.try_write(b"GET /api/license HTTP/1.1\r\nhost: a\r\n\r\n").unwrap();
         let left = soon(began.recv()).await.unwrap();
@@ -279,4 +283,41 @@ async fn clients_that_come_and_go_while_the_backend_stands_still_do_not_end_the_
     assert_eq!(next_piece(&mut stream).await.unwrap().unwrap(), "two\n\n");
     // One for streams and one for the rest, as before.
     assert_eq!(backend.connections.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test]
+async fn clients_that_take_nothing_hold_up_nobody_else() {
+    for http in BOTH {
+        let made = Arc::new(AtomicUsize::new(0));
+        let counter = Arc::clone(&made);
+        let backend = Backend::start(http, move |request: Request<Incoming>| {
+            let counter = Arc::clone(&counter);
+            async move {
+                if request.uri().path() == "/api/health" {
+                    return answer(200, &[], text("well"));
+                }
+                let endless = futures_util::stream::repeat_with(move || {
+                    counter.fetch_add(1, Ordering::SeqCst);
+                    Ok(Frame::data(Bytes::from_static(&[0; 16 * 1024])))
+                });
+                answer(200, &[], StreamBody::new(endless).boxed_unsync())
+            }
+        })
+        .await;
+        let relay = Relay::before(backend.addr, http).await;
+        let mut silent = Vec::new();
+        for _ in 0..3 {
+            let mut client = TcpStream::connect(relay.addr).await.unwrap();
+            client.write_all(b"GET /api/releases/latest HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+            silent.push(client);
+        }
+        // Until every buffer on the way to them is full, and no more is made.
+        let (mut before, mut times_the_same) = (0, 0);
+        while before == 0 || times_the_same < 50 {
+            assert_eq!(whole(relay.get("/api/health", &[]).await).await, "well");
+            let now = made.load(Ordering::SeqCst);
+            times_the_same = if now == before { times_the_same + 1 } else { 0 };
+            before = now;
+        }
+    }
 }
