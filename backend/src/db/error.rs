@@ -125,18 +125,24 @@ fn of_sqlite(error: &dyn DatabaseError) -> DbError {
     let unavailable = |reason: &'static str| DbError::Unavailable { reason: reason.into() };
     // The low byte is the primary code; what is above says more exactly what it was.
     match code.parse::<u32>().unwrap_or_default() & 0xff {
-        1 => DbError::Other { code, message: error.message().to_owned() }, // SQLITE_ERROR: what a statement's text says
-        5 | 6 | 9 => DbError::Conflict { code },                           // BUSY, LOCKED, INTERRUPT
-        7 => unavailable("out of memory"),                                 // NOMEM
-        8 => unavailable("the file may not be written to"),                // READONLY
-        10 => unavailable("the file could not be read or written"),        // IOERR
-        11 | 26 => unavailable("the file is damaged"),                     // CORRUPT, NOTADB
-        13 => DbError::Full { code },                                      // FULL
-        14 => unavailable("the file could not be opened"),                 // CANTOPEN
+        1 => DbError::Other { code, message: about_the_text(error.message()) },
+        5 | 6 | 9 => DbError::Conflict { code }, // BUSY, LOCKED, INTERRUPT
+        7 => unavailable("out of memory"),       // NOMEM
+        8 => unavailable("the file may not be written to"), // READONLY
+        10 => unavailable("the file could not be read or written"), // IOERR
+        11 | 26 => unavailable("the file is damaged"), // CORRUPT, NOTADB
+        13 => DbError::Full { code },            // FULL
+        14 => unavailable("the file could not be opened"), // CANTOPEN
         // CONSTRAINT: "UNIQUE constraint failed: licenses.key"; only the text of a check or names follow the colon.
         19 => DbError::Constraint { name: error.message().split_once(": ").map(|(_, name)| name.to_owned()) },
         _ => DbError::Other { code, message: String::new() },
     }
+}
+
+/// SQLITE_ERROR is what is wrong with a statement's text, but some functions quote a value with it.
+fn about_the_text(message: &str) -> String {
+    let is_about_it = message.starts_with("no such ") || message.ends_with(": syntax error");
+    if is_about_it { message.to_owned() } else { String::new() }
 }
 
 /// <https://www.postgresql.org/docs/current/errcodes-appendix.html>

@@ -85,7 +85,9 @@ fn known(engine: Engine) -> Vec<Version> {
 pub(super) fn fingerprint(engine: Engine) -> String {
     use sha2::{Digest as _, Sha256};
     let mut digest = Sha256::new();
-    known(engine).iter().for_each(|version| digest.update(format!("{} {}\n", version.number, version.checksum)));
+    for version in known(engine) {
+        digest.update(format!("{} {}\n", version.number, version.checksum));
+    }
     hex::encode(&digest.finalize()[..8])
 }
 

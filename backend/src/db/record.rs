@@ -60,6 +60,7 @@ macro_rules! record {
                 $($crate::db::column::Column::of::<$type>(stringify!($field)),)*
             ];
 
+            #[allow(clippy::misnamed_getters, reason = "a row may have a column `key` beside its own key")]
             fn key(&self) -> &str {
                 &self.$key
             }
@@ -116,7 +117,9 @@ pub(super) enum Verb {
 
 /// The texts of a record's statements, each made when it is first needed.
 #[derive(Debug, Default)]
-pub struct Statements(OnceLock<Mutex<HashMap<(Engine, Verb), Arc<str>>>>);
+pub struct Statements(OnceLock<Mutex<Texts>>);
+
+type Texts = HashMap<(Engine, Verb), Arc<str>>;
 
 impl Statements {
     /// None yet.

@@ -35,7 +35,7 @@ fn files() -> Vec<(String, String)> {
             let place = path.strip_prefix(&root).unwrap().display().to_string();
             if path.is_dir() && place != "db/tests" {
                 folders.push(path);
-            } else if place.ends_with(".rs") {
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
                 found.push((place, std::fs::read_to_string(&path).unwrap()));
             }
         }
@@ -104,7 +104,7 @@ fn records_in(place: &str, text: &str) -> Vec<Declared> {
                 "i64" => Kind::Integer,
                 "bool" => Kind::Boolean,
                 "Timestamp" => Kind::Time,
-                "Bytes" => Kind::Bytes,
+                "Bytes" | "bytes::Bytes" => Kind::Bytes,
                 _ if kind.starts_with("Json<") => Kind::Json,
                 other => panic!("{place}: a column of the type {other}"),
             };
