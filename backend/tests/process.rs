@@ -152,6 +152,36 @@ async fn one_http2_connection_without_tls_carries_a_thousand_requests_at_once() 
 }
 
 #[tokio::test]
+async fn with_a_certificate_it_speaks_tls_and_http2_to_whoever_offers_it() {
+    let backend = Backend::start(Variables::good().with_tls()).await;
+    let url = format!("https://localhost:{}/live", backend.addr().port());
+    for (client, version) in [
+        (backend::client_builder(), reqwest::Version::HTTP_2),
+        (backend::client_builder().http1_only(), reqwest::Version::HTTP_11),
+    ] {
+        let answer = client.build().unwrap().get(&url).send().await.unwrap();
+        assert_eq!((answer.status().as_u16(), answer.version()), (200, version));
+    }
+    assert!(backend::client().get(url.replace("https", "http")).send().await.is_err());
+}
+
+#[test]
+fn a_certificate_that_cannot_be_used_is_named_before_anything_listens() {
+    let named = |cert: &str, key: &str| {
+        let variables = Variables::good().with("BACKEND_TLS_CERT", cert).with("BACKEND_TLS_KEY", key);
+        let output = variables.run(&["--check-config"]);
+        let said = String::from_utf8(output.stderr).unwrap();
+        said.lines().skip(1).map(|line| line.split(':').next().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let file = backend::tls_file;
+    assert_eq!(named(&file("cert.pem"), &file("key.pem")), [""; 0]);
+    assert_eq!(named(&file("cert.pem"), &file("other-key.pem")), ["BACKEND_TLS_KEY"]);
+    assert_eq!(named(&file("key.pem"), &file("cert.pem")), ["BACKEND_TLS_CERT", "BACKEND_TLS_KEY"]);
+    assert_eq!(named("nowhere.pem", "nowhere.pem"), ["BACKEND_TLS_CERT", "BACKEND_TLS_KEY"]);
+    assert_eq!(named(&file("cert.pem"), ""), ["BACKEND_TLS_KEY"]);
+}
+
+#[tokio::test]
 async fn what_is_under_way_at_a_stop_is_finished_and_nothing_new_is_taken() {
     for signal in ["TERM", "INT"] {
         let mut backend = Backend::start(Variables::good()).await;

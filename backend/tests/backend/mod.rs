@@ -1,5 +1,7 @@
 //! A backend process of a test's own: its variables, its folder, its log.
 
+#![expect(clippy::unwrap_used, reason = "a panic is how a test says what went wrong")]
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -79,6 +81,11 @@ impl Variables {
     pub(crate) fn with_file(self, name: &str, text: &str) -> Self {
         std::fs::write(self.path(name), text).unwrap();
         self
+    }
+
+    /// The same with TLS under `tests/backend/tls/cert.pem`, a certificate of `localhost` for a hundred years.
+    pub(crate) fn with_tls(self) -> Self {
+        self.with("BACKEND_TLS_CERT", &tls_file("cert.pem")).with("BACKEND_TLS_KEY", &tls_file("key.pem"))
     }
 
     /// The path of a file in its folder.
@@ -220,11 +227,22 @@ impl Connection {
     }
 }
 
-/// A client of HTTP/1.1.
+/// A client without any wishes of its own.
 pub(crate) fn client() -> reqwest::Client {
+    client_builder().build().unwrap()
+}
+
+/// The beginning of a client that trusts the certificate of the tests.
+pub(crate) fn client_builder() -> reqwest::ClientBuilder {
     // An error means that another test of this process was faster.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    reqwest::Client::new()
+    let cert = std::fs::read(tls_file("cert.pem")).unwrap();
+    reqwest::Client::builder().tls_certs_only([reqwest::Certificate::from_pem(&cert).unwrap()])
+}
+
+/// The path of one of the files under `tests/backend/tls`.
+pub(crate) fn tls_file(name: &str) -> String {
+    format!("{}/tests/backend/tls/{name}", env!("CARGO_MANIFEST_DIR"))
 }
 
 fn collect(pipe: impl tokio::io::AsyncRead + Unpin + Send + 'static, log: &Arc<Mutex<String>>) {
