@@ -3,10 +3,11 @@
 
 use std::fs;
 use std::io;
+use std::num::NonZeroU64;
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FallocateFlags, FlockOperation};
+use rustix::fs::{Advice, FallocateFlags, FlockOperation};
 use rustix::io::Errno;
 
 /// One folder of files.
@@ -37,6 +38,8 @@ pub trait File: Send + Sync {
     fn set_len(&self, bytes: u64) -> io::Result<()>;
     /// Sets space aside and lengthens the file by zeros. `false`: this file system cannot.
     fn allocate(&self, offset: u64, bytes: u64) -> io::Result<bool>;
+    /// Says that these bytes, which are synced, will hardly be read soon: memory need not hold them.
+    fn forget(&self, offset: u64, bytes: u64);
     /// How long the file is.
     fn bytes(&self) -> io::Result<u64>;
 }
@@ -69,7 +72,14 @@ impl Folder {
 
     /// Makes the folder, for its owner's eyes alone: what is kept in it names people.
     pub(super) fn make(&self) -> io::Result<()> {
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.0)
+        let missing: Vec<_> = self.0.ancestors().take_while(|folder| !folder.exists()).collect();
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.0)?;
+        // A new folder's name stands in the folder above it: without this, a power cut could take the journal with it.
+        for folder in missing {
+            let above = folder.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            fs::File::open(above)?.sync_all()?;
+        }
+        Ok(())
     }
 
     /// Takes the folder's lock, or `None` when another process has it. The operating system gives it back when the
@@ -153,6 +163,11 @@ impl File for fs::File {
             Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => Ok(false),
             Err(error) => Err(error.into()),
         }
+    }
+
+    fn forget(&self, offset: u64, bytes: u64) {
+        // A hint: an error changes nothing.
+        let _ = rustix::fs::fadvise(self, offset, NonZeroU64::new(bytes), Advice::DontNeed);
     }
 
     fn bytes(&self) -> io::Result<u64> {

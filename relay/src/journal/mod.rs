@@ -400,8 +400,8 @@ impl Journal {
         answered.await.unwrap_or(Err(AppendError::Closed))
     }
 
-    /// The backend has confirmed the entry at `position`. Written with the next append, at the latest within a second.
-    /// Of an entry that was confirmed before, or is none, nothing is written.
+    /// The backend has confirmed the entry at `position`. Written with the next append, at the latest within a tenth of a
+    /// second. Of an entry that was confirmed before, or is none, nothing is written.
     pub fn confirm(&self, position: Position) {
         self.0.0.confirm(position);
     }
@@ -506,7 +506,7 @@ impl Shared {
         true
     }
 
-    /// Queues a mark. The writer is woken for the first one only, to start the second that it may wait.
+    /// Queues a mark. The writer is woken for the first one only, to start the time that it may wait.
     fn mark(&self, state: &mut State, push: impl FnOnce(&mut Marks)) {
         let first = state.queue.marks.is_empty();
         push(&mut state.queue.marks);
@@ -579,8 +579,9 @@ fn read_entry(file: &dyn disk::File, position: Position) -> io::Result<Option<En
     Ok(entry)
 }
 
-/// How long a confirmation waits for an append to go with.
-const MARKS_WAIT: Duration = Duration::from_secs(1);
+/// How long a confirmation waits for an append to go with. Under load one comes long before; else it costs a sync of its
+/// own, and a command that looks should soon see it.
+const MARKS_WAIT: Duration = Duration::from_millis(100);
 
 /// What is in the log as microseconds. An instant that chrono does not know was never written by us.
 fn timestamp(micros: i64) -> Timestamp {

@@ -175,11 +175,13 @@ impl Header {
         intact.then_some(Self { kind: header[16], payload_crc, payload_bytes })
     }
 
-    /// What the record says, if `payload` is intact.
+    /// Whether `payload` is as it was written.
+    pub(super) fn is_of(&self, payload: &[u8]) -> bool {
+        payload.len() == self.payload_bytes as usize && crc32fast::hash(payload) == self.payload_crc
+    }
+
+    /// What the record says; its payload has to be as it was written.
     pub(super) fn read<'a>(&self, payload: &'a [u8]) -> Option<Record<'a>> {
-        if payload.len() != self.payload_bytes as usize || crc32fast::hash(payload) != self.payload_crc {
-            return None;
-        }
         match self.kind {
             OPENED => Some(Record::Opened { version: u32_at(payload, 0)?, at_micros: i64_at(payload, 4)? }),
             ENTRY => read_entry(payload).map(Record::Entry),

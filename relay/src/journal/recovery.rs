@@ -34,6 +34,8 @@ pub(super) struct Active {
     pub(super) end: u64,
     /// Space is set aside up to here.
     pub(super) allocated: u64,
+    /// What stands before this need not be in memory.
+    pub(super) forgotten: u64,
     /// A write behind `end` failed since the last sync.
     pub(super) torn: bool,
 }
@@ -165,7 +167,7 @@ fn continue_on(file: Box<dyn File>, name: Name, tail: Tail, bytes: u64, index: &
     segment.bytes = allocated;
     segment.sealed = false;
     info!(segment = name.segment, "Journal goes on in segment {name} at byte {}", tail.offset);
-    Ok(Active { segment: name.segment, file, end: tail.offset, allocated, torn: false })
+    Ok(Active { segment: name.segment, file, end: tail.offset, allocated, forgotten: 0, torn: false })
 }
 
 /// Takes up what one record says.

@@ -154,7 +154,8 @@ impl<R: ReadAt> Scan<R> {
         };
         let record_bytes = HEADER_BYTES + header.payload_bytes as usize;
         let bytes = self.window.get(offset, record_bytes)?;
-        let intact = bytes.len() == record_bytes && header.read(&bytes[HEADER_BYTES..]).is_some();
+        let intact = bytes.len() == record_bytes && header.is_of(&bytes[HEADER_BYTES..]);
+        let intact = intact && header.read(&bytes[HEADER_BYTES..]).is_some();
         Ok(intact.then_some(offset + record_bytes as u64))
     }
 

@@ -23,6 +23,11 @@ const BUFFER_BYTES_KEPT: usize = 1024 * 1024;
 /// Space is set aside this far ahead, so that `fdatasync` need not write the file's length as well: measured on ext4,
 /// 160 against 190 to 265 µs. (Written zeros instead: 100 µs, for twice the bytes to the disk.)
 const ALLOCATE_BYTES: u64 = 1024 * 1024;
+/// What is synced is taken out of memory so many bytes at a time. It is hardly ever read again, and pages that are used
+/// again are cheaper than new ones: measured at 64 appends in flight, 5 against 5 to 10 µs of system time an event.
+const FORGET_BYTES: u64 = 1024 * 1024;
+/// The page size that all machines we run on can do with.
+const PAGE_BYTES: u64 = 4096;
 /// How long a commit waits for as many as came with the last one. Without it, the first of 64 that were just answered
 /// would go alone and the others wait for its sync: three times the syncs for the same events.
 const COMPANY_WAIT: Duration = Duration::from_millis(1);
@@ -237,6 +242,11 @@ impl Writer {
         active.torn = false;
         active.end += self.buffer.len() as u64;
         active.allocated = active.allocated.max(active.end);
+        let whole_pages = active.end / PAGE_BYTES * PAGE_BYTES;
+        if whole_pages >= active.forgotten + FORGET_BYTES {
+            active.file.forget(active.forgotten, whole_pages - active.forgotten);
+            active.forgotten = whole_pages;
+        }
         let (segment, allocated) = (active.segment, active.allocated);
         self.note_bytes(segment, allocated);
         Ok(Written::Records)
@@ -290,7 +300,7 @@ impl Writer {
         };
         let end = first.len() as u64;
         let opened_at_micros = now.timestamp_micros();
-        self.active = Some(Active { segment, file, end, allocated: end, torn: false });
+        self.active = Some(Active { segment, file, end, allocated: end, forgotten: 0, torn: false });
         let opened = Segment {
             bytes: end,
             unconfirmed: 0,

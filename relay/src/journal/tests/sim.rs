@@ -320,6 +320,8 @@ impl File for Handle {
         Ok(true)
     }
 
+    fn forget(&self, _offset: u64, _bytes: u64) {}
+
     fn bytes(&self) -> io::Result<u64> {
         Ok(self.disk.sim().files[self.file].now.len() as u64)
     }
