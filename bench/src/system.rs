@@ -1,0 +1,61 @@
+//! Both tiers and PostgreSQL, until every event is processed.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use tokio::time::Instant;
+use tollgate_tests::{Engine, Stack, StackConfig};
+
+use crate::budget::{Budget, Figure, Limit};
+use crate::relay::micros_each;
+use crate::{AT_ONCE, Effort, cpu, events, load};
+
+/// Nothing that a round leaves behind takes longer to be delivered.
+const DELIVERED_WITHIN: Duration = Duration::from_secs(300);
+
+pub(crate) async fn measure(effort: Effort) -> Result<Vec<Budget>> {
+    let config = StackConfig { durable: true, ..StackConfig::on(Engine::Postgres) };
+    let stack = Stack::prepare(config.relay("RUST_LOG", "warn").backend("RUST_LOG", "warn")).await;
+    let (backend, relay) = (stack.backends[0].program().start(), stack.relay.program().start());
+    for tier in [&stack.backends[0], &stack.relay] {
+        tier.ready(&stack.http).await;
+    }
+    let postgres = cpu::PostgresServer::find(&stack.database.url()).await?;
+
+    let mut rates = Figure::default();
+    let mut p99s = Figure::default();
+    let mut cpus: [Figure; 4] = Default::default();
+    for round in 0..=effort.rounds {
+        let count = if round == 0 { AT_ONCE * 16 } else { effort.events };
+        let fresh = events::fresh(count);
+        let spent = || anyhow::Ok([cpu::of_process(relay.id())?, cpu::of_process(backend.id())?, postgres.cpu()?]);
+        let before = spent()?;
+        let started = Instant::now();
+        let met = load::send(stack.relay.address, &stack.secrets.webhook, &fresh).await?;
+        stack.settled_within(DELIVERED_WITHIN).await;
+        let took = started.elapsed();
+        // The first round warms up and does not count.
+        if round > 0 {
+            let after = spent()?;
+            let each: Vec<f64> = after
+                .iter()
+                .zip(before)
+                .map(|(after, before)| micros_each(after.saturating_sub(before), count))
+                .collect();
+            cpus[0].push(each.iter().sum());
+            cpus[1..].iter_mut().zip(each).for_each(|(figure, each)| figure.push(each));
+            rates.push(count as f64 / took.as_secs_f64());
+            p99s.push(met.latency.p99.as_secs_f64() * 1000.0);
+        }
+    }
+    let [all, of_relay, of_backend, of_postgres] = cpus;
+    let line = |what, unit, measured, limit| Budget { name: "system", what, unit, measured, reference: None, limit };
+    Ok(vec![
+        line("both tiers until every event is processed, 64 in flight: CPU an event", "µs", all, Limit::AtMost(140.0)),
+        line("… of it the relay's", "µs", of_relay, Limit::Nothing),
+        line("… of it the backend's", "µs", of_backend, Limit::Nothing),
+        line("… of it PostgreSQL's", "µs", of_postgres, Limit::Nothing),
+        line("… events processed (the load generator shares the cores)", "events/s", rates, Limit::Nothing),
+        line("webhook answered, 64 at a time: p99", "ms", p99s, Limit::AtMost(20.0)),
+    ])
+}

@@ -1,0 +1,113 @@
+//! The backend's inbox without HTTP, beside inserting the bare payloads into the same engine.
+
+use std::str::FromStr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use anyhow::{Context, Result, anyhow, ensure};
+use bytes::Bytes;
+use tokio::time::Instant;
+use tollgate_backend::db::{DatabaseUrl, Db};
+use tollgate_backend::plans::Plans;
+use tollgate_backend::sealer::Sealer;
+use tollgate_backend::webhooks::inbox::{Inbox, Ours, Outcome, Parts};
+use tollgate_backend::widgets::defaults::WidgetDefaults;
+use tollgate_shared::{Clock, RequestId, Rng, Secret};
+use tollgate_tests::stack::WIDGETS;
+use tollgate_tests::stripe::catalogue::PLANS;
+use tollgate_tests::{Database, Engine};
+
+use crate::bare_inserts::BareInserts;
+use crate::budget::{Budget, Figure, Limit};
+use crate::{AT_ONCE, Effort, events};
+
+pub(crate) async fn measure_postgres(effort: Effort) -> Result<Vec<Budget>> {
+    let (inbox, bare) = rounds(Engine::Postgres, effort).await?;
+    Ok(vec![budget("write-postgres", "write path alone, PostgreSQL, 64 waiting", inbox, bare)])
+}
+
+pub(crate) async fn measure_sqlite(effort: Effort) -> Result<Vec<Budget>> {
+    let (inbox, bare) = rounds(Engine::Sqlite, effort).await?;
+    Ok(vec![budget("write-sqlite", "write path alone, SQLite, 64 waiting", inbox, bare)])
+}
+
+fn budget(name: &'static str, what: &'static str, measured: Figure, bare: Figure) -> Budget {
+    let reference = Some(("the bare payloads, 64 a transaction", bare));
+    Budget { name, what, unit: "events/s", measured, reference, limit: Limit::AtLeastShare(0.6) }
+}
+
+/// Events a second of the inbox and of bare inserts, in turn.
+async fn rounds(engine: Engine, effort: Effort) -> Result<(Figure, Figure)> {
+    // Synced to disk, as in production. The bare payloads have a database of their own on the same server and disk.
+    let database = engine.durable_database().await;
+    let beside = database.copy().await;
+    let inbox = open(&database).await?;
+    let mut bare = BareInserts::open(&beside.url()).await?;
+    let (mut ours, mut theirs) = (Figure::default(), Figure::default());
+    for round in 0..=effort.rounds {
+        // The first round warms up and does not count.
+        let count = if round == 0 { AT_ONCE * 16 } else { effort.events };
+        let payloads: Vec<Bytes> = events::fresh(count).into_iter().map(|event| event.body).collect();
+        let started = Instant::now();
+        for batch in payloads.chunks(AT_ONCE) {
+            bare.insert(batch).await?;
+        }
+        let bare_took = started.elapsed();
+        let started = Instant::now();
+        take(&inbox, payloads).await?;
+        if round > 0 {
+            ours.push(count as f64 / started.elapsed().as_secs_f64());
+            theirs.push(count as f64 / bare_took.as_secs_f64());
+        }
+    }
+    Ok((ours, theirs))
+}
+
+/// Gives all of them to the inbox, each of [`AT_ONCE`] callers its next one when it has an answer.
+async fn take(inbox: &Inbox, payloads: Vec<Bytes>) -> Result<()> {
+    let (payloads, next) = (Arc::new(payloads), Arc::new(AtomicUsize::new(0)));
+    let request_id = RequestId::new(Clock::system().now(), &Rng::system());
+    let callers: Vec<_> = (0..AT_ONCE)
+        .map(|_| {
+            let (inbox, payloads, next) = (inbox.clone(), Arc::clone(&payloads), Arc::clone(&next));
+            let request_id = request_id.clone();
+            tokio::spawn(async move {
+                while let Some(payload) = payloads.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let taken = inbox.take(payload.clone(), &request_id).await;
+                    let (_, outcome) =
+                        taken.map_err(|(_, refused)| anyhow!("the inbox refused an event: {refused}"))?;
+                    ensure!(
+                        matches!(outcome, Outcome::Processed | Outcome::Ignored),
+                        "a fresh event came to {outcome:?}"
+                    );
+                }
+                Ok(())
+            })
+        })
+        .collect();
+    for caller in callers {
+        caller.await.context("a caller of the inbox panicked")??;
+    }
+    Ok(())
+}
+
+async fn open(database: &Database) -> Result<Inbox> {
+    let folder = tempfile::tempdir()?;
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).map(|()| path)
+    };
+    let (clock, rng) = (Clock::system(), Rng::system());
+    let url = DatabaseUrl::from_str(&database.url())?;
+    let db = Db::open(&url)?;
+    db.migrate().await?;
+    Ok(Inbox::open(Parts {
+        db,
+        clock,
+        rng,
+        plans: Arc::new(Plans::load(&file("plans.toml", PLANS)?)?),
+        widgets: Arc::new(WidgetDefaults::load(&file("widgets.json", WIDGETS)?)?),
+        sealer: Arc::new(Sealer::new(&Secret::new("k".repeat(32)).into())),
+        ours: Ours::default(),
+    }))
+}
