@@ -1,5 +1,6 @@
 //! The journal from outside: on a real folder, and on a disk that fails.
 
+mod control;
 mod faults;
 mod properties;
 mod sim;
