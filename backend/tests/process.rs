@@ -86,6 +86,15 @@ async fn rockets_own_configuration_is_ignored() {
 }
 
 #[tokio::test]
+async fn an_address_that_is_taken_is_said_and_ends_it() {
+    let backend = Backend::start(Variables::good()).await;
+    let output = Variables::good().with("BACKEND_ADDR", &backend.addr().to_string()).run(&["serve"]);
+    assert!(!output.status.success());
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("could not listen on BACKEND_ADDR") && !said.contains("panicked"), "{said}");
+}
+
+#[tokio::test]
 async fn without_its_database_it_starts_and_says_so() {
     // Nobody listens on port 1.
     let backend = Backend::start(Variables::good().with("DATABASE_URL", "postgres://nobody@127.0.0.1:1/none")).await;
@@ -225,6 +234,47 @@ async fn a_stop_finishes_what_came_over_http2_too() {
     let answer = answer.await.unwrap().unwrap();
     assert_eq!(answer.status(), 200);
     assert!(answer.into_body().collect().await.unwrap().to_bytes().ends_with(br#""outcome":"ignored"}"#));
+    assert!(backend.exit().await.success());
+}
+
+/// Rocket gives up its own wait for connections now and then when it is told to stop under load.
+#[tokio::test]
+async fn a_stop_under_load_is_a_success_every_time() {
+    for _ in 0..10 {
+        let mut backend = Backend::start(Variables::good()).await;
+        backend.is_ready().await;
+        let load: Vec<_> = (0..16)
+            .map(|_| {
+                let (client, url) = (backend::client(), format!("http://{}/v1/webhook-events", backend.addr()));
+                tokio::spawn(async move {
+                    let get = || client.get(&url).header("x-internal-api-key", backend::INTERNAL_KEY).send();
+                    let mut answered = 0;
+                    while let Ok(answer) = get().await {
+                        // Whatever has begun to be answered is answered whole.
+                        assert!(answer.bytes().await.unwrap().ends_with(b"}"));
+                        answered += 1;
+                    }
+                    answered
+                })
+            })
+            .collect();
+        backend.has_served("/v1/webhook-events", 200).await;
+        let log = backend.stop().await;
+        assert!(!log.contains("panicked"), "{log}");
+        for client in load {
+            assert!(client.await.unwrap() > 0);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_never_ends_does_not_hold_up_a_stop_for_good() {
+    let mut backend = Backend::start(Variables::good()).await;
+    let mut stalled = Connection::open(&backend).await;
+    stalled.send(&backend.head("POST", INTAKE, 1000)).await;
+    stalled.send("{\"id\": \"evt_1\", \"type\"").await;
+    backend.has_in_flight(1).await;
+    backend.signal("TERM");
     assert!(backend.exit().await.success());
 }
 

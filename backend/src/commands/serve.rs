@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::{sleep, timeout};
 use tollgate_shared::backoff::Backoff;
 use tollgate_shared::{Clock, Rng};
 use tracing::{debug, error, info, warn};
@@ -17,6 +18,9 @@ use crate::http::{metrics, server};
 
 /// How often a database that is away is tried: soon, since it may be starting beside us.
 const PREPARE_AGAIN: Backoff = Backoff { first: Duration::from_millis(250), longest: Duration::from_secs(5) };
+
+/// How long connections to the database may take to be closed in order.
+const CLOSE_WITHIN: Duration = Duration::from_secs(1);
 
 pub(super) async fn run(config: Config) -> anyhow::Result<()> {
     let clock = Clock::system();
@@ -32,7 +36,8 @@ pub(super) async fn run(config: Config) -> anyhow::Result<()> {
     let preparing = tokio::spawn(prepare(app.clone()));
     let served = server::serve(app, stop).await;
     preparing.abort();
-    db.close().await;
+    // Everything that was answered is committed; a connection that hangs must not hold up the exit.
+    let _ = timeout(CLOSE_WITHIN, db.close()).await;
     Ok(served?)
 }
 
@@ -69,7 +74,7 @@ async fn prepare(app: App) {
             }
         }
         failures += 1;
-        tokio::time::sleep(PREPARE_AGAIN.after(failures, &app.rng)).await;
+        sleep(PREPARE_AGAIN.after(failures, &app.rng)).await;
     }
 }
 

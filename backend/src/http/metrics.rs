@@ -35,7 +35,16 @@ pub fn start() -> &'static PrometheusHandle {
 }
 
 fn describe() {
-    describe_counter!("tollgate_backend_events_total", Unit::Count, "Events that were answered, by outcome");
+    describe_counter!(
+        "tollgate_backend_requests_total",
+        Unit::Count,
+        "Requests that were answered, by route and status"
+    );
+    describe_counter!(
+        "tollgate_backend_events_total",
+        Unit::Count,
+        "Events that were answered, by outcome and class of type"
+    );
     describe_counter!(
         "tollgate_backend_events_of_unknown_version_total",
         Unit::Count,

@@ -10,7 +10,7 @@ use tollgate_shared::env::Env;
 use tollgate_shared::{Clock, Rng};
 
 use super::auth::INTERNAL_KEY_HEADER;
-use super::server;
+use super::{metrics, server};
 use crate::app::App;
 use crate::config::Config;
 use crate::db::Db;
@@ -60,6 +60,7 @@ impl Site {
 
     /// On `db`, with some variables more.
     pub(crate) async fn with(db: Db, variables: &[(&str, &str)]) -> Self {
+        metrics::start();
         let app = App::new(Arc::new(config(variables)), db, Clock::manual(from_unix(START).unwrap()), Rng::seeded(1));
         let client = Client::untracked(server::rocket(app.clone())).await.expect("the routes do not collide");
         Self { app, client }

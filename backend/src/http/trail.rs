@@ -29,6 +29,8 @@ impl Fairing for Trail {
         let route = request.route().map_or("-", |route| route.uri.as_str());
         let method = request.method().as_str();
         let status = response.status().code;
+        metrics::counter!("tollgate_backend_requests_total", "route" => route.to_owned(), "status" => status.to_string())
+            .increment(1);
         let took = App::of(request).clock.now() - context.started_at;
         debug!(
             request_id = %context.request_id,

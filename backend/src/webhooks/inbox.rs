@@ -246,6 +246,14 @@ fn count_version(event: &Event) {
     }
 }
 
+/// What events are counted by: few classes, whatever types Stripe thinks of.
+fn type_class(kind: &str) -> &'static str {
+    const CLASSES: [&str; 6] =
+        ["checkout", "customer", "invoice", "invoice_payment", "payment_intent", "payment_method"];
+    let class = kind.split('.').next().unwrap_or_default();
+    CLASSES.into_iter().find(|known| *known == class).unwrap_or("other")
+}
+
 /// The one that writes.
 struct Writer {
     parts: Arc<Parts>,
@@ -410,7 +418,7 @@ impl Job {
     fn answer(self, answer: Result<Outcome, Refused>) {
         let (id, kind, request_id) = (&self.event.id, &self.event.kind, &self.request_id);
         let outcome = answer.map_or_else(|_| "failed", Outcome::name);
-        metrics::counter!("tollgate_backend_events_total", "outcome" => outcome).increment(1);
+        metrics::counter!("tollgate_backend_events_total", "outcome" => outcome, "class" => type_class(kind)).increment(1);
         match answer {
             Ok(Outcome::Processed) => {
                 info!(event.id = %id, event.r#type = %kind, %request_id, "Successfully processed event {id} ({kind})");

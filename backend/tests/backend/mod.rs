@@ -178,6 +178,17 @@ impl Backend {
         .await;
     }
 
+    /// Waits until so many requests for `route` have been answered with 200.
+    pub(crate) async fn has_served(&self, route: &str, count: u64) {
+        let name = format!("tollgate_backend_requests_total{{route=\"{route}\",status=\"200\"}} ");
+        until("the requests are answered", async || {
+            let metrics = self.get("/metrics").await.text().await.unwrap();
+            let served: u64 = metrics.lines().find_map(|line| line.strip_prefix(&name))?.parse().unwrap();
+            (served >= count).then_some(())
+        })
+        .await;
+    }
+
     /// Waits until nobody can connect.
     pub(crate) async fn refuses_connections(&self) {
         until("connections are refused", async || TcpStream::connect(self.addr).await.err().map(drop)).await;

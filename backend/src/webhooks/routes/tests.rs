@@ -67,6 +67,22 @@ fn an_event_is_answered_with_what_became_of_it() {
 }
 
 #[test]
+fn what_is_taken_is_counted_by_outcome_and_class() {
+    on_each_engine!(async |db| {
+        let site = Site::on(db).await;
+        site.take_a_subscriber().await;
+        site.deliver(ignored("evt_1").to_string()).await;
+        site.deliver(event("evt_2", "hunter2.hunter2", &json!({})).to_string()).await;
+        let counted = site.get("/metrics").await.body;
+        for labels in [r#"outcome="processed",class="customer""#, r#"outcome="ignored",class="other""#] {
+            assert!(counted.contains(&format!("tollgate_backend_events_total{{{labels}}}")), "{labels}: {counted}");
+        }
+        assert!(counted.contains("tollgate_backend_batch_events_bucket"), "{counted}");
+        assert!(!counted.contains("hunter2"));
+    });
+}
+
+#[test]
 fn what_is_no_event_is_400_and_stored_nowhere() {
     on_each_engine!(async |db| {
         let site = Site::on(db).await;
