@@ -11,7 +11,8 @@ use crate::body::{Body, empty};
 #[tokio::test]
 async fn a_backend_that_is_away_is_said_to_be_for_every_one_who_asks() {
     for http in BOTH {
-        let relay = Relay::before(nobody().await, http).await;
+        let (_socket, nobody) = nobody();
+        let relay = Relay::before(nobody, http).await;
         let asked = (0..100).map(|_| relay.get("/api/license", &[APP]));
         for response in futures_util::future::join_all(asked).await {
             assert_eq!(response.status(), 502);
@@ -25,7 +26,8 @@ async fn a_backend_that_is_away_is_said_to_be_for_every_one_who_asks() {
 #[tokio::test]
 async fn a_stream_whose_backend_is_away_is_told_when_to_come_again_each_at_another_time() {
     for http in BOTH {
-        let relay = Relay::before(nobody().await, http).await;
+        let (_socket, nobody) = nobody();
+        let relay = Relay::before(nobody, http).await;
         let mut times = Vec::new();
         for _ in 0..5 {
             times.push(retry_ms(relay.get("/api/events/KEY?machineId=m", &[STREAM]).await).await);
