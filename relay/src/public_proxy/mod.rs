@@ -24,7 +24,7 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use metrics::{Counter, Gauge, counter, gauge};
+use metrics::{Counter, Gauge, counter, describe_counter, describe_gauge, gauge};
 use tokio_util::sync::CancellationToken;
 use tollgate_shared::{Clock, ErrorBody, RequestId, Rng};
 use tracing::{debug, info, warn};
@@ -83,6 +83,8 @@ struct Asked<'a> {
 impl PublicProxy {
     /// A pass-through to the backend of `config`. Its metrics are those of the recorder that is in place now.
     pub fn new(config: &ProxyConfig, clock: Clock, rng: Rng) -> Result<Self, NoRootCertificates> {
+        describe_counter!("tollgate_relay_passed_requests_total", "Public requests, by what became of them.");
+        describe_gauge!("tollgate_relay_streams", "Streams of events that are open.");
         let requests = |outcome| counter!("tollgate_relay_passed_requests_total", "outcome" => outcome);
         let meters = Meters {
             answered: requests("answered"),
