@@ -108,6 +108,17 @@ pub enum NoAnswer {
     Broken,
 }
 
+/// What the backend's `/ready` says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Readiness {
+    /// It is good.
+    Ready,
+    /// It is not, or does not come in time.
+    NotReady,
+    /// There is no connection, so nothing else would get through either.
+    NotConnected,
+}
+
 /// A backend cannot be spoken to as configured.
 #[derive(Debug, thiserror::Error)]
 pub enum BackendError {
@@ -187,10 +198,13 @@ impl Backend {
         }
     }
 
-    /// Whether the backend's `/ready` is good.
-    pub async fn is_ready(&self) -> bool {
-        let answer = self.client.get(self.ready.clone()).timeout(READY_WITHIN).send().await;
-        answer.is_ok_and(|answer| answer.status().is_success())
+    /// Asks for the backend's `/ready`.
+    pub async fn readiness(&self) -> Readiness {
+        match self.client.get(self.ready.clone()).timeout(READY_WITHIN).send().await {
+            Ok(answer) if answer.status().is_success() => Readiness::Ready,
+            Err(error) if error.is_connect() => Readiness::NotConnected,
+            _ => Readiness::NotReady,
+        }
     }
 
     async fn post(

@@ -12,7 +12,7 @@ use super::Forwarder;
 use super::live::TOGETHER_BYTES_MAX;
 use super::schedule::{Failure, Schedule};
 use super::slots::{SlotLimits, Slots};
-use crate::delivery::{Event, Outcome};
+use crate::delivery::{Event, Outcome, Readiness};
 use crate::journal::{Position, ReadError};
 
 /// One request at a time that is answered in the usual time: that keeps the order of arrival, and what is late is in no
@@ -120,7 +120,10 @@ impl Forwarder {
         if before > 0 && after == 0 {
             info!("Backend has caught up: it has confirmed every event in the journal");
         }
-        self.0.late_changed.notify_one();
+        // While there is no connection there is nothing to start.
+        if !self.is_cut_off() {
+            self.0.late_changed.notify_one();
+        }
     }
 
     /// Whatever waits for its time need not.
@@ -137,6 +140,9 @@ impl Forwarder {
         let now = Instant::now();
         let mut late = self.late();
         let Some(due_in) = late.schedule.due_in(now) else { return Next::Later };
+        if self.is_cut_off() {
+            return Next::Later;
+        }
         let pause = late.pause_until.map_or(Duration::ZERO, |until| until.saturating_duration_since(now));
         let wait = due_in.max(pause);
         if !wait.is_zero() {
@@ -335,13 +341,17 @@ async fn watch_ready_once(forwarder: &Forwarder) {
     if forwarder.late().count() == 0 {
         forwarder.0.ready_wanted.notified().await;
     }
-    if forwarder.0.means.backend.is_ready().await {
+    let readiness = forwarder.0.means.backend.readiness().await;
+    forwarder.0.cut_off.store(readiness == Readiness::NotConnected, Ordering::Relaxed);
+    if readiness == Readiness::Ready {
         if forwarder.0.away.swap(false, Ordering::Relaxed) {
             info!("Backend is ready again: what waits in the journal goes now");
             forwarder.all_is_due();
         }
     } else {
         forwarder.backend_is_away();
+        // It may be that only now there is a connection again.
+        forwarder.0.late_changed.notify_one();
     }
     tokio::time::sleep(forwarder.0.means.patience.ready_every).await;
 }

@@ -11,9 +11,9 @@ use super::slots::{SlotLimits, Slots};
 use crate::delivery::{Event, Outcome};
 use crate::journal::Position;
 
-/// Requests with several events: while some are answered, others gather. Four keep the backend's writer and the way
-/// there and back busy; more would only make companies smaller.
-const TOGETHER: SlotLimits = SlotLimits { prompt_max: 4, all_max: 64 };
+/// Requests with several events: while some are answered, others gather. Two keep the backend's writer busy, one at work
+/// and one in front of it; more would only make companies smaller.
+const TOGETHER: SlotLimits = SlotLimits { prompt_max: 2, all_max: 64 };
 /// Requests with one event each: as many as webhooks usually come at a time.
 const ALONE: SlotLimits = SlotLimits { prompt_max: 64, all_max: 256 };
 
@@ -109,7 +109,7 @@ enum Kept {
 #[derive(Clone)]
 enum Forwarded {
     Outcome(Outcome, Failure),
-    /// There was no room in memory, or the relay is stopping.
+    /// There is no connection to the backend, there was no room in memory, or the relay is stopping.
     NotTried,
 }
 
@@ -185,13 +185,31 @@ impl AsRef<Event> for Arc<Handoff> {
 }
 
 impl Forwarder {
-    /// Sends `event` on its first way; whoever calls this tells the handoff what becomes of it in the journal.
+    /// Sends `event` on its first way, unless the backend is known to be cut off; whoever calls this tells the handoff
+    /// what becomes of it in the journal.
     pub fn forward(&self, event: Event) -> Arc<Handoff> {
         let handoff = Arc::new(Handoff { event, forwarder: self.clone(), fates: Mutex::default() });
+        if self.is_cut_off() {
+            handoff.forwarded(Forwarded::NotTried);
+        } else {
+            self.send_off(&handoff);
+        }
+        handoff
+    }
+
+    /// Sends an event that the journal could not take: this delivery is all that it has, so it is tried in any case.
+    pub fn forward_unkept(&self, event: Event) -> Arc<Handoff> {
+        let handoff = Arc::new(Handoff { event, forwarder: self.clone(), fates: Mutex::default() });
+        handoff.not_kept();
+        self.send_off(&handoff);
+        handoff
+    }
+
+    fn send_off(&self, handoff: &Arc<Handoff>) {
         let together = self.0.means.backend.takes_sequences();
         let (admitted, starts) = {
             let mut live = self.live();
-            (live.admit(&handoff), live.starts_one(together))
+            (live.admit(handoff), live.starts_one(together))
         };
         if !admitted {
             self.0.means.metrics.forward_spilled.increment(1);
@@ -200,7 +218,6 @@ impl Forwarder {
         if starts {
             tokio::spawn(send(Request { forwarder: self.clone(), dragged: false, over: false }));
         }
-        handoff
     }
 
     /// What waits in memory is left to the journal.

@@ -12,7 +12,7 @@ mod live;
 mod schedule;
 mod slots;
 
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -84,6 +84,8 @@ struct Shared {
     ready_wanted: Notify,
     /// The backend's `/ready` was not good, or there was no connection; what waits is due as soon as it is good.
     away: AtomicBool,
+    /// There was no connection. Until there is one, nothing is sent: each try would cost as much as an event.
+    cut_off: AtomicBool,
     /// Rung when a request has ended, for those who wait until all have.
     ended: Notify,
     stopping: watch::Sender<bool>,
@@ -99,6 +101,7 @@ impl Forwarder {
             late_changed: Notify::new(),
             ready_wanted: Notify::new(),
             away: AtomicBool::new(false),
+            cut_off: AtomicBool::new(false),
             ended: Notify::new(),
             stopping: watch::Sender::new(false),
         }));
@@ -156,7 +159,9 @@ impl Forwarder {
         for (event, outcome) in events.iter().zip(&outcomes) {
             self.report(event.as_ref(), outcome);
         }
-        if outcomes.first() == Some(&Outcome::Unanswered(NoAnswer::NotConnected)) {
+        let cut_off = outcomes.first() == Some(&Outcome::Unanswered(NoAnswer::NotConnected));
+        self.0.cut_off.store(cut_off, Ordering::Relaxed);
+        if cut_off {
             self.backend_is_away();
         }
         Delivered { outcomes, failure: Failure { started, ended: Instant::now(), in_company } }
@@ -201,6 +206,10 @@ impl Forwarder {
 
     fn late(&self) -> MutexGuard<'_, Late> {
         self.0.late.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_cut_off(&self) -> bool {
+        self.0.cut_off.load(Ordering::Relaxed)
     }
 
     fn is_stopping(&self) -> bool {

@@ -150,10 +150,22 @@ impl Intake {
         };
         let handoff = means.forwarder.forward(event);
         let keeping = Seen::to_its_end(keep(means.journal.clone(), entry, Arc::clone(&handoff)));
-        let kept = timeout_at(by, keeping).await.unwrap_or(false);
-        let forwarded =
-            if waits_for_the_backend || !kept { timeout_at(by, handoff.outcome()).await.ok().flatten() } else { None };
-        decide(means.ack, kept, forwarded.as_ref(), event_id)
+        // An error means that it is not known: the disk may yet take it.
+        let kept = timeout_at(by, keeping).await;
+        let forwarded = if kept == Ok(true) && !waits_for_the_backend {
+            None
+        } else {
+            timeout_at(by, self.forwarded(&handoff, kept == Ok(false))).await.ok().flatten()
+        };
+        decide(means.ack, kept == Ok(true), forwarded.as_ref(), event_id)
+    }
+
+    /// What came of an event's delivery. One that was not tried, and that will not be in the journal, is tried.
+    async fn forwarded(&self, handoff: &Handoff, only_way: bool) -> Option<Outcome> {
+        match handoff.outcome().await {
+            None if only_way => self.means.forwarder.forward_unkept(handoff.event().clone()).outcome().await,
+            outcome => outcome,
+        }
     }
 }
 

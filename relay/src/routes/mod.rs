@@ -51,16 +51,7 @@ impl Public {
     pub async fn answer(self: Arc<Self>, request: Request<Incoming>, peer: Peer) -> Response<Body> {
         let given = request.headers().get(REQUEST_ID_HEADER).and_then(|value| value.to_str().ok());
         let request_id = RequestId::adopt(given, self.clock.now(), &self.rng);
-        let answering = AssertUnwindSafe(self.route(request, peer, &request_id)).catch_unwind();
-        let mut response = answering.await.unwrap_or_else(|_| {
-            error!(%request_id, "A request made us panic");
-            problem(
-                StatusCode::INTERNAL_SERVER_ERROR,
-                "internal_error",
-                "something went wrong here; try again",
-                &request_id,
-            )
-        });
+        let mut response = shielded(self.route(request, peer, &request_id), &request_id).await;
         let id = HeaderValue::from_str(request_id.as_str()).expect("a request id is visible ASCII");
         response.headers_mut().insert(REQUEST_ID_HEADER, id);
         response
@@ -88,6 +79,15 @@ impl Public {
     }
 }
 
+/// What `answering` comes to, or the answer to a request that makes it panic.
+async fn shielded(answering: impl Future<Output = Response<Body>>, request_id: &RequestId) -> Response<Body> {
+    AssertUnwindSafe(answering).catch_unwind().await.unwrap_or_else(|_| {
+        error!(%request_id, "A request made us panic");
+        let message = "something went wrong here; try again";
+        problem(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", message, request_id)
+    })
+}
+
 fn is_webhook(request: &Request<Incoming>) -> bool {
     // A target that names another host than the Host header is not for us; the pass-through says so.
     let uri = request.uri();
@@ -106,4 +106,21 @@ fn too_many_headers(headers: &HeaderMap) -> bool {
 
 fn problem(status: StatusCode, code: &str, message: &str, request_id: &RequestId) -> Response<Body> {
     error_response(status, &ErrorBody::new(code, message, Some(request_id.as_str())))
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_answered_in_the_form_of_all_errors_without_what_it_said() {
+        let request_id = RequestId::parse("req_panic").unwrap();
+        let response = shielded(async { panic!("with the payload") }, &request_id).await;
+        assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        let expected = br#"{"error":{"code":"internal_error","message":"something went wrong here; try again","param":null,"requestId":"req_panic"}}"#;
+        assert_eq!(body, expected[..]);
+    }
 }

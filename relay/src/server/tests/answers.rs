@@ -243,7 +243,13 @@ async fn what_neither_journal_nor_backend_can_take_is_not_durable() {
     backend.reply(|_| Reply::Wait);
     refused(Answer::of(stand.event("evt_3", "invoice.paid")).await);
     backend.go_away().await;
-    refused(Answer::of(stand.event("evt_4", "checkout.session.completed")).await);
+    for id in ["evt_4", "evt_5"] {
+        refused(Answer::of(stand.event(id, "checkout.session.completed")).await);
+    }
+    // That it was away until now is no reason not to try.
+    backend.come_back().await;
+    backend.reply(|_| Reply::Confirm);
+    stand.take("evt_6").await;
 }
 
 #[tokio::test]

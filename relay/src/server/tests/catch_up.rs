@@ -68,6 +68,23 @@ async fn when_the_backend_is_back_all_that_waits_comes_at_once_in_order_of_arriv
 }
 
 #[tokio::test]
+async fn while_there_is_no_connection_events_are_only_kept_and_a_connection_is_enough_to_go_on() {
+    let mut backend = Backend::away(|_| Reply::Confirm).await;
+    // Something that answers, but has no such route.
+    backend.set_ready(404);
+    let stand = Stand::with(&backend).await;
+    for id in ["evt_1", "evt_2", "evt_3"] {
+        stand.take(id).await;
+    }
+    until(|| stand.relay.forwarder.late_count() == 3).await;
+    backend.come_back().await;
+    stand.wait_until_all_is_confirmed().await;
+    stand.take("evt_4").await;
+    stand.wait_until_all_is_confirmed().await;
+    assert_eq!(backend.times("evt_4"), 1);
+}
+
+#[tokio::test]
 async fn when_ready_is_good_again_what_had_failed_comes_at_once() {
     let backend = Backend::start(|_| Reply::Answer(503, String::new())).await;
     backend.set_ready(503);

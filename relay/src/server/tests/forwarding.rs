@@ -138,7 +138,7 @@ async fn long_events_do_not_go_in_one_company() {
 async fn of_several_in_one_request_only_those_that_failed_are_delivered_again() {
     let backend = Backend::start(|_| Reply::ConfirmAndTakeSequences).await;
     let stand = with_events_waiting(&backend, 20).await;
-    // The first four are under way; the sixteen others go together and meet this.
+    // Two are under way; the others go together and meet this.
     backend.reply(|_| Reply::FailOnly(&["evt_7", "evt_9"]));
     backend.open_the_gate();
     backend.wait_for("evt_7", 3).await;

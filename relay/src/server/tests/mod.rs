@@ -8,3 +8,4 @@ mod drain;
 mod forwarding;
 mod limits;
 mod stand;
+mod tls;
