@@ -11,7 +11,8 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use rustix::process::Signal;
-use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, SqliteConnection};
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, PgConnection, SqliteConnection};
 use tempfile::TempDir;
 use tollgate_shared::Rng;
 
@@ -144,6 +145,26 @@ impl Database {
         found.unwrap_or_else(|error| panic!("{sql}: {error}"))
     }
 
+    /// Holds something until it is dropped: on PostgreSQL the rows that `rows` selects `FOR UPDATE`, on SQLite, which locks
+    /// nothing smaller, the whole file.
+    pub async fn hold(&self, rows: &'static str) -> Held {
+        let held = match self {
+            Self::Sqlite { folder } => {
+                let options = SqliteConnectOptions::new().filename(file_in(folder)).create_if_missing(true);
+                let mut connection = options.connect().await.expect("the file can be opened");
+                connection.execute("BEGIN EXCLUSIVE").await.expect("nobody else holds the file for long");
+                Held::File { _connection: connection }
+            }
+            Self::Postgres { .. } => {
+                let mut connection = PgConnection::connect(&self.url()).await.expect("the server takes connections");
+                connection.execute("BEGIN").await.expect("a transaction begins");
+                connection.execute(rows).await.unwrap_or_else(|error| panic!("{rows}: {error}"));
+                Held::Rows { _connection: connection }
+            }
+        };
+        held
+    }
+
     /// A copy of it as it is now. No backend may have it open.
     pub async fn copy(&self) -> Self {
         match self {
@@ -176,6 +197,21 @@ impl Database {
             _ => panic!("a backup is of the same engine"),
         }
     }
+}
+
+/// What [`Database::hold`] holds.
+#[derive(Debug)]
+pub enum Held {
+    /// A SQLite file.
+    File {
+        /// Its end is that of the lock.
+        _connection: SqliteConnection,
+    },
+    /// Rows on PostgreSQL.
+    Rows {
+        /// Its end is that of the locks.
+        _connection: PgConnection,
+    },
 }
 
 impl Drop for Database {

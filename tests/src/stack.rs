@@ -115,7 +115,7 @@ pub struct Tier {
     process: Option<Process>,
 }
 
-/// A running stack. Dropping it kills its processes and removes its folders.
+/// A running stack. Dropping it kills its processes and removes its folders, unless the test has failed.
 #[derive(Debug)]
 pub struct Stack {
     /// The relay.
@@ -349,6 +349,16 @@ impl Stack {
     /// A path in the stack's own folder.
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
+    }
+}
+
+impl Drop for Stack {
+    /// A failed test leaves its logs and its journal to be read.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.folder.disable_cleanup(true);
+            eprintln!("logs and journal are kept in {}", self.folder.path().display());
+        }
     }
 }
 

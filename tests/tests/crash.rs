@@ -95,8 +95,9 @@ on_each_engine!(nothing_answered_is_lost_or_counted_twice_while_everything_is_ki
     stack.deliver_all(&beginnings, 16).await;
     stack.settled().await;
 
-    let seed = u64::from_le_bytes(Rng::system().bytes());
-    println!("faults by seed {seed}");
+    let given = std::env::var("TOLLGATE_SEED").ok().and_then(|text| text.parse().ok());
+    let seed = given.unwrap_or_else(|| u64::from_le_bytes(Rng::system().bytes()));
+    println!("faults by TOLLGATE_SEED={seed}");
     let rng = Rng::seeded(seed);
     let faults = faults(engine, &rng);
     for (events, fault) in events.chunks(EVENTS.div_ceil(faults.len())).zip(faults) {

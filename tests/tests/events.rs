@@ -507,7 +507,7 @@ on_each_engine!(poison_is_a_dead_letter_at_once_and_holds_up_nobody, async |engi
     assert_eq!(outcome(&stack, &poison).await, "duplicate");
     let record = stack.event("evt_poison").await.expect("it is stored");
     assert_eq!(record["status"], "dead_lettered");
-    let said = record["lastError"].as_str().expect("it says why");
+    let said = record["reason"].as_str().expect("it says why");
     assert!(said.contains("status") && !said.contains("a-telling-value"), "{said}");
 });
 

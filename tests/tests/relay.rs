@@ -135,8 +135,7 @@ fn either_secret_is_good_while_a_roll_lasts() {
 fn a_body_over_the_limit_is_refused_before_it_is_read() {
     block_on(async {
         let stack = alone(StackConfig::on(Engine::Sqlite).relay("RELAY_BODY_BYTES_MAX", "4096")).await;
-        let fits = format!(r#"{{"id":"evt_1","type":"x","pad":"{}"}}"#, "x".repeat(4096 - 35));
-        assert_eq!(fits.len(), 4096);
+        let fits = format!("{EVENT:<4096}");
         let header = stack.signature(fits.as_bytes());
         assert_eq!(answer(&stack, &[("stripe-signature", &header)], &fits).await.0, 200);
         let over = fits.clone() + " ";
@@ -381,7 +380,8 @@ on_each_engine!(a_backend_that_is_down_costs_no_event, async |engine| {
     stack.start_backends().await;
     stack.settled().await;
     stack.assert_true_to(&stripe, &customer).await;
-    assert_eq!(listed(&stack, &["--unconfirmed"]), Vec::<Value>::new());
+    // What is confirmed is written down a moment later.
+    wait_until("the journal says so", SOON, async || listed(&stack, &["--unconfirmed"]).is_empty()).await;
 });
 
 on_each_engine!(what_was_confirmed_is_not_delivered_again_after_a_clean_restart, async |engine| {
@@ -420,18 +420,25 @@ on_each_engine!(a_backend_that_refuses_the_relays_key_costs_no_event, async |eng
 });
 
 on_each_engine!(one_event_in_trouble_holds_up_no_other, async |engine| {
-    // The intake takes 32 MiB whatever the relay's limit: a relay that takes more can never get rid of such an event.
-    let stack = Stack::spawn(StackConfig::on(engine).relay("RELAY_BODY_BYTES_MAX", "40000000")).await;
-    let huge = format!(r#"{{"id":"evt_huge","type":"x","pad":"{}"}}"#, "x".repeat(34_000_000));
-    assert_eq!(stack.deliver(huge.into()).await.status, 200);
-    let (stripe, customer, events) = some_story();
+    let stack = Stack::spawn(StackConfig::on(engine)).await;
+    let mut stripe = Stripe::fresh();
+    let customer = stripe.sign_up("ada@example.com", "Ada", None);
+    stack.tell(&stripe.events(ApiVersion::Endive)).await;
+    stripe.pass(1).rename(&customer, "ada@example.org", "Ada");
+
+    let held = stack.database.hold("SELECT id FROM customers FOR UPDATE").await;
+    stack.deliver_all(&stripe.events_since(1, ApiVersion::Endive), 1).await;
+    let (others, other, events) = some_story();
     stack.deliver_all(&events, 4).await;
-    wait_until("only the huge one is left", SOON, async || stack.backlog().await == Some(1)).await;
+    if engine == Engine::Postgres {
+        wait_until("only one is left", SOON, async || stack.backlog().await == Some(1)).await;
+        stack.assert_true_to(&others, &other).await;
+    }
+    drop(held);
+    // What failed on our side is repeated by the relay, or here, within the minute that repeats are never longer apart.
+    stack.settled_within(2 * SOON).await;
+    stack.assert_true_to(&others, &other).await;
     stack.assert_true_to(&stripe, &customer).await;
-    let output = stack.journal(&["discard", "evt_huge"]);
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    stack.settled().await;
-    assert_eq!(stack.event("evt_huge").await, None);
 });
 
 on_each_engine!(with_the_backends_acknowledgement_its_failure_is_stripes_to_repeat, async |engine| {
@@ -559,9 +566,8 @@ on_each_engine!(entries_are_redelivered_and_discarded_with_the_relay_running_and
     stack.start().await;
     stack.settled().await;
     stack.assert_true_to(&stripe, &customer).await;
-    for entry in listed(&stack, &[]) {
-        assert_eq!(entry["confirmed"], true, "{entry}");
-    }
+    let all_confirmed = async || listed(&stack, &[]).iter().all(|entry| entry["confirmed"] == true);
+    wait_until("all is confirmed", SOON, all_confirmed).await;
     assert_eq!(stack.event("evt_unwanted_1").await, None);
     assert_eq!(stack.event("evt_unwanted_2").await, None);
     assert!(stack.relay.log().contains("evt_unwanted_1"), "a discard is said in the log");

@@ -1,0 +1,92 @@
+//! What the README says of variables and of this tree is so.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Capitals with an underscore in the code that are no variables of ours.
+const NO_VARIABLES: [&str; 4] = ["CARGO_MANIFEST_DIR", "EVENT_ID", "LC_ALL", "TOLLGATE_TEST_POSTGRES"];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a member is in the workspace's folder").to_owned()
+}
+
+fn readme() -> String {
+    fs::read_to_string(root().join("README.md")).expect("there is a README")
+}
+
+/// The text between a heading and the next one.
+fn section<'a>(readme: &'a str, heading: &str) -> &'a str {
+    let (_, rest) = readme.split_once(&format!("\n{heading}\n")).unwrap_or_else(|| panic!("no heading {heading}"));
+    rest.split("\n#").next().unwrap_or(rest)
+}
+
+/// The names in the first column of a section's table.
+fn documented(heading: &str) -> BTreeSet<String> {
+    let readme = readme();
+    let cells = section(&readme, heading).lines().filter_map(|line| line.strip_prefix("| ")?.split('|').next());
+    cells.flat_map(|cell| cell.split('`').skip(1).step_by(2)).map(str::to_owned).collect()
+}
+
+/// Every string literal in a member's sources that is spelt as a variable's name.
+fn in_code(members: &[&str]) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    let mut folders: Vec<_> = members.iter().map(|member| root().join(member).join("src")).collect();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).expect("a member has sources").map(|entry| entry.expect("it is readable")) {
+            let path = entry.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let code = fs::read_to_string(path).expect("a source is readable");
+                names.extend(code.split('"').filter(|literal| is_name(literal)).map(str::to_owned));
+            }
+        }
+    }
+    NO_VARIABLES.iter().for_each(|name| drop(names.remove(*name)));
+    names
+}
+
+fn is_name(literal: &str) -> bool {
+    let spelt = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_';
+    literal.starts_with(|first: char| first.is_ascii_uppercase()) && literal.contains('_') && literal.bytes().all(spelt)
+}
+
+#[test]
+fn each_variable_of_the_relay_is_in_its_table_and_no_other() {
+    assert_eq!(documented("### Relay"), in_code(&["relay", "shared"]));
+}
+
+#[test]
+fn each_variable_of_the_backend_is_in_its_table_and_no_other() {
+    assert_eq!(documented("### Backend"), in_code(&["backend", "shared"]));
+}
+
+/// The places of the map, without their final slash.
+fn map() -> BTreeSet<String> {
+    let readme = readme();
+    let block = section(&readme, "## The tree").split("```").nth(1).expect("the map is a block of code").to_owned();
+    block
+        .lines()
+        .filter_map(|line| line.split_whitespace().next())
+        .map(|at| at.trim_end_matches('/').to_owned())
+        .collect()
+}
+
+#[test]
+fn everything_on_the_map_is_there() {
+    for place in map() {
+        assert!(root().join(&place).exists(), "{place} is on the README's map and not in the tree");
+    }
+}
+
+#[test]
+fn every_folder_of_source_is_on_the_map() {
+    for parent in ["relay/src", "backend/src"] {
+        for entry in fs::read_dir(root().join(parent)).expect("a member has sources") {
+            let entry = entry.expect("it is readable");
+            let place = format!("{parent}/{}", entry.file_name().to_string_lossy());
+            assert!(!entry.path().is_dir() || map().contains(&place), "{place} is not on the README's map");
+        }
+    }
+}
