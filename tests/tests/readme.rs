@@ -43,13 +43,14 @@ fn in_code(members: &[&str]) -> BTreeSet<String> {
             }
         }
     }
-    NO_VARIABLES.iter().for_each(|name| drop(names.remove(*name)));
+    names.retain(|name| !NO_VARIABLES.contains(&name.as_str()));
     names
 }
 
 fn is_name(literal: &str) -> bool {
     let spelt = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_';
-    literal.starts_with(|first: char| first.is_ascii_uppercase()) && literal.contains('_') && literal.bytes().all(spelt)
+    let words = !literal.ends_with('_') && literal.contains('_');
+    words && literal.starts_with(|first: char| first.is_ascii_uppercase()) && literal.bytes().all(spelt)
 }
 
 #[test]
