@@ -272,3 +272,70 @@ fn read_chain(file: &Path) -> Option<Vec<CertificateDer<'static>>> {
     let chain: Vec<_> = CertificateDer::pem_file_iter(file).ok()?.collect::<Result<_, _>>().ok()?;
     (!chain.is_empty()).then_some(chain)
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::http::testing::config;
+
+    #[test]
+    fn what_is_left_out_has_its_default() {
+        let config = config(&[]);
+        assert_eq!(config.addr.to_string(), "127.0.0.1:8000");
+        assert_eq!(config.database_url.to_string(), "sqlite://data/tollgate.db");
+        assert_eq!(config.database_listen_url.to_string(), "sqlite://data/tollgate.db");
+        assert_eq!(config.stripe.api_base.as_str(), "https://api.stripe.com/");
+        assert!(config.migrates && config.tls.is_none() && config.app_url.is_none() && config.redis_url.is_none());
+        assert!(config.stripe.secret_key.is_none() && config.admin_api_key.is_none());
+        assert_eq!(config.stripe.livemode, None);
+    }
+
+    #[test]
+    fn our_mode_is_said_outright_or_by_the_keys_prefix() {
+        let livemode = |variables: &[(&str, &str)]| config(variables).stripe.livemode;
+        for (key, mode) in [
+            ("sk_live_1", Some(true)),
+            ("rk_live_1", Some(true)),
+            ("sk_test_1", Some(false)),
+            ("rk_test_1", Some(false)),
+            ("anything", None),
+        ] {
+            assert_eq!(livemode(&[("STRIPE_SECRET_KEY", key)]), mode, "{key}");
+        }
+        assert_eq!(livemode(&[("STRIPE_SECRET_KEY", "sk_live_1"), ("STRIPE_LIVEMODE", "false")]), Some(false));
+    }
+
+    #[test]
+    fn lists_are_read_with_their_blanks_left_out() {
+        let accounts = config(&[("STRIPE_ACCOUNTS", " acct_1, acct_2,")]).stripe.accounts;
+        assert_eq!(accounts.into_iter().collect::<Vec<_>>(), ["acct_1", "acct_2"]);
+    }
+
+    #[test]
+    fn the_intake_takes_the_relays_secret_alone_where_there_is_one() {
+        let without = config(&[("INTERNAL_API_KEY", "one,two")]);
+        assert!(without.intake_keys.matches(b"one") && without.intake_keys.matches(b"two"));
+        let with = config(&[("INTERNAL_API_KEY", "one,two"), ("RELAY_INTERNAL_SECRET", "three")]);
+        assert!(with.intake_keys.matches(b"three") && !with.intake_keys.matches(b"one"));
+        assert!(with.internal_keys.matches(b"one") && !with.internal_keys.matches(b"three"));
+    }
+
+    #[test]
+    fn an_address_of_ipv6_is_one() {
+        assert_eq!(config(&[("BACKEND_ADDR", "[::1]:9000")]).addr.port(), 9000);
+    }
+
+    #[test]
+    fn a_configuration_does_not_show_its_secrets() {
+        let shown = format!(
+            "{:?}",
+            config(&[
+                ("INTERNAL_API_KEY", "hunter2"),
+                ("ADMIN_API_KEY", "hunter2"),
+                ("STRIPE_SECRET_KEY", "sk_live_hunter2"),
+                ("DATABASE_URL", "postgres://ada:hunter2@db/tollgate"),
+                ("REDIS_URL", "redis://:hunter2@cache"),
+            ])
+        );
+        assert!(!shown.contains("hunter2"), "{shown}");
+    }
+}
