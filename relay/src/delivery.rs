@@ -2,6 +2,7 @@
 //!
 //! Nothing is repeated here and nothing is logged: the forwarder decides when, the commands say what came of it.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -81,6 +82,19 @@ pub struct Event {
     pub trace: Option<TraceParent>,
     /// The very bytes that Stripe signed.
     pub body: Bytes,
+}
+
+/// An event's id or type as it may stand in a log: whatever is in it, it is one line.
+pub struct Shown<'a>(pub &'a str);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.bytes().all(|byte| byte.is_ascii_graphic()) {
+            f.write_str(self.0)
+        } else {
+            write!(f, "{}", self.0.escape_debug())
+        }
+    }
 }
 
 /// What came of one event's delivery.
@@ -423,6 +437,12 @@ mod tests {
         assert!(says(json_seq::ACCEPT_POST) && says("Application/JSON-seq; q=1"));
         assert!(!says("application/json") && !says("application/json-seq-2") && !says("*/*"));
         assert!(!names_sequences(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn an_id_is_one_line_of_a_log_whatever_is_in_it() {
+        assert_eq!(Shown("evt_1").to_string(), "evt_1");
+        assert_eq!(Shown("evt\n1\u{1b}[31m").to_string(), r"evt\n1\u{1b}[31m");
     }
 
     #[test]

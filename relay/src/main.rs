@@ -68,7 +68,7 @@ fn serve(env: &Env, only_check: bool) -> ExitCode {
 fn run(config: Config) -> anyhow::Result<()> {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("could not start threads")?;
-    runtime.block_on(async {
+    let ran = runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate()).context("could not listen for signals")?;
         let mut interrupt = signal(SignalKind::interrupt()).context("could not listen for signals")?;
         let relay = Relay::start(config, Clock::system(), Rng::system()).await?;
@@ -78,7 +78,10 @@ fn run(config: Config) -> anyhow::Result<()> {
         }
         relay.drain().await;
         Ok(())
-    })
+    });
+    // What is still under way was cut off; a thread that waits for a disk must not hold up the end.
+    runtime.shutdown_background();
+    ran
 }
 
 /// A panic's message may hold what made it panic, a payload for one: only its place is logged.

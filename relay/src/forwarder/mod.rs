@@ -23,7 +23,7 @@ use tollgate_shared::backoff::Backoff;
 use tollgate_shared::{Clock, RequestId, Rng};
 use tracing::{info, warn};
 
-use crate::delivery::{Backend, Event, NoAnswer, Outcome};
+use crate::delivery::{Backend, Event, NoAnswer, Outcome, Shown};
 use crate::journal::Journal;
 use crate::metrics::Metrics;
 use late::Late;
@@ -138,17 +138,16 @@ impl Forwarder {
         let means = &self.0.means;
         let started = Instant::now();
         let (outcomes, in_company) = if let [event] = events {
-            let event = event.as_ref();
-            info!(event.id = %event.id, request_id = %event.request_id, "Forwarding event {} ({})", event.id, event.kind);
-            (vec![means.backend.deliver(event).await], false)
+            let Event { id, kind, request_id, .. } = event.as_ref();
+            let (shown, kind) = (Shown(id), Shown(kind));
+            info!(event.id = %shown, %request_id, "Forwarding event {shown} ({kind})");
+            (vec![means.backend.deliver(event.as_ref()).await], false)
         } else {
             let batch = RequestId::new(means.clock.now(), &means.rng);
             for event in events {
-                let event = event.as_ref();
-                info!(
-                    event.id = %event.id, request_id = %event.request_id, batch.request_id = %batch,
-                    "Forwarding event {} ({})", event.id, event.kind
-                );
+                let Event { id, kind, request_id, .. } = event.as_ref();
+                let (id, kind) = (Shown(id), Shown(kind));
+                info!(event.id = %id, %request_id, batch.request_id = %batch, "Forwarding event {id} ({kind})");
             }
             match means.backend.deliver_together(events, &batch).await {
                 Ok(outcomes) => (outcomes, false),
@@ -168,7 +167,7 @@ impl Forwarder {
     }
 
     fn report(&self, event: &Event, outcome: &Outcome) {
-        let Event { id, request_id, .. } = event;
+        let (id, request_id) = (Shown(&event.id), &event.request_id);
         match outcome {
             Outcome::Confirmed => {
                 self.0.means.metrics.forward_confirmed.increment(1);

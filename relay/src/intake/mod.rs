@@ -14,6 +14,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, Request, Response, StatusCode};
 use hyper::body::Incoming;
+use serde::Serialize;
 use tokio::time::{Instant, timeout_at};
 use tollgate_shared::request_id::TRACEPARENT_HEADER;
 use tollgate_shared::signing::{SignatureError, TOLERANCE_SECONDS, Verifier};
@@ -22,7 +23,7 @@ use tracing::{info, warn};
 
 use crate::body::{Body, error_response, json_response};
 use crate::config::Ack;
-use crate::delivery::{Event, Outcome};
+use crate::delivery::{Event, Outcome, Shown};
 use crate::forwarder::{Forwarder, Handoff};
 use crate::journal::{Journal, NewEntry};
 use crate::metrics::Metrics;
@@ -179,6 +180,7 @@ async fn keep(journal: Journal, entry: NewEntry, handoff: Arc<Handoff>) -> bool 
         Err(error) => {
             handoff.not_kept();
             let Event { id, request_id, .. } = handoff.event();
+            let id = Shown(id);
             warn!(event.id = %id, %request_id, "Could not keep event {id}: {error}");
             false
         }
@@ -271,8 +273,8 @@ impl Answer {
         let status = self.status();
         match self {
             Self::Received { event_id } => {
-                let received = serde_json::json!({"received": true, "eventId": event_id});
-                json_response(status, received.to_string())
+                let received = serde_json::to_vec(&Received { received: true, event_id: &event_id });
+                json_response(status, received.expect("a text and a truth value are always JSON"))
             }
             refused => {
                 let body = ErrorBody::new(refused.code(), &refused.message(), Some(request_id.as_str()));
@@ -280,6 +282,14 @@ impl Answer {
             }
         }
     }
+}
+
+/// The body of the answer to an event that was taken.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Received<'a> {
+    received: bool,
+    event_id: &'a str,
 }
 
 /// A future that is seen to its end: when it is dropped before, because the client has hung up or the deadline has

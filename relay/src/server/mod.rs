@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsAcceptor;
 use tollgate_shared::signing::Verifier;
 use tollgate_shared::{Clock, Rng};
@@ -33,6 +33,8 @@ use connections::Connections;
 const ADMIN_CONNECTIONS_MAX: usize = 64;
 /// Descriptors that are not for connections of clients: the journal, the backend, listeners, the runtime.
 const DESCRIPTORS_KEPT: u64 = 256;
+/// How long the journal may take to write what is left when the relay ends. A disk that hangs must not hold up the end.
+const CLOSE_WAIT: Duration = Duration::from_secs(2);
 /// No machine that this is made for has the memory for more.
 const CONNECTIONS_MOST: u64 = 100_000;
 
@@ -105,8 +107,8 @@ pub struct Relay {
     pub addr: SocketAddr,
     /// Where the private one is.
     pub admin_addr: SocketAddr,
-    phase: watch::Sender<Phase>,
-    listeners: Vec<JoinHandle<()>>,
+    public: Listener,
+    admin: Listener,
     folding: JoinHandle<()>,
     proxy: PublicProxy,
     forwarder: Forwarder,
@@ -140,7 +142,7 @@ impl Relay {
             metrics: Arc::clone(&metrics),
             patience: config.patience,
         });
-        let (phase, phases) = watch::channel(Phase::Serving);
+        let (public_phase, admin_phase) = (watch::Sender::new(Phase::Serving), watch::Sender::new(Phase::Serving));
         let public = Arc::new(Public {
             intake: Intake::new(intake::Means {
                 verifier: Verifier::new(&config.webhook_secrets),
@@ -162,7 +164,7 @@ impl Relay {
         let admin = Arc::new(Admin {
             journal: journal.clone(),
             metrics: Arc::clone(&metrics),
-            phase: phases.clone(),
+            phase: public_phase.subscribe(),
             clock,
             rng,
         });
@@ -175,7 +177,7 @@ impl Relay {
             handler: move |request, peer| -> connections::Answering {
                 Box::pin(Arc::clone(&public).answer(request, peer))
             },
-            phase: phases.clone(),
+            phase: public_phase.subscribe(),
             open: metrics.connections.clone(),
         };
         let admin_connections = Connections {
@@ -186,17 +188,15 @@ impl Relay {
                 let response = admin.answer(&request);
                 Box::pin(std::future::ready(response))
             },
-            phase: phases,
+            phase: admin_phase.subscribe(),
             open: metrics::Gauge::noop(),
         };
-        let listeners = vec![
-            tokio::spawn(public_connections.serve(public_socket)),
-            tokio::spawn(admin_connections.serve(admin_socket)),
-        ];
+        let public = Listener { phase: public_phase, serving: tokio::spawn(public_connections.serve(public_socket)) };
+        let admin = Listener { phase: admin_phase, serving: tokio::spawn(admin_connections.serve(admin_socket)) };
         info!("Relay listens on {addr}, and privately on {admin_addr}");
         let folding = tokio::spawn(fold(metrics));
         let drain_wait = config.limits.drain_wait;
-        Ok(Self { addr, admin_addr, phase, listeners, folding, proxy, forwarder, journal, drain_wait })
+        Ok(Self { addr, admin_addr, public, admin, folding, proxy, forwarder, journal, drain_wait })
     }
 
     /// Ends the relay: no new connections; what is under way is finished, up to a limit; the journal is closed.
@@ -204,20 +204,36 @@ impl Relay {
         info!("Relay is stopping: it finishes what is under way");
         let by = Instant::now() + self.drain_wait;
         self.forwarder.stop_catching_up();
-        self.phase.send_replace(Phase::Draining);
+        // Streams end by themselves as soon as they are told.
         self.proxy.drain();
-        for mut listener in self.listeners {
-            if timeout_at(by, &mut listener).await.is_err() {
-                warn!("Some requests did not end in time and are cut off");
-                self.phase.send_replace(Phase::Cut);
-                // An error means that it panicked; there is nothing to wait for then.
-                let _ = listener.await;
-            }
-        }
+        self.public.drain(by).await;
         self.forwarder.drain(by).await;
-        self.journal.close().await;
+        if timeout(CLOSE_WAIT, self.journal.close()).await.is_err() {
+            warn!("The disk did not take the last confirmations: those events go again at the next start");
+        }
+        // Up to here it says that the relay is not ready, and how far it is.
+        self.admin.drain(by).await;
         self.folding.abort();
         info!("Relay has stopped");
+    }
+}
+
+/// A listener that serves.
+struct Listener {
+    phase: watch::Sender<Phase>,
+    serving: JoinHandle<()>,
+}
+
+impl Listener {
+    /// Takes no more connections, and waits until `by` for those that there are.
+    async fn drain(mut self, by: Instant) {
+        self.phase.send_replace(Phase::Draining);
+        if timeout_at(by, &mut self.serving).await.is_err() {
+            warn!("Some requests did not end in time and are cut off");
+            self.phase.send_replace(Phase::Cut);
+            // An error means that it panicked; there is nothing to wait for then.
+            let _ = self.serving.await;
+        }
     }
 }
 

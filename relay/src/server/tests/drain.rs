@@ -10,12 +10,14 @@ async fn what_is_under_way_is_finished_and_nothing_new_is_taken() {
     let mut idle = stand.connect().await;
     let under_way = tokio::spawn(Answer::of(stand.event("evt_1", "checkout.session.completed")));
     backend.wait_for("evt_1", 1).await;
-    let (addr, journal) = (stand.relay.addr, stand.relay.journal.clone());
+    let (addr, admin_addr, journal) = (stand.relay.addr, stand.relay.admin_addr, stand.relay.journal.clone());
     let draining = tokio::spawn(stand.relay.drain());
     // The idle one is closed at once, and nobody new gets in.
     assert_eq!(idle.read_to_end().await, "");
     within(async { while tokio::net::TcpStream::connect(addr).await.is_ok() {} }).await;
     assert!(!under_way.is_finished() && !draining.is_finished());
+    let ready = format!("http://{admin_addr}/ready");
+    assert_eq!(Answer::of(stand.client.get(ready)).await.error(), (503, "not_ready".into()));
     backend.open_the_gate();
     assert_eq!(under_way.await.unwrap().status, 200);
     within(draining).await.unwrap();

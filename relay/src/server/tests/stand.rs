@@ -138,7 +138,7 @@ impl Stand {
     /// Sends an event that is taken.
     pub(super) async fn take(&self, id: &str) {
         let answer = Answer::of(self.event(id, "invoice.paid")).await;
-        assert_eq!((answer.status, answer.body), (200, format!(r#"{{"eventId":"{id}","received":true}}"#)));
+        assert_eq!((answer.status, answer.body), (200, format!(r#"{{"received":true,"eventId":"{id}"}}"#)));
     }
 
     /// Ends the relay, and starts another one on its folder.
