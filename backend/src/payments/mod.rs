@@ -86,23 +86,25 @@ fn finality(kind: &str, status: &str) -> u8 {
     }
 }
 
-/// Takes in what became of a one-off Checkout session. One that made an invoice is paid by that invoice.
+/// Takes in what became of a Checkout session; says what that is to the buyer's apps. Only a one-off session that made no
+/// invoice is a payment of its own: any other is paid by its invoices.
 pub fn observe_session(
     seen: &Observation,
     session: &stripe::CheckoutSession,
     outcome: SessionOutcome,
     world: &mut World,
-) {
-    if session.mode.as_deref() != Some("payment") {
-        return;
-    }
+) -> Option<News> {
     let status = match outcome {
         SessionOutcome::Completed if session.payment_status.as_deref() == Some("paid") => "succeeded",
         SessionOutcome::Completed => "pending",
         SessionOutcome::AsyncSucceeded => "succeeded",
         SessionOutcome::AsyncFailed => "failed",
-        SessionOutcome::Expired => return,
+        SessionOutcome::Expired => return None,
     };
+    if session.mode.as_deref() != Some("payment") {
+        return (status == "failed").then(|| news_of_session(session, Told::PaymentFailed));
+    }
+    let status_was = world.payments.look(&session.id).and_then(|known| known.status.clone());
     let mut row = Payment::placeholder(&session.id);
     row.customer_id.clone_from(&session.customer);
     row.belongs_to.clone_from(&session.invoice);
@@ -112,9 +114,15 @@ pub fn observe_session(
     row.status = Some(status.to_owned());
     row.paid_at = (status == "succeeded").then_some(seen.seen_at);
     row.created_at = session.created.and_then(from_unix);
-    advance(seen, row, world);
+    let status_is = advance(seen, row, world);
     if let Some(intent) = &session.payment_intent {
         tie(intent, session.invoice.as_ref().unwrap_or(&session.id), world);
+    }
+    match status_is.as_deref() {
+        now if now == status_was.as_deref() || session.invoice.is_some() => None,
+        Some("succeeded") => Some(news_of_session(session, Told::PaymentSucceeded)),
+        Some("failed") => Some(news_of_session(session, Told::PaymentFailed)),
+        _ => None,
     }
 }
 
@@ -158,8 +166,8 @@ pub fn tie(intent: &str, payee: &str, world: &mut World) {
     }
 }
 
-/// Puts `next` in the place of what is known, if it is the newer; what only the older one knows is kept.
-fn advance(seen: &Observation, mut next: Payment, world: &mut World) {
+/// Puts `next` in the place of what is known, if it is the newer; what only the older one knows is kept. Says the status.
+fn advance(seen: &Observation, mut next: Payment, world: &mut World) -> Option<String> {
     next.seen_at = Some(seen.seen_at);
     next.seen_source = Some(seen.source.clone());
     let (mut newer, older) = match world.payments.take(&next.id) {
@@ -171,7 +179,9 @@ fn advance(seen: &Observation, mut next: Payment, world: &mut World) {
         newer.customer_id = newer.customer_id.or(older.customer_id);
         newer.payment_intent_id = newer.payment_intent_id.or(older.payment_intent_id);
     }
+    let status = newer.status.clone();
     world.payments.put(newer);
+    status
 }
 
 /// Of two payees of one intent the one that is counted: an invoice outranks the session that led to it.
@@ -179,17 +189,17 @@ fn stronger(a: Option<String>, b: Option<String>) -> Option<String> {
     a.into_iter().chain(b).max_by_key(|payee| (payee.starts_with("in_"), payee.clone()))
 }
 
-/// A session whose payment failed, as the desktop apps see it.
-pub fn news_of_failed_session(session: &stripe::CheckoutSession) -> News {
+/// A session's payment, as the desktop apps see it.
+fn news_of_session(session: &stripe::CheckoutSession, told: Told) -> News {
     let payment = json!({
         "id": session.id,
         "invoiceId": session.invoice,
         "paymentIntentId": session.payment_intent,
         "amount": session.amount_total,
         "currency": session.currency,
-        "status": "failed",
+        "status": if told == Told::PaymentSucceeded { "succeeded" } else { "failed" },
         "failureCode": null,
         "createdAt": session.created.and_then(from_unix).map(rfc3339),
     });
-    News { told: Told::PaymentFailed, data: json!({ "payment": payment }) }
+    News { told, data: json!({ "payment": payment }) }
 }

@@ -85,14 +85,10 @@ fn observe(rules: &Rules, now: Timestamp, seen: &Observation, world: &mut World)
             subscriptions::observe(rules, now, seen, before.as_ref(), after, *ended, world);
         }
         Object::CheckoutSession(session, outcome) => {
-            payments::observe_session(seen, session, *outcome, world);
-            match outcome {
-                SessionOutcome::Completed | SessionOutcome::AsyncSucceeded => {
-                    customers::observe_session(rules, now, seen, session, world);
-                }
-                SessionOutcome::AsyncFailed => return Some(payments::news_of_failed_session(session)),
-                SessionOutcome::Expired => {}
+            if let SessionOutcome::Completed | SessionOutcome::AsyncSucceeded = outcome {
+                customers::observe_session(rules, now, seen, session, world);
             }
+            return payments::observe_session(seen, session, *outcome, world);
         }
         Object::Invoice(invoice, failed) => return invoices::observe(rules, now, seen, invoice, *failed, world),
         Object::InvoicePayment(payment) => {

@@ -414,6 +414,9 @@ fn a_paid_one_off_session_is_a_payment_and_an_unpaid_one_waits_for_its_money() {
     }
     let unpaid = Scene::new().see_all([&waiting]);
     assert_eq!(unpaid.world.payments.look("cs_1").unwrap().status.as_deref(), Some("pending"));
+    let subscribed = created("s", 0, &subscription("active", "price_pro"));
+    let told = Scene::new().see_all([&subscribed, &waiting, &paid, &paid]);
+    assert_eq!(told.told(), ["license_created", "subscription_created", "payment_succeeded"]);
 }
 
 /// A life of one customer: events that follow each other, several a second, as one true history of a subscription and
