@@ -76,13 +76,13 @@ pub struct Scan<R> {
 impl<R: ReadAt> Scan<R> {
     /// A scan of `source`, which is segment `segment`.
     pub fn new(source: R, segment: u32) -> Self {
-        let window = Window { source, bytes: Vec::new(), start: 0, read_bytes: WINDOW_BYTES };
+        let window = Window { source, bytes: Vec::new(), start: 0, read_bytes: WINDOW_BYTES, ended: false };
         Self { window, segment, offset: 0, found: None }
     }
 
     /// A scan that begins in the middle of a segment.
     pub fn starting_at(source: R, position: Position) -> Self {
-        let window = Window { source, bytes: Vec::new(), start: 0, read_bytes: RECORD_WINDOW_BYTES };
+        let window = Window { source, bytes: Vec::new(), start: 0, read_bytes: RECORD_WINDOW_BYTES, ended: false };
         Self { window, segment: position.segment(), offset: position.offset(), found: None }
     }
 
@@ -189,25 +189,27 @@ struct Window<R> {
     bytes: Vec<u8>,
     start: u64,
     read_bytes: usize,
+    /// Nothing comes behind what is held.
+    ended: bool,
 }
 
 impl<R: ReadAt> Window<R> {
     /// `length` bytes from `offset` on; fewer only where the source ends.
     fn get(&mut self, offset: u64, length: usize) -> io::Result<&[u8]> {
-        let held = |window: &Self| {
-            let skipped = usize::try_from(offset.checked_sub(window.start)?).ok()?;
-            (skipped <= window.bytes.len()).then_some(skipped)
-        };
-        let skipped = match held(self) {
-            Some(skipped) if self.bytes.len() - skipped >= length => skipped,
-            within => {
-                // What is still wanted moves to the front; the rest is read behind it.
-                self.bytes.drain(..within.unwrap_or(self.bytes.len()));
-                self.start = offset;
-                self.fill(length)?;
-                0
-            }
-        };
+        let held_end = self.start + self.bytes.len() as u64;
+        if !(self.start..=held_end).contains(&offset) {
+            self.bytes.clear();
+            self.start = offset;
+            self.ended = false;
+        }
+        let mut skipped = (offset - self.start) as usize;
+        if self.bytes.len() - skipped < length && !self.ended {
+            // What is still wanted moves to the front; the rest is read behind it.
+            self.bytes.drain(..skipped);
+            self.start = offset;
+            skipped = 0;
+            self.fill(length)?;
+        }
         let end = self.bytes.len().min(skipped + length);
         Ok(&self.bytes[skipped..end])
     }
@@ -232,7 +234,8 @@ impl<R: ReadAt> Window<R> {
                 read => read,
             };
             self.bytes.truncate(held + *read.as_ref().unwrap_or(&0));
-            if read? == 0 {
+            self.ended = read? == 0;
+            if self.ended {
                 break;
             }
         }
