@@ -116,7 +116,8 @@ impl<T: State> History<T> {
 fn oldest_kept(seconds: impl DoubleEndedIterator<Item = i64>) -> i64 {
     let mut newest_first: Vec<_> = seconds.rev().collect();
     newest_first.dedup();
-    newest_first.into_iter().take(SECONDS_KEPT).last().unwrap_or(i64::MIN)
+    newest_first.truncate(SECONDS_KEPT);
+    newest_first.pop().unwrap_or(i64::MIN)
 }
 
 fn last_of<'a, T: State + 'a>(snapshots: impl Iterator<Item = &'a Snapshot<T>>) -> Option<&'a Snapshot<T>> {

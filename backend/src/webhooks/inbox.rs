@@ -323,18 +323,19 @@ impl Writer {
             .collect();
 
         let mut needs = Needs::default();
-        observed.iter().for_each(|(_, observation)| decide::needs(observation, &mut needs));
+        for (_, observation) in &observed {
+            decide::needs(observation, &mut needs);
+        }
         let mut world = World::load(&mut tx, &rules, now, &needs).await?;
         let mut buried = BTreeSet::new();
         for (place, observation) in observed {
             let decision = AssertUnwindSafe(|| decide::decide(&rules, now, observation, &mut world));
-            match catch_unwind(decision) {
-                Ok(()) => world.keep(),
-                Err(_) => {
-                    world.drop_draft();
-                    buried.insert(place);
-                    store::bury(&mut tx, now, &batch[place].event.id, "panicked").await?;
-                }
+            if catch_unwind(decision).is_ok() {
+                world.keep();
+            } else {
+                world.drop_draft();
+                buried.insert(place);
+                store::bury(&mut tx, now, &batch[place].event.id, "panicked").await?;
             }
         }
         world.store(&mut tx).await?;

@@ -369,7 +369,9 @@ fn grace_for_a_failed_payment_ends_by_time_alone() {
     let scene = Scene::new().see_all(&events);
     assert_eq!((scene.customer().tier.as_str(), scene.customer().entitled_until), ("pro", Some(at(10 + 14 * 86400))));
     let mut late = Scene { now: at(10 + 14 * 86400), ..Scene::new() };
-    events.iter().for_each(|event| late.see(event));
+    for event in &events {
+        late.see(event);
+    }
     assert_eq!((late.customer().tier.as_str(), late.customer().entitled_until), ("free", None));
     assert_eq!(late.license().unwrap().status, "suspended");
 }
