@@ -19,7 +19,8 @@ use tokio::time::{sleep, timeout};
 use tollgate_shared::Clock;
 use tracing::{info, warn};
 
-use super::{AppendError, Journal, OpenError, Options, Phase, Position, Shared};
+use super::state::{Phase, Shared};
+use super::{AppendError, Journal, OpenError, Options, Position};
 
 const SOCKET: &str = "control.sock";
 /// Entries that one request may name.

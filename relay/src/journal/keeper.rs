@@ -8,13 +8,16 @@ use std::thread;
 use std::time::Duration;
 
 use chrono::TimeDelta;
+use tollgate_shared::Timestamp;
 use tracing::{info, warn};
 
+use super::AppendError;
+use super::entry::timestamp;
 use super::index::Segment;
 use super::names::Span;
 use super::record::Record;
 use super::scan::{Item, Scan};
-use super::{AppendError, Marks, Shared, State, Timestamp, timestamp};
+use super::state::{Marks, Shared, State};
 
 /// Age is looked at this often; all else rings.
 const LOOK_EVERY: Duration = Duration::from_secs(60);

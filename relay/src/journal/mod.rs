@@ -10,12 +10,13 @@
 //!
 //! After a write that failed, the segment is cut back to what is synced. After an `fdatasync` that failed, nobody knows
 //! what the page cache still holds, so the segment is cut back and given up, and a new one begins. Either way those who
-//! waited are told, and the next append tries again. What a start makes of a torn or damaged file: [`recovery`].
+//! waited are told, and the next append tries again. What a start makes of a torn or damaged file: `recovery`.
 //!
 //! The journal never reads an event's body but to hand it out, and never writes one to the logs.
 
 pub mod control;
 pub mod disk;
+mod entry;
 mod index;
 mod keeper;
 mod names;
@@ -23,26 +24,24 @@ pub mod reader;
 pub mod record;
 mod recovery;
 pub mod scan;
+mod state;
 #[cfg(test)]
 mod tests;
 mod writer;
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Condvar, Mutex};
 
-use bytes::Bytes;
 use tokio::sync::{Semaphore, oneshot, watch};
-use tollgate_shared::clock::from_unix;
-use tollgate_shared::{Clock, RequestId, Timestamp};
+use tollgate_shared::{Clock, Timestamp};
+
+pub use entry::{Entry, NewEntry, Position};
 
 use disk::{Disk, Folder, Lock};
-use index::Index;
-use record::Record;
-use scan::Scan;
+use entry::timestamp;
+use state::{Append, Health, Phase, Queue, Shared, State};
 
 /// The longest body an entry may have. Far above any limit that a relay is set to; it keeps every offset in a segment
 /// within 32 bits.
@@ -74,68 +73,6 @@ impl Options {
     fn segment_bytes(&self) -> u64 {
         (self.bytes_max / 16).clamp(256 * 1024, 64 * 1024 * 1024)
     }
-}
-
-/// Where an entry stands in the log: its segment's number and its offset in there. Positions grow in order of arrival,
-/// and none is used twice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Position(pub u64);
-
-impl Position {
-    fn new(segment: u32, offset: u64) -> Self {
-        let offset = u32::try_from(offset).expect("a segment is sealed long before 4 GiB");
-        Self(u64::from(segment) << 32 | u64::from(offset))
-    }
-
-    fn segment(self) -> u32 {
-        (self.0 >> 32) as u32
-    }
-
-    fn offset(self) -> u64 {
-        self.0 & u64::from(u32::MAX)
-    }
-}
-
-impl fmt::Display for Position {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.segment(), self.offset())
-    }
-}
-
-/// An event to be kept.
-#[derive(Clone, Debug)]
-pub struct NewEntry {
-    /// `evt_…`.
-    pub event_id: String,
-    /// Its type, for example `invoice.paid`.
-    pub kind: String,
-    /// When it came.
-    pub received_at: Timestamp,
-    /// That of the request which brought it.
-    pub request_id: RequestId,
-    /// The very bytes.
-    pub body: Bytes,
-}
-
-/// An event that is kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
-    /// Where it stands.
-    pub position: Position,
-    /// `evt_…`. Several entries may have the same one: Stripe repeats.
-    pub event_id: String,
-    /// Its type, for example `invoice.paid`.
-    pub kind: String,
-    /// When it came.
-    pub received_at: Timestamp,
-    /// That of the request which brought it.
-    pub request_id: String,
-    /// The very bytes.
-    pub body: Bytes,
-    /// Whether the backend has confirmed it, or an operator has discarded it.
-    pub confirmed: bool,
-    /// How many deliveries failed while it was unconfirmed; 0 for a confirmed one.
-    pub attempts: u32,
 }
 
 /// How the journal is.
@@ -239,94 +176,6 @@ impl fmt::Debug for Journal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Journal").field("options", &self.0.0.options).finish_non_exhaustive()
     }
-}
-
-/// What the callers, the writer and the keeper share.
-struct Shared {
-    options: Options,
-    segment_bytes: u64,
-    disk: Arc<dyn Disk>,
-    clock: Clock,
-    state: Mutex<State>,
-    /// Rung when there is something for the writer.
-    work: Condvar,
-    /// Rung when there may be something for the keeper.
-    chores: Condvar,
-    /// One permit a byte that may wait.
-    room: Semaphore,
-    phase: watch::Sender<Phase>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
-    Open,
-    Closing,
-    /// All that was queued is written, and the lock is free.
-    Closed,
-}
-
-struct State {
-    index: Index,
-    queue: Queue,
-    health: Health,
-    /// The keeper has something to look at.
-    chores_due: bool,
-}
-
-/// What waits for the writer.
-#[derive(Default)]
-struct Queue {
-    appends: VecDeque<Append>,
-    /// How many appends make it worth waking the writer. Each wake-up costs the appender a system call, and while the
-    /// writer is at work, or has reason to expect more, none is wanted.
-    wake_at: usize,
-    marks: Marks,
-    flushes: Vec<oneshot::Sender<Result<(), AppendError>>>,
-    /// The segment that is written to should be sealed, though it is not full.
-    seal: bool,
-    closing: bool,
-    /// The writer is gone: nothing that is queued would ever be answered.
-    closed: bool,
-}
-
-struct Append {
-    entry: NewEntry,
-    answer: oneshot::Sender<Result<Position, AppendError>>,
-    permits: usize,
-}
-
-/// What became of entries; not waited for, unless flushed.
-#[derive(Default)]
-struct Marks {
-    confirmed: Vec<Position>,
-    discarded: Vec<Position>,
-    attempted: Vec<(Position, u32)>,
-}
-
-impl Marks {
-    fn is_empty(&self) -> bool {
-        self.confirmed.is_empty() && self.discarded.is_empty() && self.attempted.is_empty()
-    }
-
-    /// About how long their records get.
-    fn bytes(&self) -> usize {
-        8 * (self.confirmed.len() + self.discarded.len()) + 12 * self.attempted.len()
-    }
-
-    /// Takes `later` in behind what is there.
-    fn append(&mut self, later: &mut Self) {
-        self.confirmed.append(&mut later.confirmed);
-        self.discarded.append(&mut later.discarded);
-        self.attempted.append(&mut later.attempted);
-    }
-}
-
-#[derive(Default)]
-struct Health {
-    failing: bool,
-    failures: u64,
-    last_failure: Option<String>,
-    damaged_bytes: u64,
 }
 
 /// Up to here every attempt is written; after it only each sixteenth, so that a backend that refuses everything for
@@ -464,126 +313,4 @@ impl Journal {
         // An error would mean that the sender is gone, and it lives in what we hold.
         let _ = phase.wait_for(|phase| *phase == Phase::Closed).await;
     }
-}
-
-impl Shared {
-    fn state(&self) -> MutexGuard<'_, State> {
-        // Nothing that may panic runs while the state is half changed.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn begin_closing(&self) {
-        self.room.close();
-        self.state().queue.closing = true;
-        self.work.notify_one();
-        self.phase.send_if_modified(|phase| {
-            let open = *phase == Phase::Open;
-            if open {
-                *phase = Phase::Closing;
-            }
-            open
-        });
-    }
-
-    fn confirm(&self, position: Position) -> bool {
-        self.end(position, |marks| &mut marks.confirmed)
-    }
-
-    fn discard(&self, position: Position) -> bool {
-        self.end(position, |marks| &mut marks.discarded)
-    }
-
-    fn end(&self, position: Position, list: impl FnOnce(&mut Marks) -> &mut Vec<Position>) -> bool {
-        let mut state = self.state();
-        if state.index.end(position).is_none() {
-            return false;
-        }
-        let last_in_segment = state.index.segments.get(&position.segment()).is_some_and(|it| it.unconfirmed == 0);
-        if last_in_segment {
-            self.ring_for_chores(&mut state);
-        }
-        self.mark(&mut state, |marks| list(marks).push(position));
-        true
-    }
-
-    /// Queues a mark. The writer is woken for the first one only, to start the time that it may wait.
-    fn mark(&self, state: &mut State, push: impl FnOnce(&mut Marks)) {
-        let first = state.queue.marks.is_empty();
-        push(&mut state.queue.marks);
-        if first {
-            self.work.notify_one();
-        }
-    }
-
-    fn flush(&self) -> oneshot::Receiver<Result<(), AppendError>> {
-        let (answer, answered) = oneshot::channel();
-        let mut state = self.state();
-        if !state.queue.closed {
-            state.queue.flushes.push(answer);
-            self.work.notify_one();
-        }
-        answered
-    }
-
-    fn ring_for_chores(&self, state: &mut State) {
-        state.chores_due = true;
-        self.chores.notify_one();
-    }
-
-    fn read(&self, position: Position) -> Result<Entry, ReadError> {
-        let not_there = || ReadError::NotThere(position);
-        let (file, waiting) = loop {
-            let (name, waiting) = {
-                let state = self.state();
-                let segment = state.index.segments.get(&position.segment()).ok_or_else(not_there)?;
-                let waiting = state.index.unconfirmed.get(&position).copied();
-                (segment.name(position.segment()), waiting)
-            };
-            match self.disk.open(&name.to_string(), false) {
-                Ok(file) => break (file, waiting),
-                // Renamed or removed since: what is known of it by now says which.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    let state = self.state();
-                    let now = state.index.segments.get(&position.segment()).map(|it| it.name(position.segment()));
-                    if now == Some(name) {
-                        return Err(error.into());
-                    }
-                }
-                Err(error) => return Err(error.into()),
-            }
-        };
-        let mut entry = read_entry(&*file, position)?.ok_or_else(not_there)?;
-        entry.confirmed = waiting.is_none();
-        entry.attempts = waiting.map_or(0, |waiting| waiting.attempts);
-        Ok(entry)
-    }
-}
-
-/// The entry at `position` of its segment's `file`, if there is an intact one. Whether it is confirmed, and how often it
-/// was tried, the caller has to know.
-fn read_entry(file: &dyn disk::File, position: Position) -> io::Result<Option<Entry>> {
-    let mut scan = Scan::starting_at(file, position);
-    let entry = match scan.next_if_intact()? {
-        Some(Record::Entry(entry)) => Some(Entry {
-            position,
-            event_id: entry.event_id.to_owned(),
-            kind: entry.kind.to_owned(),
-            received_at: timestamp(entry.received_at_micros),
-            request_id: entry.request_id.to_owned(),
-            body: Bytes::copy_from_slice(entry.body),
-            confirmed: false,
-            attempts: 0,
-        }),
-        _ => None,
-    };
-    Ok(entry)
-}
-
-/// How long a confirmation waits for an append to go with. Under load one comes long before; else it costs a sync of its
-/// own, and a command that looks should soon see it.
-const MARKS_WAIT: Duration = Duration::from_millis(100);
-
-/// What is in the log as microseconds. An instant that chrono does not know was never written by us.
-fn timestamp(micros: i64) -> Timestamp {
-    Timestamp::from_timestamp_micros(micros).or_else(|| from_unix(0)).expect("chrono knows the Unix epoch")
 }

@@ -11,10 +11,11 @@ use tollgate_shared::Timestamp;
 use tracing::error;
 
 use super::disk::{Disk, File, Folder};
+use super::entry::read_entry;
 use super::names::Name;
 use super::record::{EntryRecord, Record};
 use super::scan::{Item, Scan};
-use super::{Entry, Position, read_entry};
+use super::{Entry, Position};
 
 /// A segment that looks damaged while it is written to is read again this often before it is believed.
 const READS_MAX: u32 = 3;

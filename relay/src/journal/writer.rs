@@ -14,7 +14,8 @@ use super::keeper;
 use super::names::Name;
 use super::record;
 use super::recovery::Active;
-use super::{Append, AppendError, MARKS_WAIT, Marks, Phase, Position, Shared, State};
+use super::state::{Append, Marks, Phase, Shared, State};
+use super::{AppendError, Position};
 
 /// One commit takes no more than this, so that those in it do not wait for those behind them, and the buffer stays small.
 const COMMIT_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -28,6 +29,9 @@ const ALLOCATE_BYTES: u64 = 1024 * 1024;
 const FORGET_BYTES: u64 = 1024 * 1024;
 /// The page size that all machines we run on can do with.
 const PAGE_BYTES: u64 = 4096;
+/// How long a confirmation waits for an append to go with. Under load one comes long before; else it costs a sync of its
+/// own, and a command that looks should soon see it.
+const MARKS_WAIT: Duration = Duration::from_millis(100);
 /// How long a commit waits for as many as came with the last one. Without it, the first of 64 that were just answered
 /// would go alone and the others wait for its sync: three times the syncs for the same events.
 const COMPANY_WAIT: Duration = Duration::from_millis(1);

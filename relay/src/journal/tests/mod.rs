@@ -10,8 +10,10 @@ use std::future::Future;
 use std::path::Path;
 use std::time::Duration;
 
+use bytes::Bytes;
 use tempfile::TempDir;
-use tollgate_shared::Rng;
+use tollgate_shared::clock::from_unix;
+use tollgate_shared::{RequestId, Rng};
 
 use super::reader::{Found, Reader, Selection};
 use super::*;
