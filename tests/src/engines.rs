@@ -148,7 +148,7 @@ impl Database {
     /// Holds something until it is dropped: on PostgreSQL the rows that `rows` selects `FOR UPDATE`, on SQLite, which locks
     /// nothing smaller, the whole file.
     pub async fn hold(&self, rows: &'static str) -> Held {
-        let held = match self {
+        match self {
             Self::Sqlite { folder } => {
                 let options = SqliteConnectOptions::new().filename(file_in(folder)).create_if_missing(true);
                 let mut connection = options.connect().await.expect("the file can be opened");
@@ -161,8 +161,7 @@ impl Database {
                 connection.execute(rows).await.unwrap_or_else(|error| panic!("{rows}: {error}"));
                 Held::Rows { _connection: connection }
             }
-        };
-        held
+        }
     }
 
     /// A copy of it as it is now. No backend may have it open.

@@ -168,7 +168,7 @@ fn expected_license(current: Option<&Subscription>) -> Value {
     })
 }
 
-/// Where `seen` differs from `expected`; [`ANY`] stands for any text that is longer than what is before it.
+/// Where `seen` differs from `expected`; `ANY` stands for any text that is longer than what is before it.
 pub fn differences(expected: &Value, seen: &Value) -> Vec<String> {
     let mut found = Vec::new();
     compare("", expected, seen, &mut found);

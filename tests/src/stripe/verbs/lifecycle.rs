@@ -70,7 +70,7 @@ impl Stripe {
         match how {
             GiveUp::Cancel => self.cancel(subscription),
             GiveUp::Unpaid => {
-                self.change_subscription(subscription, |subscription| subscription.status = Status::Unpaid)
+                self.change_subscription(subscription, |subscription| subscription.status = Status::Unpaid);
             }
             GiveUp::Pause => self.pause(subscription),
         }
