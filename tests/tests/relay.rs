@@ -11,7 +11,7 @@ use tollgate_tests::stack::{JSON, WEBHOOK_PATH, signature};
 use tollgate_tests::stripe::catalogue::PRO_MONTHLY;
 use tollgate_tests::stripe::{ApiVersion, Checkout, Event, Stripe, delivery, story};
 use tollgate_tests::wait::SOON;
-use tollgate_tests::{Engine, Stack, StackConfig, on_each_engine, wait_until};
+use tollgate_tests::{Engine, Stack, StackConfig, load, on_each_engine, wait_until};
 
 const EVENT: &str = r#"{"id": "evt_1", "type": "x.y"}"#;
 
@@ -439,6 +439,21 @@ on_each_engine!(one_event_in_trouble_holds_up_no_other, async |engine| {
     stack.settled_within(2 * SOON).await;
     stack.assert_true_to(&others, &other).await;
     stack.assert_true_to(&stripe, &customer).await;
+});
+
+on_each_engine!(a_crowd_that_meets_a_slow_backend_is_delivered_without_a_nudge, async |engine| {
+    let stack = Stack::spawn(StackConfig::on(engine)).await;
+    let held = stack.database.hold("LOCK TABLE webhook_events IN EXCLUSIVE MODE").await;
+    let crowd = load::paid_invoices(400, 1).events;
+    stack.deliver_all(&crowd, 64).await;
+    // More are under way, one by one, than may be once the backend has said that it takes several at once.
+    let forwarded = async || stack.relay.log().matches("Forwarding event").count() >= 200;
+    wait_until("many are under way", SOON, forwarded).await;
+    drop(held);
+    stack.settled_within(2 * SOON).await;
+    for event in &crowd {
+        assert_eq!(stack.event(&event.id).await.expect("it was delivered")["status"], "processed");
+    }
 });
 
 on_each_engine!(with_the_backends_acknowledgement_its_failure_is_stripes_to_repeat, async |engine| {
