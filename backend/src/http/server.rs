@@ -80,7 +80,7 @@ fn config(app: &App) -> rocket::Config {
 }
 
 /// Serves until `stop` resolves; then takes no new connections, and returns when what is under way has been answered
-/// and its connections are closed, at the latest after [`DRAIN`].
+/// and its connections are closed, at the latest after ten seconds.
 pub async fn serve(app: App, stop: impl Future<Output = ()>) -> Result<(), ServeError> {
     let in_flight = app.in_flight.clone();
     let rocket = rocket(app).ignite().await.map_err(|error| ServeError::Ended(error.kind().to_string()))?;
