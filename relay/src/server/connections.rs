@@ -8,18 +8,17 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response, Version};
 use http_body::{Frame, SizeHint};
-use http_body_util::BodyExt;
 use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
 use metrics::Gauge;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
@@ -33,6 +32,11 @@ use crate::public_proxy::Peer;
 
 /// Bytes of a request's head above which hyper answers by itself; what we answer in our own form stays well below.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
+/// What every HTTP/2 connection begins with (RFC 9113, section 3.4).
+const HTTP2_PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// How soon the beginning of a connection is looked at again that came in pieces; each time later by as much again, so
+/// that those who send no more than that cost nothing.
+const PEEK_AGAIN_AFTER: Duration = Duration::from_millis(2);
 /// Requests at a time on one HTTP/2 connection. A desktop app or a proxy in front needs a handful; streams count.
 const HTTP2_STREAMS_MAX: u32 = 256;
 /// What one HTTP/2 request may send before we take it: a usual event fits, and none of 10,000 holds more than this.
@@ -51,7 +55,6 @@ const ACCEPT_PAUSE: (Duration, Duration) = (Duration::from_millis(10), Duration:
 pub(super) type Answering = Pin<Box<dyn Future<Output = Response<Body>> + Send>>;
 
 /// One listener.
-#[derive(Clone)]
 pub(super) struct Connections<H> {
     pub(super) tls: Option<TlsAcceptor>,
     pub(super) limits: Limits,
@@ -63,31 +66,32 @@ pub(super) struct Connections<H> {
 
 impl<H> Connections<H>
 where
-    H: Fn(Request<Incoming>, Peer) -> Answering + Clone + Send + Sync + 'static,
+    H: Fn(Request<Incoming>, Peer) -> Answering + Send + Sync + 'static,
 {
     /// Accepts until the relay drains, then returns when every connection has ended.
-    pub(super) async fn serve(mut self, listener: TcpListener) {
-        let permits = Arc::new(Semaphore::new(self.connections_max));
+    pub(super) async fn serve(self, listener: TcpListener) {
+        let this = Arc::new(self);
+        let mut phase = this.phase.clone();
+        let permits = Arc::new(Semaphore::new(this.connections_max));
         loop {
-            let mut phase = self.phase.clone();
             // The place first: a connection that we could not serve waits in the kernel's queue.
             let (permit, stream, addr) = tokio::select! {
                 accepted = accept(&listener, &permits) => accepted,
                 () = left_serving(&mut phase) => break,
             };
-            let connection = self.clone();
+            let this = Arc::clone(&this);
             tokio::spawn(async move {
-                connection.open.increment(1);
-                connection.connection(stream, addr).await;
-                connection.open.decrement(1);
+                this.open.increment(1);
+                this.connection(stream, addr).await;
+                this.open.decrement(1);
                 drop(permit);
             });
         }
         drop(listener);
-        let all = u32::try_from(self.connections_max).unwrap_or(u32::MAX);
+        let all = u32::try_from(this.connections_max).unwrap_or(u32::MAX);
         tokio::select! {
             _ = permits.acquire_many(all) => {}
-            () = cut(&mut self.phase) => {}
+            () = cut(&mut phase) => {}
         }
     }
 
@@ -95,85 +99,74 @@ where
         // An error means that the other end is gone already, which the first read will show.
         let _ = stream.set_nodelay(true);
         let peer = Peer { addr: addr.ip(), tls: self.tls.is_some() };
-        let Some(tls) = &self.tls else { return self.http(TokioIo::new(stream), peer).await };
-        let mut phase = self.phase.clone();
-        let handshake = tokio::select! {
-            handshake = tokio::time::timeout(self.limits.head_wait, tls.accept(stream)) => handshake,
-            () = left_serving(&mut phase) => return,
-        };
-        if let Ok(Ok(stream)) = handshake {
-            self.http(TokioIo::new(stream), peer).await;
+        // What most connections do not need is in boxes, so that they keep no room for it.
+        if let Some(tls) = &self.tls {
+            return Box::pin(self.https(tls, stream, peer)).await;
+        }
+        match self.within_head_wait(version(&stream)).await {
+            Some(Version::HTTP_2) => Box::pin(self.http2(TokioIo::new(stream), peer)).await,
+            Some(_) => self.http1(TokioIo::new(stream), peer).await,
+            None => {}
         }
     }
 
-    async fn http<I>(&self, io: I, peer: Peer)
+    async fn https(&self, tls: &TlsAcceptor, stream: TcpStream, peer: Peer) {
+        let Some(Ok(stream)) = self.within_head_wait(tls.accept(stream)).await else { return };
+        if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
+            self.http2(TokioIo::new(stream), peer).await;
+        } else {
+            self.http1(TokioIo::new(stream), peer).await;
+        }
+    }
+
+    /// Waits for what comes before the first request, but not for ever, and not when the relay drains.
+    async fn within_head_wait<T>(&self, coming: impl Future<Output = T>) -> Option<T> {
+        let mut phase = self.phase.clone();
+        tokio::select! {
+            come = tokio::time::timeout(self.limits.head_wait, coming) => come.ok(),
+            () = left_serving(&mut phase) => None,
+        }
+    }
+
+    async fn http1<I>(&self, io: I, peer: Peer)
+    where
+        I: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
+    {
+        let service = service_fn(|request| {
+            let answering = (self.handler)(request, peer);
+            async move { Ok::<_, Infallible>(answering.await) }
+        });
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            // Also the longest that a connection is idle between two requests.
+            .header_read_timeout(self.limits.head_wait)
+            .max_buf_size(HEAD_BYTES_MAX)
+            .serve_connection(Stall::new(io, self.limits.write_wait), service);
+        let mut connection = std::pin::pin!(connection);
+        let mut phase = self.phase.clone();
+        tokio::select! {
+            biased;
+            // Whether it ended well is of no interest to anyone here.
+            _ = connection.as_mut() => return,
+            () = left_serving(&mut phase) => connection.as_mut().graceful_shutdown(),
+        }
+        tokio::select! {
+            _ = connection => {}
+            () = cut(&mut phase) => {}
+        }
+    }
+
+    async fn http2<I>(&self, io: I, peer: Peer)
     where
         I: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
     {
         let requests = Arc::new(Requests::default());
-        let service = service_fn(|request: Request<Incoming>| {
-            let http2 = request.version() == Version::HTTP_2;
-            let open = requests.begin(http2);
+        let service = service_fn(|request| {
+            let open = requests.begin();
             let answering = (self.handler)(request, peer);
-            async move {
-                let response = answering.await;
-                Ok::<_, Infallible>(if http2 {
-                    response.map(|body| Counted { body, open }.boxed_unsync())
-                } else {
-                    response
-                })
-            }
+            async move { Ok::<_, Infallible>(answering.await.map(|body| Counted { body, _open: open })) }
         });
-        let builder = self.builder();
-        let mut connection = std::pin::pin!(builder.serve_connection(Stall::new(io, self.limits.write_wait), service));
-        let mut phase = self.phase.clone();
-        let mut wait = self.limits.head_wait;
-        let mut seen = 0;
-        let mut ending = *phase.borrow() != Phase::Serving;
-        if ending {
-            return;
-        }
-        loop {
-            tokio::select! {
-                biased;
-                // Whether it ended well is of no interest to anyone here.
-                _ = connection.as_mut() => return,
-                changed = phase.changed() => {
-                    if changed.is_err() || *phase.borrow() == Phase::Cut {
-                        return;
-                    }
-                    ending = true;
-                    connection.as_mut().graceful_shutdown();
-                }
-                () = tokio::time::sleep(wait) => match requests.look(seen) {
-                    // Not one request, nor even the version it would have.
-                    Look::Silent => return,
-                    // hyper's own limit of the time between requests is enough.
-                    Look::Http1 => wait = Duration::MAX,
-                    Look::Busy(now) => {
-                        seen = now;
-                        wait = self.limits.idle_wait;
-                    }
-                    Look::Idle if ending => return,
-                    Look::Idle => {
-                        ending = true;
-                        connection.as_mut().graceful_shutdown();
-                    }
-                },
-            }
-        }
-    }
-
-    fn builder(&self) -> auto::Builder<TokioExecutor> {
-        let mut builder = auto::Builder::new(TokioExecutor::new());
-        builder
-            .http1()
-            .timer(TokioTimer::new())
-            // Also the longest that a connection is idle between two requests.
-            .header_read_timeout(self.limits.head_wait)
-            .max_buf_size(HEAD_BYTES_MAX);
-        builder
-            .http2()
+        let connection = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
             .max_concurrent_streams(HTTP2_STREAMS_MAX)
             .initial_stream_window_size(HTTP2_STREAM_WINDOW)
@@ -181,8 +174,42 @@ where
             .max_send_buf_size(HTTP2_SEND_BYTES_MAX)
             .max_header_list_size(HEAD_BYTES_MAX as u32)
             .keep_alive_interval(HTTP2_PING_EVERY)
-            .keep_alive_timeout(HTTP2_PING_EVERY);
-        builder
+            .keep_alive_timeout(HTTP2_PING_EVERY)
+            .serve_connection(Stall::new(io, self.limits.write_wait), service);
+        let mut connection = std::pin::pin!(connection);
+        let mut phase = self.phase.clone();
+        tokio::select! {
+            biased;
+            _ = connection.as_mut() => return,
+            () = left_serving(&mut phase) => connection.as_mut().graceful_shutdown(),
+            () = requests.end(&self.limits) => connection.as_mut().graceful_shutdown(),
+        }
+        // A client that does not take the farewell is not waited for, once it has nothing under way.
+        tokio::select! {
+            _ = connection => {}
+            () = requests.end(&self.limits) => {}
+            () = cut(&mut phase) => {}
+        }
+    }
+}
+
+/// Which version of HTTP a client speaks, by its first bytes, which are left where they are. hyper-util finds that out by
+/// reading them, without a limit of time and at twice the memory for as long as the connection lives.
+async fn version(stream: &TcpStream) -> Version {
+    let mut first = [0; HTTP2_PREFACE.len()];
+    let mut pause = PEEK_AGAIN_AFTER;
+    loop {
+        // An error will show again at the first read.
+        let Ok(bytes) = stream.peek(&mut first).await else { return Version::HTTP_11 };
+        if first[..bytes] == *HTTP2_PREFACE {
+            return Version::HTTP_2;
+        }
+        if bytes == 0 || !HTTP2_PREFACE.starts_with(&first[..bytes]) {
+            return Version::HTTP_11;
+        }
+        // A beginning of either: there is no bell for more bytes than there are.
+        tokio::time::sleep(pause).await;
+        pause *= 2;
     }
 }
 
@@ -218,43 +245,31 @@ async fn cut(phase: &mut watch::Receiver<Phase>) {
     let _ = phase.wait_for(|phase| *phase == Phase::Cut).await;
 }
 
-/// The requests of one connection. Those of HTTP/1 are only noticed: hyper watches them by itself.
+/// The requests of one HTTP/2 connection. Those of HTTP/1 hyper watches by itself.
 #[derive(Default)]
 struct Requests {
-    http1: AtomicBool,
     begun: AtomicUsize,
     open: AtomicUsize,
 }
 
-enum Look {
-    Silent,
-    Http1,
-    Busy(usize),
-    Idle,
-}
-
 impl Requests {
-    fn begin(self: &Arc<Self>, http2: bool) -> Option<Open> {
-        if !http2 {
-            self.http1.store(true, Ordering::Relaxed);
-            return None;
-        }
+    fn begin(self: &Arc<Self>) -> Open {
         self.begun.fetch_add(1, Ordering::Relaxed);
         self.open.fetch_add(1, Ordering::Relaxed);
-        Some(Open(Arc::clone(self)))
+        Open(Arc::clone(self))
     }
 
-    /// How the connection was used since `seen` requests had begun.
-    fn look(&self, seen: usize) -> Look {
-        let begun = self.begun.load(Ordering::Relaxed);
-        if self.http1.load(Ordering::Relaxed) {
-            Look::Http1
-        } else if begun == 0 {
-            Look::Silent
-        } else if begun > seen || self.open.load(Ordering::Relaxed) > 0 {
-            Look::Busy(begun)
-        } else {
-            Look::Idle
+    /// Returns when no request has come in the time for the first, or, later, none was there in the time to be idle.
+    async fn end(&self, limits: &Limits) {
+        let mut seen = self.begun.load(Ordering::Relaxed);
+        tokio::time::sleep(if seen == 0 { limits.head_wait } else { limits.idle_wait }).await;
+        loop {
+            let begun = self.begun.load(Ordering::Relaxed);
+            if begun == seen && self.open.load(Ordering::Relaxed) == 0 {
+                return;
+            }
+            seen = begun;
+            tokio::time::sleep(limits.idle_wait).await;
         }
     }
 }
@@ -271,8 +286,8 @@ impl Drop for Open {
 /// An answer's body; the request is open for as long as it is.
 struct Counted {
     body: Body,
-    #[expect(dead_code, reason = "held until the body is dropped")]
-    open: Option<Open>,
+    /// Held until the body is dropped.
+    _open: Open,
 }
 
 impl http_body::Body for Counted {

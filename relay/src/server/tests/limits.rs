@@ -40,6 +40,28 @@ async fn a_head_that_does_not_come_in_time_ends_the_connection() {
 }
 
 #[tokio::test]
+async fn a_first_request_that_comes_byte_by_byte_is_answered_over_either_version() {
+    let backend = Backend::start(|_| Reply::Confirm).await;
+    let stand = Stand::with(&backend).await;
+    let mut raw = stand.connect().await;
+    for byte in b"POST /nowhere HTTP/1.1\r\nhost: relay\r\n\r\n" {
+        raw.send([*byte]).await;
+        tokio::task::yield_now().await;
+    }
+    assert!(raw.read_until("\r\n").await.starts_with("HTTP/1.1 404"));
+    let mut raw = stand.connect().await;
+    for byte in b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" {
+        raw.send([*byte]).await;
+        tokio::task::yield_now().await;
+    }
+    // An empty frame of settings, which is answered with the relay's own.
+    raw.send([0, 0, 0, 4, 0, 0, 0, 0, 0]).await;
+    let mut header = [0; 9];
+    within(raw.0.read_exact(&mut header)).await.unwrap();
+    assert_eq!(header[3..5], [4, 0], "a frame of settings");
+}
+
+#[tokio::test]
 async fn a_connection_on_which_nothing_more_comes_is_ended() {
     let (_backend, stand) = impatient().await;
     let mut raw = stand.connect().await;
