@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use tokio::sync::oneshot;
 use tollgate_shared::Rng;
 
 use super::sim::{Fault, FaultKind, SimDisk};
@@ -210,6 +211,30 @@ async fn after_a_sync_that_failed_nothing_more_is_written_to_that_segment() {
     let third = append(&journal, "evt_3", &clock).await;
     assert!(third.segment() > first.segment());
     journal.close().await;
+    assert_eq!(unconfirmed(&open_sim(&disk.after_kill(), &clock).unwrap()), ["evt_1", "evt_3"]);
     let lost = disk.after_power_cut(|| false);
     assert_eq!(unconfirmed(&open_sim(&lost, &clock).unwrap()), ["evt_1", "evt_3"]);
+}
+
+#[tokio::test]
+async fn what_a_torn_write_left_is_taken_back() {
+    let (disk, clock) = (SimDisk::default(), clock());
+    let journal = open_sim(&disk, &clock).unwrap();
+    append(&journal, "evt_1", &clock).await;
+    disk.set_fault(Some(Fault { at_operation: disk.operations() + 1, kind: FaultKind::Torn, stays: false }));
+    // In one commit, of which the half that is written holds the whole of the first.
+    let queued = |id: &str, bytes| {
+        let (answer, answered) = oneshot::channel();
+        (Append { entry: entry(id, &body(id, bytes), &clock), answer, permits: 0 }, answered)
+    };
+    let ((small, small_answered), (big, big_answered)) = (queued("evt_2", 10), queued("evt_3", 1000));
+    let shared = &journal.0.0;
+    shared.state().queue.appends.extend([small, big]);
+    shared.work.notify_one();
+    for answered in [small_answered, big_answered] {
+        assert!(matches!(answered.await.unwrap(), Err(AppendError::Io(_))));
+    }
+    assert_eq!(unconfirmed(&open_sim(&disk.after_kill(), &clock).unwrap()), ["evt_1"]);
+    append(&journal, "evt_4", &clock).await;
+    assert_eq!(unconfirmed(&journal), ["evt_1", "evt_4"]);
 }
