@@ -1,6 +1,8 @@
 //! Connections: how many, how they are set, and how a transaction begins on one.
 
 use std::borrow::Cow;
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -65,7 +67,8 @@ impl Pools {
         match &url.0 {
             Place::Sqlite(path) => {
                 if let Some(folder) = path.parent() {
-                    std::fs::create_dir_all(folder).map_err(sqlx::Error::Io)?;
+                    // For its owner alone: customers' addresses are in it.
+                    DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(sqlx::Error::Io)?;
                 }
                 Ok(Self::open_sqlite(SqliteConnectOptions::new().filename(path)))
             }

@@ -247,8 +247,10 @@ impl Drop for Tx {
         if !self.state.connection_is_sound() {
             return connection.close_on_drop();
         }
-        // Without a runtime the process is at its end, and so is the connection.
-        let Ok(runtime) = Handle::try_current() else { return };
+        let Ok(runtime) = Handle::try_current() else {
+            // The process is at its end, and its connections with it; the pool could only panic.
+            return std::mem::forget(connection);
+        };
         runtime.spawn(async move {
             if !matches!(timeout(ANSWER_WITHIN, connection.roll_back()).await, Ok(Ok(()))) {
                 connection.close_on_drop();

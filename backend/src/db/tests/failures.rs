@@ -1,5 +1,7 @@
 //! What fails, in the classes that callers decide by, and what it says.
 
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use bytes::Bytes;
@@ -26,21 +28,26 @@ fn a_server_that_is_away_is_unavailable_once_somebody_needs_it() {
 }
 
 #[test]
+fn a_server_that_takes_connections_and_says_nothing_is_unavailable() {
+    block_on(async {
+        let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("postgres://nobody@{}/nothing", silent.local_addr().unwrap());
+        let db = Db::open(&url.parse().unwrap()).unwrap();
+        assert!(unavailable(db.ready().await));
+        assert!(unavailable(db.write().await));
+    });
+}
+
+#[test]
 fn a_server_without_our_database_is_unavailable() {
-    on(Engine::Postgres, async |db| {
-        let (server, _) = db
-            .url()
-            .to_string()
-            .split_once("postgres:///")
-            .map(|(a, b)| (a.to_owned(), b.to_owned()))
-            .unwrap_or_default();
-        assert_eq!(server, "");
-        let other = Database::empty(Engine::Postgres).await;
-        let gone = other.open();
-        drop(gone.read().await.unwrap());
-        drop(other);
-        assert!(unavailable(gone.read().await));
-        assert!(unavailable(gone.write().await));
+    block_on(async {
+        let database = Database::empty(Engine::Postgres).await;
+        let db = database.open();
+        drop(db.read().await.unwrap());
+        drop(database);
+        assert!(unavailable(db.read().await));
+        assert!(unavailable(db.write().await));
+        assert!(unavailable(db.ready().await));
     });
 }
 
@@ -54,6 +61,8 @@ fn a_file_that_cannot_be_opened_is_unavailable_and_its_folder_is_made() {
         db.migrate().await.unwrap();
         assert_eq!(db.ready().await, Ok(()));
         db.close().await;
+        let mode = std::fs::metadata(file.parent().unwrap()).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o700);
 
         let folder_instead = Db::open(&DatabaseUrl::of_file(folder.path())).unwrap();
         assert!(unavailable(folder_instead.write().await));

@@ -206,6 +206,44 @@ fn a_transaction_whose_connection_was_cut_is_unavailable_and_the_next_one_works(
     });
 }
 
+#[test]
+fn a_statement_that_was_prepared_before_the_table_changed_is_a_conflict_once() {
+    on(Engine::Postgres, async |db| {
+        with_table(&db).await;
+        let load = async || {
+            let mut tx = db.inbox().await.unwrap();
+            let loaded = tx.load::<Specimen>("id", &keys(&["a"]), Lock::ForUpdate).await;
+            loaded.inspect(|_| drop(tx))
+        };
+        assert_eq!(load().await, Ok(vec![]));
+        wait_until("the connection is idle", async || db.connections().1 == db.connections().0 as usize).await;
+        let mut migration = db.write().await.unwrap();
+        migration.batch("ALTER TABLE specimens ALTER COLUMN nick TYPE VARCHAR(100)").await.unwrap();
+        migration.commit().await.unwrap();
+        assert_eq!(load().await, Err(DbError::Conflict { code: "0A000".to_owned() }));
+        assert_eq!(load().await, Ok(vec![]));
+    });
+}
+
+#[test]
+fn a_server_ends_by_itself_what_takes_too_long() {
+    on(Engine::Postgres, async |db| {
+        let limits = async |mut tx: Tx| {
+            let sql = "SELECT current_setting('statement_timeout'), current_setting('idle_in_transaction_session_timeout'),
+                              current_setting('lock_timeout'), current_setting('enable_seqscan'),
+                              current_setting('transaction_isolation'), current_setting('transaction_read_only')";
+            let limits: (String, String, String, String, String, String) = tx.sql(sql).one().await.unwrap();
+            [limits.0, limits.1, limits.2, limits.3, limits.4, limits.5]
+        };
+        let read = limits(db.read().await.unwrap()).await;
+        assert_eq!(read, ["10s", "15s", "0", "on", "repeatable read", "on"]);
+        let write = limits(db.write().await.unwrap()).await;
+        assert_eq!(write, ["10s", "15s", "5s", "on", "read committed", "off"]);
+        let inbox = limits(db.inbox().await.unwrap()).await;
+        assert_eq!(inbox, ["10s", "15s", "5s", "off", "read committed", "off"]);
+    });
+}
+
 /// Cuts every connection to this database but the one that asks.
 async fn cut_all_others(db: &Db) {
     let administrator = Db::open(db.url()).unwrap();
