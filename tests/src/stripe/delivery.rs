@@ -2,7 +2,7 @@
 
 use tollgate_shared::{Clock, Rng, Secret, signing};
 
-use super::Event;
+use super::{ApiVersion, Event, Stripe};
 
 /// The same events in an order that says nothing.
 pub fn shuffled(events: &[Event], rng: &Rng) -> Vec<Event> {
@@ -29,6 +29,16 @@ pub fn twice(events: &[Event], rng: &Rng) -> Vec<Event> {
     all
 }
 
+/// All of an account's events, each in the shape of any version: what an endpoint sees that is moved to another version.
+pub fn mixed(stripe: &Stripe, rng: &Rng) -> Vec<Event> {
+    let any = || ApiVersion::ALL[(rng.unit() * ApiVersion::ALL.len() as f64) as usize];
+    let shaped = stripe.occurrences.iter().map(|occurrence| (occurrence, any()));
+    shaped
+        .filter(|(occurrence, version)| version.has(occurrence.kind))
+        .map(|(occurrence, version)| occurrence.event(version))
+        .collect()
+}
+
 /// Only the events of types for which `subscribed` is true: an endpoint that was not given all of them.
 pub fn only(events: &[Event], subscribed: impl Fn(&str) -> bool) -> Vec<Event> {
     events.iter().filter(|event| subscribed(&event.kind)).cloned().collect()
@@ -46,7 +56,6 @@ pub fn rolled_signature(new: &str, old: &str, body: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stripe::{ApiVersion, Stripe};
 
     fn some() -> Vec<Event> {
         let mut stripe = Stripe::new(3);
