@@ -162,7 +162,7 @@ on_each_engine!(a_completed_session_links_its_customer_and_is_a_payment_in_payme
     let completed = event_of(&mut stripe, "checkout.session.completed", |stripe| {
         stripe.pay_once(&customer, 1500, "usd", Some("user_1"));
     });
-    stack.tell(&[completed.clone()]).await;
+    stack.tell(std::slice::from_ref(&completed)).await;
     assert_eq!(stack.customer(&customer).await.expect("a session makes its customer known")["userId"], "user_1");
     assert_eq!(outcome(&stack, &completed).await, "duplicate");
     let paid = "SELECT count(*) FROM payments WHERE kind = 'session' AND status = 'succeeded'";

@@ -213,19 +213,16 @@ on_each_engine!(a_database_that_goes_away_and_comes_back_costs_no_event, async |
     let events = stripe.events(ApiVersion::Endive);
     let (first, rest) = events.split_at(10);
     stack.tell(first).await;
-    match stack.database.cluster() {
-        Some(cluster) => {
-            cluster.stop_immediately();
-            stack.deliver_all(rest, 4).await;
-            assert_eq!(stack.backlog().await, Some(rest.len() as u64));
-            cluster.start_again().await;
-        }
+    if let Some(cluster) = stack.database.cluster() {
+        cluster.stop_immediately();
+        stack.deliver_all(rest, 4).await;
+        assert_eq!(stack.backlog().await, Some(rest.len() as u64));
+        cluster.start_again().await;
+    } else {
         // The file is in the backend's own process: they go away together.
-        None => {
-            stack.backend().kill();
-            stack.deliver_all(rest, 4).await;
-            stack.start_backends().await;
-        }
+        stack.backend().kill();
+        stack.deliver_all(rest, 4).await;
+        stack.start_backends().await;
     }
     stack.settled().await;
     stack.assert_true_to(&stripe, &customer).await;
