@@ -171,8 +171,9 @@ fn rows(engine: Engine, columns: &[Column]) -> String {
                 Kind::Json => format!("CAST(substr($2, value ->> {}, value ->> {}) AS TEXT)", place(), place()),
                 Kind::Text | Kind::Integer | Kind::Boolean | Kind::Time => format!("value ->> {}", place()),
             });
-            // `WHERE TRUE`: without it SQLite reads `ON CONFLICT` as the `ON` of a join.
-            format!("SELECT {values} FROM json_each($1) WHERE TRUE")
+            // `jsonb_each`: each row stays parsed, which is a quarter of an insert. `WHERE TRUE`: without it SQLite reads
+            // `ON CONFLICT` as the `ON` of a join.
+            format!("SELECT {values} FROM jsonb_each($1) WHERE TRUE")
         }
         Engine::Postgres => {
             let mut places = 1..;

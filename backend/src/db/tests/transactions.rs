@@ -229,7 +229,8 @@ fn a_statement_that_was_prepared_before_the_table_changed_is_a_conflict_once() {
 fn a_server_ends_by_itself_what_takes_too_long() {
     on(Engine::Postgres, async |db| {
         let limits = async |mut tx: Tx| {
-            let sql = "SELECT current_setting('statement_timeout'), current_setting('idle_in_transaction_session_timeout'),
+            let sql =
+                "SELECT current_setting('statement_timeout'), current_setting('idle_in_transaction_session_timeout'),
                               current_setting('lock_timeout'), current_setting('enable_seqscan'),
                               current_setting('transaction_isolation'), current_setting('transaction_read_only')";
             let limits: (String, String, String, String, String, String) = tx.sql(sql).one().await.unwrap();
