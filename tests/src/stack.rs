@@ -321,7 +321,7 @@ impl Stack {
         let mut all = Vec::new();
         let mut cursor = String::new();
         loop {
-            let path = format!("/v1/webhook-events?limit=100&{query}{cursor}");
+            let path = format!("/v1/webhook-events?limit=10&{query}{cursor}");
             let answer = self.internal(Method::GET, &path, Bytes::new()).await;
             assert_eq!(answer.status, 200, "GET {path}: {}", answer.error_code());
             let page = answer.json();

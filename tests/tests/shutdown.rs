@@ -227,3 +227,21 @@ on_each_engine!(a_database_that_goes_away_and_comes_back_costs_no_event, async |
     stack.settled().await;
     stack.assert_true_to(&stripe, &customer).await;
 });
+
+on_each_engine!(a_database_is_migrated_by_command_where_the_backend_may_not, async |engine| {
+    let mut stack = Stack::prepare(quiet(engine).backend("DATABASE_MIGRATE", "off")).await;
+    let http = stack.http.clone();
+    stack.backend().start(&http).await;
+    assert!(!stack.backends[0].is_ready(&http).await, "nothing is migrated");
+    let answer = stack.internal(Method::GET, "/v1/customers/cus_1", Bytes::new()).await;
+    assert_eq!((answer.status, &*answer.error_code()), (503, "database_unavailable"));
+    for time in ["first", "second"] {
+        let output = stack.backends[0].command(&["migrate"]);
+        assert!(output.status.success(), "{time}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    stack.start().await;
+    let mut stripe = Stripe::fresh();
+    let customer = story::twenty_five_events(&mut stripe);
+    stack.tell(&stripe.events(ApiVersion::Endive)).await;
+    stack.assert_true_to(&stripe, &customer).await;
+});
