@@ -236,7 +236,7 @@ fn file_in(folder: &TempDir) -> PathBuf {
     folder.path().join("tollgate.db")
 }
 
-/// A folder that only its owner may look into; gone when dropped.
+/// A folder that nobody else uses; gone when dropped.
 pub fn temporary_folder() -> TempDir {
     tempfile::Builder::new().prefix("tollgate-test-").tempdir().expect("a temporary folder can be made")
 }
