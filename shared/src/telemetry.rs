@@ -5,6 +5,8 @@
 //! way of the `log` crate never passes: Rocket's macros log rejected values under the name of the module they are used
 //! in, which is ours.
 
+mod lines;
+
 use std::io::IsTerminal;
 
 use tracing::Metadata;
@@ -15,6 +17,9 @@ use tracing_subscriber::{Layer, fmt};
 
 use crate::clock::{Clock, rfc3339};
 use crate::env::Env;
+use lines::Lines;
+
+pub use lines::together;
 
 /// How log lines look and which are written.
 #[derive(Clone, Debug)]
@@ -42,8 +47,7 @@ impl LogConfig {
     pub fn start(&self) {
         let ours = FilterFn::new(|metadata: &Metadata<'_>| metadata.target().starts_with("tollgate"));
         let directives = EnvFilter::try_new(&self.filter).unwrap_or_else(|_| EnvFilter::new("info"));
-        let lines =
-            fmt::layer().with_timer(Utc).with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
+        let lines = fmt::layer().with_timer(Utc).with_writer(Lines).with_ansi(std::io::stderr().is_terminal());
         let lines = if self.json { lines.json().flatten_event(true).boxed() } else { lines.boxed() };
         let subscriber = tracing_subscriber::registry().with(lines.with_filter(ours)).with(directives);
         // An error of either means that logging was started before: in one process, that of a test. The place of the

@@ -20,7 +20,7 @@ use http::StatusCode;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use tollgate_shared::backoff::Backoff;
-use tollgate_shared::{Clock, RequestId, Rng};
+use tollgate_shared::{Clock, RequestId, Rng, telemetry};
 use tracing::{info, warn};
 
 use crate::delivery::{Backend, Event, NoAnswer, Outcome, Shown};
@@ -144,20 +144,24 @@ impl Forwarder {
             (vec![means.backend.deliver(event.as_ref()).await], false)
         } else {
             let batch = RequestId::new(means.clock.now(), &means.rng);
-            for event in events {
-                let Event { id, kind, request_id, .. } = event.as_ref();
-                let (id, kind) = (Shown(id), Shown(kind));
-                info!(event.id = %id, %request_id, batch.request_id = %batch, "Forwarding event {id} ({kind})");
-            }
+            telemetry::together(|| {
+                for event in events {
+                    let Event { id, kind, request_id, .. } = event.as_ref();
+                    let (id, kind) = (Shown(id), Shown(kind));
+                    info!(event.id = %id, %request_id, batch.request_id = %batch, "Forwarding event {id} ({kind})");
+                }
+            });
             match means.backend.deliver_together(events, &batch).await {
                 Ok(outcomes) => (outcomes, false),
                 Err(outcome) => (vec![outcome; events.len()], true),
             }
         };
         means.metrics.forward_requests.increment(1);
-        for (event, outcome) in events.iter().zip(&outcomes) {
-            self.report(event.as_ref(), outcome);
-        }
+        telemetry::together(|| {
+            for (event, outcome) in events.iter().zip(&outcomes) {
+                self.report(event.as_ref(), outcome);
+            }
+        });
         let cut_off = outcomes.first() == Some(&Outcome::Unanswered(NoAnswer::NotConnected));
         self.0.cut_off.store(cut_off, Ordering::Relaxed);
         if cut_off {
