@@ -81,6 +81,8 @@ fn main() -> Result<()> {
 async fn measure(arguments: &Arguments) -> Result<()> {
     ensure!(!cfg!(debug_assertions), "a debug build measures nothing: run scripts/bench, which builds with --release");
     let effort = Effort { rounds: arguments.rounds, events: arguments.events as usize };
+    let bytes = events::mean_bytes(&events::fresh(effort.events));
+    eprintln!("a round is {} events of {bytes} bytes on average", effort.events);
     let mut budgets: Vec<Budget> = Vec::new();
     for name in NAMES {
         if !arguments.only.is_empty() && !arguments.only.iter().any(|only| only == name) {
