@@ -1,9 +1,9 @@
 //! Brings events to the backend until it has confirmed each.
 //!
-//! An event goes twice at most side by side with others: first straight from the webhook that brought it ([`live`]),
-//! while the journal still writes it; and, if that does not confirm it, from the journal, as often as it takes
-//! ([`late`]). Which of the two has an event is never in doubt: the first keeps it until both its fates are known (kept
-//! or not, confirmed or not), and only then is it the second's. So no event is delivered twice at the same time.
+//! An event goes straight from the webhook that brought it (`live`), while the journal still writes it; and, if that does
+//! not confirm it, from the journal, as often as it takes (`late`). Which of the two has an event is never in doubt: the
+//! first keeps it until both its fates are known (kept or not, confirmed or not), and only then is it the second's. So no
+//! event is delivered twice at the same time.
 //!
 //! What comes faster than the backend takes it waits in the journal, not in memory.
 

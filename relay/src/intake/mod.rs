@@ -81,7 +81,7 @@ enum Answer {
     Unread(Unread),
 }
 
-/// Every code that [`Answer`] has, to be counted.
+/// The code of every answer, to be counted by.
 pub const ANSWER_CODES: [&str; 11] = [
     "received",
     "backend_failed",
