@@ -277,8 +277,10 @@ impl Drop for Request {
     fn drop(&mut self) {
         if !self.over {
             self.forwarder.live().slots.end(self.dragged);
-            self.forwarder.start_what_may_start();
         }
+        // The slot may be what others have been waiting for: more may be under way alone than together, so the first
+        // answer of a backend that takes several can leave all slots to requests that drag.
+        self.forwarder.start_what_may_start();
         self.forwarder.0.ended.notify_waiters();
     }
 }
