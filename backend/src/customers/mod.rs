@@ -175,14 +175,7 @@ pub fn observe_session(
 }
 
 /// Gives what a customer keeps for good, when `status` is the first that gives it.
-pub fn grant(
-    rules: &Rules,
-    now: Timestamp,
-    seen: &Observation,
-    customer_id: &str,
-    status: &str,
-    world: &mut World,
-) {
+pub fn grant(rules: &Rules, now: Timestamp, seen: &Observation, customer_id: &str, status: &str, world: &mut World) {
     if rules.plans.is_entitled(status) {
         licenses::grant(now, rules.rng, rules.plans, customer_id, world);
     }
@@ -283,7 +276,8 @@ fn audit(
             to: Some(scheduled(subscription.is_cancel_scheduled())),
         };
         let differences = [status, plan, cancel];
-        entries.extend(differences.into_iter().filter_map(|d| d.entry(now, rng, cause, &is.id, Some(&subscription.id))));
+        entries
+            .extend(differences.into_iter().filter_map(|d| d.entry(now, rng, cause, &is.id, Some(&subscription.id))));
     }
     for entry in entries {
         world.changes.add(entry);
@@ -304,9 +298,8 @@ fn told(was: Option<&Subscription>, is: &Subscription) -> Vec<Told> {
     };
     let became = |now: bool, before: bool| now && !before;
     let mut told = Vec::new();
-    let good = |subscription: &Subscription| {
-        matches!(subscription.access_status.as_deref(), Some("active" | "trialing"))
-    };
+    let good =
+        |subscription: &Subscription| matches!(subscription.access_status.as_deref(), Some("active" | "trialing"));
     if became(ended, standing(was) == Some(Standing::Ended)) {
         told.push(Told::SubscriptionCancelled);
     }

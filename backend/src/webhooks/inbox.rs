@@ -3,6 +3,7 @@
 //! One event a transaction would cost some fifteen round trips; all that wait at the moment cost the same fifteen
 //! together. So callers parse side by side, and one writer takes what waits, at most [`BATCH_MAX`], through one transaction.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 use tollgate_shared::{Clock, RequestId, Rng, Timestamp};
 use tracing::{error, info, warn};
 
-use crate::db::{Db, DbError, Tx};
+use crate::db::{Db, DbError, Tx, storable};
 use crate::plans::Plans;
 use crate::sealer::Sealer;
 use crate::stripe::{Event, Observation, is_known_version};
@@ -195,7 +196,11 @@ impl Inbox {
         payload: Bytes,
         request_id: &RequestId,
     ) -> Result<(String, Outcome), (Option<String>, Refused)> {
-        let event = Event::parse(payload).map_err(|_| (None, Refused::Malformed))?;
+        let mut event = Event::parse(payload).map_err(|_| (None, Refused::Malformed))?;
+        // As the database will give it back, or its claim would not be recognised.
+        if let Cow::Owned(storable) = storable(&event.id) {
+            event.id = storable;
+        }
         let id = event.id.clone();
         let intent = Intent::of(&event, &self.parts.ours);
         count_version(&event);
@@ -419,7 +424,8 @@ impl Job {
     fn answer(self, answer: Result<Outcome, Refused>) {
         let (id, kind, request_id) = (&self.event.id, &self.event.kind, &self.request_id);
         let outcome = answer.map_or_else(|_| "failed", Outcome::name);
-        metrics::counter!("tollgate_backend_events_total", "outcome" => outcome, "class" => type_class(kind)).increment(1);
+        metrics::counter!("tollgate_backend_events_total", "outcome" => outcome, "class" => type_class(kind))
+            .increment(1);
         match answer {
             Ok(Outcome::Processed) => {
                 info!(event.id = %id, event.r#type = %kind, %request_id, "Successfully processed event {id} ({kind})");

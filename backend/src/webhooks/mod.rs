@@ -82,6 +82,8 @@ impl Status {
 
     /// The status of a name.
     pub fn of(name: &str) -> Option<Self> {
-        [Self::Processed, Self::Failed, Self::DeadLettered, Self::Ignored].into_iter().find(|status| status.name() == name)
+        [Self::Processed, Self::Failed, Self::DeadLettered, Self::Ignored]
+            .into_iter()
+            .find(|status| status.name() == name)
     }
 }

@@ -342,6 +342,18 @@ fn what_is_not_ours_is_stored_and_ignored_with_its_reason() {
 }
 
 #[test]
+fn a_nul_in_an_id_is_stored_as_a_replacement_character_and_claimed_once() {
+    on_each_engine!(async |db| {
+        let inbox = inbox(&db);
+        let event = updated("a\0b", "cus_1", 0, "active", 1);
+        assert_eq!(take(&inbox, &event).await, Ok(Outcome::Processed));
+        assert_eq!(take(&inbox, &event).await, Ok(Outcome::Duplicate));
+        assert_eq!(known(&db, "evt_a\u{fffd}b").await.status, "processed");
+        assert_eq!(end(&db, "cus_1").await.keys, 1);
+    });
+}
+
+#[test]
 fn any_order_and_any_repetition_ends_in_the_same_rows_on_both_engines() {
     let life = prop::collection::vec((0..3_i64, 0..6_usize, "[a-z]{4}"), 4..16);
     let mut runner = TestRunner::new(Config { cases: 12, failure_persistence: None, ..Config::default() });
