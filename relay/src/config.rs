@@ -10,7 +10,7 @@ use tollgate_shared::env::{BadVariables, Env};
 use tollgate_shared::telemetry::LogConfig;
 
 use crate::delivery::BackendConfig;
-use crate::forwarder::Patience;
+use crate::forwarder::Bounds;
 use crate::journal;
 use crate::public_proxy::ProxyConfig;
 use crate::server::Limits;
@@ -65,8 +65,8 @@ pub struct Config {
     pub proxy: ProxyConfig,
     /// `RUST_LOG`, `LOG_FORMAT`.
     pub log: LogConfig,
-    /// How long the forwarder waits for things. No variable sets it.
-    pub patience: Patience,
+    /// How long the forwarder waits for things, and how much it holds. No variable sets it.
+    pub bounds: Bounds,
     /// How long clients may take, and how much. No variable sets it.
     pub limits: Limits,
 }
@@ -107,7 +107,7 @@ impl Config {
             backend: BackendConfig::from_env(env),
             proxy: ProxyConfig::from_env(env),
             log: LogConfig::from_env(env),
-            patience: Patience::default(),
+            bounds: Bounds::default(),
             limits: Limits::default(),
         };
         env.finish().map(|()| config)

@@ -92,7 +92,7 @@ impl Forwarder {
     pub(super) fn try_again(&self, position: Position, failure: Failure) {
         let means = &self.0.means;
         means.journal.attempted(position);
-        self.change(|late| late.schedule.add_failed(position, failure, &means.patience.repeats, &means.rng));
+        self.change(|late| late.schedule.add_failed(position, failure, &means.bounds.repeats, &means.rng));
     }
 
     /// There is no connection to the backend: what waits is due as soon as its `/ready` is good.
@@ -226,7 +226,7 @@ impl Forwarder {
                 }
                 for position in failed {
                     let failure = Failure { started: now, ended: now, in_company: false };
-                    late.schedule.failed(position, failure, &means.patience.repeats, &means.rng);
+                    late.schedule.failed(position, failure, &means.bounds.repeats, &means.rng);
                 }
             });
         }
@@ -251,7 +251,7 @@ impl Forwarder {
             for (event, outcome) in events.iter().zip(&delivered.outcomes) {
                 match outcome {
                     Outcome::Confirmed => late.schedule.done(event.position),
-                    _ => late.schedule.failed(event.position, delivered.failure, &means.patience.repeats, &means.rng),
+                    _ => late.schedule.failed(event.position, delivered.failure, &means.bounds.repeats, &means.rng),
                 }
             }
         });
@@ -309,7 +309,7 @@ impl Request {
     async fn send(mut self, positions: Vec<Position>) {
         let forwarder = self.forwarder.clone();
         let mut delivery = std::pin::pin!(forwarder.deliver_late(positions));
-        if tokio::time::timeout(forwarder.0.means.patience.prompt, &mut delivery).await.is_err() {
+        if tokio::time::timeout(forwarder.0.means.bounds.prompt, &mut delivery).await.is_err() {
             self.dragged = true;
             forwarder.late().slots.drags();
             forwarder.0.late_changed.notify_one();
@@ -353,5 +353,5 @@ async fn watch_ready_once(forwarder: &Forwarder) {
         // It may be that only now there is a connection again.
         forwarder.0.late_changed.notify_one();
     }
-    tokio::time::sleep(forwarder.0.means.patience.ready_every).await;
+    tokio::time::sleep(forwarder.0.means.bounds.ready_every).await;
 }

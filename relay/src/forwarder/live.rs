@@ -17,10 +17,8 @@ const TOGETHER: SlotLimits = SlotLimits { prompt_max: 2, all_max: 64 };
 /// Requests with one event each: as many as webhooks usually come at a time.
 const ALONE: SlotLimits = SlotLimits { prompt_max: 64, all_max: 256 };
 
-/// How much may wait or be under way from memory. What comes on top goes to the journal alone.
+/// How many events may wait or be under way from memory, however short they are.
 const EVENTS_MAX: usize = 4096;
-/// As [`EVENTS_MAX`], for the bytes of the events.
-const BYTES_MAX: usize = 32 * 1024 * 1024;
 /// How long one request's body gets. The backend works on it as a whole, so this bounds its memory and time too.
 pub(super) const TOGETHER_BYTES_MAX: usize = 1024 * 1024;
 
@@ -44,9 +42,9 @@ impl Live {
         self.slots.all()
     }
 
-    fn admit(&mut self, handoff: &Arc<Handoff>) -> bool {
+    fn admit(&mut self, handoff: &Arc<Handoff>, bytes_max: usize) -> bool {
         let bytes = self.bytes + handoff.event.body.len();
-        let fits = self.events < EVENTS_MAX && (bytes <= BYTES_MAX || self.events == 0);
+        let fits = self.events < EVENTS_MAX && (bytes <= bytes_max || self.events == 0);
         let admitted = fits && !self.closed;
         if admitted {
             self.waiting.push_back(Arc::clone(handoff));
@@ -209,7 +207,7 @@ impl Forwarder {
         let together = self.0.means.backend.takes_sequences();
         let (admitted, starts) = {
             let mut live = self.live();
-            (live.admit(handoff), live.starts_one(together))
+            (live.admit(handoff, self.0.means.bounds.memory_bytes_max), live.starts_one(together))
         };
         if !admitted {
             self.0.means.metrics.forward_spilled.increment(1);
@@ -300,7 +298,7 @@ async fn send(mut request: Request) {
 async fn deliver(request: &mut Request, company: &[Arc<Handoff>]) {
     let forwarder = request.forwarder.clone();
     let mut delivery = std::pin::pin!(forwarder.deliver(company));
-    let prompt = tokio::time::timeout(forwarder.0.means.patience.prompt, &mut delivery).await;
+    let prompt = tokio::time::timeout(forwarder.0.means.bounds.prompt, &mut delivery).await;
     let delivered = if let Ok(delivered) = prompt {
         delivered
     } else {

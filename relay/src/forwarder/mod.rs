@@ -32,9 +32,9 @@ use schedule::Failure;
 
 pub use live::Handoff;
 
-/// How long the forwarder waits for things.
+/// How long the forwarder waits for things, and how much it holds.
 #[derive(Clone, Copy, Debug)]
-pub struct Patience {
+pub struct Bounds {
     /// Intervals between the deliveries of one event, from start to start. The first has to be within 20 s and no other
     /// above 60 s; a delivery may take 15 s, and there may be a queue.
     pub repeats: Backoff,
@@ -42,14 +42,17 @@ pub struct Patience {
     pub ready_every: Duration,
     /// A request that takes longer than this holds up no other any more. An answer takes a few milliseconds.
     pub prompt: Duration,
+    /// Bytes of events that may wait in memory or be under way from there. What comes on top goes to the journal alone.
+    pub memory_bytes_max: usize,
 }
 
-impl Default for Patience {
+impl Default for Bounds {
     fn default() -> Self {
         Self {
             repeats: Backoff { first: Duration::from_secs(2), longest: Duration::from_secs(50) },
             ready_every: Duration::from_secs(1),
             prompt: Duration::from_millis(50),
+            memory_bytes_max: 32 * 1024 * 1024,
         }
     }
 }
@@ -66,8 +69,8 @@ pub struct Means {
     pub rng: Rng,
     /// What is counted.
     pub metrics: Arc<Metrics>,
-    /// How long it waits for things.
-    pub patience: Patience,
+    /// How long it waits for things, and how much it holds.
+    pub bounds: Bounds,
 }
 
 /// Brings events to the backend. Cheap to clone.

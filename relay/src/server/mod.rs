@@ -140,7 +140,7 @@ impl Relay {
             clock: clock.clone(),
             rng: rng.clone(),
             metrics: Arc::clone(&metrics),
-            patience: config.patience,
+            bounds: config.bounds,
         });
         let (public_phase, admin_phase) = (watch::Sender::new(Phase::Serving), watch::Sender::new(Phase::Serving));
         let public = Arc::new(Public {

@@ -173,7 +173,7 @@ async fn a_checkout_session_waits_for_the_backend() {
 #[tokio::test]
 async fn a_checkout_session_is_received_when_the_deadline_passes_or_the_backend_fails() {
     let backend = Backend::start(|_| Reply::Wait).await;
-    let stand = Plan::with(&backend, &[("RELAY_FORWARD_DEADLINE_MS", "50")]).start().await;
+    let stand = Plan::with(&backend, &[("RELAY_FORWARD_DEADLINE_MS", "1500")]).start().await;
     assert_eq!(Answer::of(stand.event("evt_1", "checkout.session.completed")).await.status, 200);
     backend.reply(|_| Reply::Answer(500, r#"{"error":{},"stored":true}"#.into()));
     assert_eq!(Answer::of(stand.event("evt_2", "checkout.session.expired")).await.status, 200);
@@ -196,7 +196,7 @@ async fn when_the_backend_acknowledges_its_failure_goes_back_to_stripe() {
 #[tokio::test]
 async fn when_the_backend_acknowledges_what_is_no_5xx_is_the_journals_case() {
     let mut backend = any().await;
-    let stand = Plan::with(&backend, &[("RELAY_ACK", "backend"), ("RELAY_FORWARD_DEADLINE_MS", "50")]).start().await;
+    let stand = Plan::with(&backend, &[("RELAY_ACK", "backend"), ("RELAY_FORWARD_DEADLINE_MS", "1500")]).start().await;
     for status in [200_u16, 301, 307, 400, 403, 404, 429] {
         backend.reply(move |_| Reply::Answer(status, "no".into()));
         stand.take(&format!("evt_{status}")).await;
@@ -234,7 +234,7 @@ async fn what_the_journal_cannot_take_is_received_if_the_backend_has_it() {
 #[tokio::test]
 async fn what_neither_journal_nor_backend_can_take_is_not_durable() {
     let mut backend = Backend::start(|_| Reply::Answer(403, "{}".into())).await;
-    let stand = Plan::with(&backend, &[("RELAY_FORWARD_DEADLINE_MS", "500")]).start().await;
+    let stand = Plan::with(&backend, &[("RELAY_FORWARD_DEADLINE_MS", "1500")]).start().await;
     stand.relay.journal.close().await;
     let refused = |answer: Answer| assert_eq!(answer.error(), (503, "not_durable".into()));
     refused(Answer::of(stand.event("evt_1", "invoice.paid")).await);

@@ -43,8 +43,8 @@ impl Plan {
         ];
         let all = needed.iter().chain(variables).map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         let mut config = Config::from_env(&Env::from_vars(all)).unwrap();
-        config.patience.repeats = Backoff { first: Duration::from_millis(20), longest: Duration::from_millis(100) };
-        config.patience.ready_every = Duration::from_millis(20);
+        config.bounds.repeats = Backoff { first: Duration::from_millis(20), longest: Duration::from_millis(100) };
+        config.bounds.ready_every = Duration::from_millis(20);
         Self { config, dir }
     }
 
@@ -62,7 +62,9 @@ fn client() -> reqwest::Client {
         .unwrap()
         .with_root_certificates(rustls::RootCertStore::empty())
         .with_no_client_auth();
-    reqwest::Client::builder().no_proxy().tls_backend_preconfigured(tls).build().unwrap()
+    // Each request has a connection of its own: one that was kept could be ended by the relay at just that moment.
+    let client = reqwest::Client::builder().no_proxy().pool_max_idle_per_host(0);
+    client.tls_backend_preconfigured(tls).build().unwrap()
 }
 
 /// A relay that runs.
