@@ -186,3 +186,26 @@ async fn events_that_make_the_backend_hang_hold_up_no_other() {
     assert_eq!(backend.times("evt_1"), 1);
     assert_eq!(stand.relay.journal.stats().unconfirmed, 20);
 }
+
+#[tokio::test]
+async fn an_event_that_waited_for_a_slot_goes_when_those_that_drag_are_answered() {
+    let backend = Backend::start(|asked| {
+        if asked.events.iter().any(|id| id.starts_with("hang")) { Reply::Wait } else { Reply::ConfirmAndTakeSequences }
+    })
+    .await;
+    let mut plan = Plan::with(&backend, &[]);
+    plan.config.bounds.prompt = Duration::from_millis(5);
+    let stand = plan.start().await;
+    // More than may be under way to a backend that takes sequences, which it says only then.
+    for n in 0..70 {
+        stand.take(&format!("hang_{n}")).await;
+        backend.wait_for(&format!("hang_{n}"), 1).await;
+    }
+    stand.take("evt_1").await;
+    until(|| stand.relay.forwarder.backend().takes_sequences()).await;
+    stand.take("evt_2").await;
+    assert_eq!(backend.times("evt_2"), 0);
+    backend.open_the_gate();
+    stand.wait_until_all_is_confirmed().await;
+    assert_eq!(backend.times("evt_2"), 1);
+}
