@@ -1,10 +1,11 @@
 //! Bodies: raw bytes up to a limit, and JSON. A rejected body is never echoed nor logged.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use rocket::Request;
-use rocket::data::{self, Data, FromData, ToByteUnit};
+use rocket::data::{self, Data, DataStream, FromData, ToByteUnit};
 use rocket::http::Status;
 use rocket::outcome::Outcome;
 use serde::de::DeserializeOwned;
@@ -19,6 +20,10 @@ pub const JSON_BYTES_MAX: usize = 64 << 10;
 
 /// How much room is made for a body that does not say its length.
 const FIRST_BYTES: usize = 8 << 10;
+
+/// How much of a refused body is read at least, and for how long at most.
+const REFUSED_BYTES: usize = 1 << 20;
+const REFUSED_FOR: Duration = Duration::from_secs(5);
 
 /// A JSON body of type `T`: 415 for another media type, 413 past [`JSON_BYTES_MAX`], 400 `invalid_json`, and 422
 /// `invalid_parameter` with the parameter's name for JSON that is not a `T`.
@@ -49,26 +54,37 @@ pub fn refuse<'r, T: FromData<'r, Error = ()>>(request: &Request<'_>, error: Api
     Outcome::Error((status, ()))
 }
 
-/// The whole body, if it has no more than `bytes_max` bytes. One that says it has more is refused unread.
+/// The whole body, if it has no more than `bytes_max` bytes. What is more is not kept.
 pub async fn read(request: &Request<'_>, data: Data<'_>, bytes_max: usize) -> Result<Bytes, ApiError> {
     let announced = request.headers().get_one("content-length").and_then(|length| length.parse::<usize>().ok());
+    let mut stream = data.open((2 * bytes_max + REFUSED_BYTES).bytes());
     if announced.is_some_and(|length| length > bytes_max) {
+        discard(stream).await;
         return Err(ApiError::body_too_large(bytes_max));
     }
-    // One byte more than there may be, to know that there is more.
-    let mut stream = data.open((bytes_max + 1).bytes());
     let mut body = BytesMut::with_capacity(announced.map_or(FIRST_BYTES, |length| length + 1));
     loop {
         let more = stream.read_buf(&mut body).await.map_err(|_| {
             ApiError::new(Status::BadRequest, "incomplete_body", "the body ended before all of it had come")
         })?;
         if body.len() > bytes_max {
+            drop(body);
+            discard(stream).await;
             return Err(ApiError::body_too_large(bytes_max));
         }
         if more == 0 {
             return Ok(body.freeze());
         }
     }
+}
+
+/// Reads what is left of a refused body, within limits: a sender that is still writing when the connection closes sees
+/// that, and not the answer.
+async fn discard(mut stream: DataStream<'_>) {
+    let mut nowhere = tokio::io::sink();
+    let all = tokio::io::copy(&mut stream, &mut nowhere);
+    // Neither too late nor cut off changes the answer.
+    let _ = tokio::time::timeout(REFUSED_FOR, all).await;
 }
 
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {

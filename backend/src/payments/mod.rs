@@ -69,10 +69,12 @@ impl Payment {
         }
     }
 
-    /// Where this row stands in the order of snapshots: how final its status is, then when it was seen, then by which event.
-    fn standing(&self) -> (u8, Option<Timestamp>, Option<&str>) {
+    /// Where this row stands in the order of snapshots: how final its status is, then when it was seen, then how far an
+    /// attempt had come within that second, then by which event.
+    fn standing(&self) -> (u8, Option<Timestamp>, u8, Option<&str>) {
         let finality = self.status.as_deref().map_or(0, |status| finality(&self.kind, status));
-        (finality, self.seen_at, self.seen_source.as_deref())
+        let progress = self.status.as_deref().map_or(0, |status| progress(status, self.failure_code.is_some()));
+        (finality, self.seen_at, progress, self.seen_source.as_deref())
     }
 }
 
@@ -83,6 +85,21 @@ fn finality(kind: &str, status: &str) -> u8 {
         (_, "canceled") => 3,
         ("session", "failed") => 2,
         _ => 1,
+    }
+}
+
+/// How far a payment intent has come from its creation, for snapshots of one second: an attempt begins, is confirmed,
+/// may need the buyer, is processed, and may fail, which puts it back where it began. Source: Stripe's page on the
+/// life cycle of a PaymentIntent.
+fn progress(status: &str, failed: bool) -> u8 {
+    match status {
+        "requires_payment_method" if failed => 6,
+        "requires_capture" => 5,
+        "processing" => 4,
+        "requires_action" => 3,
+        "requires_confirmation" => 2,
+        "requires_payment_method" => 1,
+        _ => 0,
     }
 }
 

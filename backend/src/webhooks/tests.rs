@@ -398,6 +398,35 @@ fn an_intent_that_pays_an_invoice_belongs_to_it_whichever_comes_first() {
 }
 
 #[test]
+fn an_intent_goes_forward_within_a_second_whatever_its_events_are_called() {
+    let intent = |status: &str, failure: Option<&str>| {
+        Object::PaymentIntent(stripe::PaymentIntent {
+            id: "pi_1".to_owned(),
+            status: Some(status.to_owned()),
+            failure_code: failure.map(str::to_owned),
+            ..stripe::PaymentIntent::default()
+        })
+    };
+    let life = [
+        intent("requires_payment_method", None),
+        intent("requires_action", None),
+        intent("processing", None),
+        intent("requires_payment_method", Some("card_declined")),
+    ];
+    for pair in life.windows(2) {
+        for (first, second) in [("a", "b"), ("b", "a")] {
+            let events = [seen(first, 0, pair[0].clone()), seen(second, 0, pair[1].clone())];
+            for order in [[0, 1], [1, 0]] {
+                let scene = Scene::new().see_all(order.map(|place| &events[place]));
+                let row = scene.world.payments.look("pi_1").unwrap();
+                let Object::PaymentIntent(last) = &pair[1] else { unreachable!() };
+                assert_eq!((&row.status, &row.failure_code), (&last.status, &last.failure_code));
+            }
+        }
+    }
+}
+
+#[test]
 fn a_paid_one_off_session_is_a_payment_and_an_unpaid_one_waits_for_its_money() {
     let one_off = |paid: &str| stripe::CheckoutSession {
         mode: Some("payment".to_owned()),
