@@ -22,5 +22,5 @@ CREATE TABLE webhook_events (
 CREATE INDEX webhook_events_received ON webhook_events (received_at, id);
 CREATE INDEX webhook_events_of_customer ON webhook_events (customer_id, received_at, id) WHERE customer_id IS NOT NULL;
 -- What an operator looks for first, and what the retry job asks for every second.
-CREATE INDEX webhook_events_in_trouble ON webhook_events (status, received_at, id) WHERE status <> 'processed';
+CREATE INDEX webhook_events_in_trouble ON webhook_events (status, received_at, id) WHERE status IN ('failed', 'dead_lettered');
 CREATE INDEX webhook_events_due ON webhook_events (next_attempt_at) WHERE status = 'failed';

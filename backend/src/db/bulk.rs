@@ -14,14 +14,13 @@ use tollgate_shared::Timestamp;
 use crate::db::record::Record;
 use crate::db::value::{Json, Kind, Value, time_text};
 
-/// The parameters of `rows` on PostgreSQL.
-pub(super) fn arrays<T: Record>(rows: &[&T]) -> Result<PgArguments, BoxDynError> {
-    let mut arguments = PgArguments::default();
+/// Adds `rows` to the parameters of a statement on PostgreSQL.
+pub(super) fn add_arrays<T: Record>(rows: &[&T], arguments: &mut PgArguments) -> Result<(), BoxDynError> {
     for (index, column) in T::COLUMNS.iter().enumerate() {
         let array = Array { kind: column.kind, len: rows.len(), value: |row: usize| rows[row].value(index) };
         arguments.add(array)?;
     }
-    Ok(arguments)
+    Ok(())
 }
 
 /// An array of one dimension. Its elements are written where they go, without being gathered first.
@@ -88,13 +87,16 @@ impl Kind {
     }
 }
 
-/// The parameters of `rows` on SQLite.
-pub(super) fn json_and_blob<T: Record>(rows: &[&T]) -> Result<SqliteArguments, BoxDynError> {
-    let mut json = Vec::with_capacity(256 * rows.len());
+/// Adds `rows` to the parameters of a statement on SQLite.
+pub(super) fn add_json_and_blob<T: Record>(rows: &[&T], arguments: &mut SqliteArguments) -> Result<(), BoxDynError> {
+    let mut json = Vec::with_capacity(256 * rows.len() + 2);
     // Never empty: SQLite takes an empty blob for null.
     let mut blob = vec![0];
+    json.push(b'[');
     for (index, row) in rows.iter().enumerate() {
-        json.push(if index == 0 { b'[' } else { b',' });
+        if index > 0 {
+            json.push(b',');
+        }
         for (index, column) in T::COLUMNS.iter().enumerate() {
             json.push(if index == 0 { b'[' } else { b',' });
             match row.value(index) {
@@ -111,10 +113,9 @@ pub(super) fn json_and_blob<T: Record>(rows: &[&T]) -> Result<SqliteArguments, B
         json.push(b']');
     }
     json.push(b']');
-    let mut arguments = SqliteArguments::default();
     arguments.add(String::from_utf8(json)?)?;
     arguments.add(blob)?;
-    Ok(arguments)
+    Ok(())
 }
 
 /// `place,length`, as SQLite's `substr` counts: from 1.

@@ -1,7 +1,7 @@
 //! The door to the database: one SQL text, two engines, no `if` outside of here.
 //!
 //! A verb gets a [`Tx`] and says `tx.sql("… $1 …").bind(x).one::<Row>().await`, or moves whole rows in bulk with
-//! [`Tx::load`], [`Tx::upsert`] and [`Tx::insert`]; a table's row is declared by [`record!`](crate::record). What can go
+//! [`Tx::load`], [`Tx::insert`] and [`Tx::write`]; a table's row is declared by [`record!`](crate::record). What can go
 //! wrong is a [`DbError`], in classes to decide by. Time and ids come in as parameters.
 //!
 //! | file | what |
@@ -9,7 +9,7 @@
 //! | `url`, `open` | where the database is; its connections and their limits |
 //! | `tx` | a transaction, its statements, its end |
 //! | `value`, `column` | what goes in and comes out, and its one form on each engine |
-//! | `record`, `bulk` | a table's rows: their SQL, their parameters |
+//! | `record`, `bulk`, `writes` | a table's rows: their SQL, their parameters, those of several tables at once |
 //! | `migrate` | the schema's versions |
 //! | `error`, `faults` | what fails, and what a test makes fail |
 //! | `testing` | both engines for a test |
@@ -28,6 +28,7 @@ mod tests;
 mod tx;
 mod url;
 mod value;
+mod writes;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -42,6 +43,7 @@ pub use self::record::{Record, Statements};
 pub use self::tx::{Lock, Query, Row, Tx};
 pub use self::url::{DatabaseUrl, UnusableUrl};
 pub use self::value::{Bind, Json, Kind, Value, storable};
+pub use self::writes::Writes;
 pub use crate::record;
 
 use self::open::Pools;

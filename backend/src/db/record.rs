@@ -111,15 +111,17 @@ pub(super) enum Verb {
     },
     /// Insert, or replace all but the key.
     Upsert,
-    /// Insert what is not there.
+    /// Insert what is not there, and say the keys of that.
     Insert,
+    /// Insert what is not there, and give every row, locked.
+    LoadOrInsert,
 }
 
 /// The texts of a record's statements, each made when it is first needed.
 #[derive(Debug, Default)]
 pub struct Statements(OnceLock<Mutex<Texts>>);
 
-type Texts = HashMap<(Engine, Verb), Arc<str>>;
+type Texts = HashMap<(Engine, Verb, usize), Arc<str>>;
 
 impl Statements {
     /// None yet.
@@ -128,55 +130,77 @@ impl Statements {
     }
 }
 
-/// The text of `verb` for `T` on `engine`.
-pub(super) fn statement<T: Record>(engine: Engine, verb: Verb) -> Arc<str> {
+/// The text of `verb` for `T` on `engine`, whose parameters are those from `$first` on.
+pub(super) fn statement<T: Record>(engine: Engine, verb: Verb, first: usize) -> Arc<str> {
     let made = T::statements().0.get_or_init(Mutex::default);
     let mut made = made.lock().unwrap_or_else(PoisonError::into_inner);
-    made.entry((engine, verb)).or_insert_with(|| text(engine, verb, T::TABLE, T::COLUMNS).into()).clone()
+    made.entry((engine, verb, first)).or_insert_with(|| text(engine, verb, first, T::TABLE, T::COLUMNS).into()).clone()
 }
 
-fn text(engine: Engine, verb: Verb, table: &str, columns: &[Column]) -> String {
+fn text(engine: Engine, verb: Verb, first: usize, table: &str, columns: &[Column]) -> String {
     let key = columns[0].name;
     let names = list(columns, |column| format!("\"{}\"", column.name));
+    let rows = rows(engine, first, columns);
     match verb {
         Verb::Load { by, for_update } => {
             let (matches, lock) = match engine {
                 // One writer at a time: there is nothing to lock.
-                Engine::Sqlite => ("IN (SELECT value FROM json_each($1))", ""),
-                Engine::Postgres if for_update => ("= ANY ($1)", " FOR UPDATE"),
-                Engine::Postgres => ("= ANY ($1)", ""),
+                Engine::Sqlite => (format!("IN (SELECT value FROM json_each(${first}))"), ""),
+                Engine::Postgres if for_update => (format!("= ANY (${first})"), " FOR UPDATE"),
+                Engine::Postgres => (format!("= ANY (${first})"), ""),
             };
             format!("SELECT {names} FROM {table} WHERE \"{by}\" {matches} ORDER BY \"{key}\"{lock}")
         }
         Verb::Upsert => {
             let replaced = list(&columns[1..], |column| format!("\"{0}\" = excluded.\"{0}\"", column.name));
-            let rows = rows(engine, columns);
             format!("INSERT INTO {table} ({names}) {rows} ON CONFLICT (\"{key}\") DO UPDATE SET {replaced}")
         }
-        Verb::Insert => {
-            let rows = rows(engine, columns);
-            format!("INSERT INTO {table} ({names}) {rows} ON CONFLICT DO NOTHING RETURNING \"{key}\"")
+        Verb::Insert => format!("INSERT INTO {table} ({names}) {rows} ON CONFLICT DO NOTHING RETURNING \"{key}\""),
+        Verb::LoadOrInsert => match engine {
+            Engine::Sqlite => format!(
+                "INSERT INTO {table} ({names}) {rows} ON CONFLICT DO NOTHING; \
+                 SELECT {names} FROM {table} WHERE \"{key}\" IN (SELECT value ->> 0 FROM jsonb_each(${first}))"
+            ),
+            // What the one half inserts the other does not see, and what the one finds it leaves to the other.
+            Engine::Postgres => format!(
+                "WITH made AS (INSERT INTO {table} ({names}) {rows} ON CONFLICT DO NOTHING RETURNING {names}), \
+                 known AS (SELECT {names} FROM {table} WHERE \"{key}\" = ANY (${first}) ORDER BY \"{key}\" FOR UPDATE) \
+                 SELECT {names} FROM known UNION ALL SELECT {names} FROM made"
+            ),
+        },
+    }
+}
+
+/// Several statements that give nothing back as one text.
+pub(super) fn together(engine: Engine, statements: &[Arc<str>]) -> String {
+    match (engine, statements) {
+        (_, [only]) => only.to_string(),
+        (Engine::Sqlite, statements) => statements.join("; "),
+        (Engine::Postgres, statements) => {
+            let parts = statements.iter().enumerate().map(|(place, statement)| format!("w{place} AS ({statement})"));
+            format!("WITH {} SELECT", parts.collect::<Vec<_>>().join(", "))
         }
     }
 }
 
-/// The rows of the parameters, as a query; see [`bulk`](super::bulk) for the parameters.
-fn rows(engine: Engine, columns: &[Column]) -> String {
+/// The rows of the parameters from `$first` on, as a query; see [`bulk`](super::bulk) for the parameters.
+fn rows(engine: Engine, first: usize, columns: &[Column]) -> String {
     match engine {
         Engine::Sqlite => {
             let mut places = 0..;
             let mut place = || places.next().expect("counting does not end");
+            let blob = first + 1;
             let values = list(columns, |column| match column.kind {
-                Kind::Bytes => format!("substr($2, value ->> {}, value ->> {})", place(), place()),
-                Kind::Json => format!("CAST(substr($2, value ->> {}, value ->> {}) AS TEXT)", place(), place()),
+                Kind::Bytes => format!("substr(${blob}, value ->> {}, value ->> {})", place(), place()),
+                Kind::Json => format!("CAST(substr(${blob}, value ->> {}, value ->> {}) AS TEXT)", place(), place()),
                 Kind::Text | Kind::Integer | Kind::Boolean | Kind::Time => format!("value ->> {}", place()),
             });
             // `jsonb_each`: each row stays parsed, which is a quarter of an insert. `WHERE TRUE`: without it SQLite reads
             // `ON CONFLICT` as the `ON` of a join.
-            format!("SELECT {values} FROM jsonb_each($1) WHERE TRUE")
+            format!("SELECT {values} FROM jsonb_each(${first}) WHERE TRUE")
         }
         Engine::Postgres => {
-            let mut places = 1..;
+            let mut places = first..;
             let arrays = list(columns, |_| format!("${}", places.next().expect("counting does not end")));
             format!("SELECT * FROM UNNEST({arrays})")
         }

@@ -14,6 +14,7 @@ use tokio::time::timeout;
 use crate::db::faults::{Faults, Operation};
 use crate::db::record::{Record, Verb, statement};
 use crate::db::value::{Bind, storable};
+use crate::db::writes::{Parameters, Writes};
 use crate::db::{DbError, Engine, bulk};
 
 /// How long we wait for a server's answer. It ends a statement by itself before that (see `Terms`), unless the network
@@ -109,11 +110,8 @@ impl Tx {
 
     /// A statement with `$1`, `$2`, …, to be bound in their order.
     pub fn sql<'t>(&'t mut self, sql: &'static str) -> Query<'t> {
-        let parameters = match self.engine() {
-            Engine::Sqlite => Parameters::Sqlite(SqliteArguments::default()),
-            Engine::Postgres => Parameters::Postgres(PgArguments::default()),
-        };
-        Query { tx: self, sql, parameters: Ok(parameters) }
+        let parameters = Ok(Parameters::none(self.engine()));
+        Query { tx: self, sql, parameters }
     }
 
     /// The rows whose column `by` is any of `keys`, in the order of their own keys. No keys, no statement.
@@ -127,7 +125,7 @@ impl Tx {
             return Ok(Vec::new());
         }
         self.count(Operation::Statement)?;
-        let sql = statement::<T>(self.engine(), Verb::Load { by, for_update: lock == Lock::ForUpdate });
+        let sql = statement::<T>(self.engine(), Verb::Load { by, for_update: lock == Lock::ForUpdate }, 1);
         let sql = AssertSqlSafe(sql);
         let keys: Vec<_> = keys.iter().map(|key| storable(key)).collect();
         let read = on_either!(self, |connection|
@@ -144,43 +142,89 @@ impl Tx {
         read?.map_err(|error| DbError::of_row(error, T::TABLE, T::COLUMNS))
     }
 
-    /// Inserts `rows`, or replaces those whose keys are there. A key may stand in them once. No rows, no statement.
-    pub async fn upsert<T: Record>(&mut self, rows: &[&T]) -> Result<(), DbError> {
-        let keys: BTreeSet<_> = rows.iter().map(|row| row.key()).collect();
-        if keys.len() < rows.len() {
-            // PostgreSQL refuses it (21000), SQLite would take the last one.
-            let message = format!("a key of {} stands twice in one upsert", T::TABLE);
-            let failure = DbError::Other { code: "21000".to_owned(), message };
-            self.state.failed.get_or_insert(failure.clone());
-            return Err(failure);
+    /// The rows with the keys of `placeholders`, locked until the transaction ends. One that is not there is inserted as
+    /// its placeholder is: what is not there cannot be locked. Each key may stand in them once. No rows, no statement.
+    pub async fn load_or_insert<T: Record>(&mut self, placeholders: &[&T]) -> Result<Vec<T>, DbError> {
+        let mut rows = Vec::with_capacity(placeholders.len());
+        for piece in bulk::pieces(placeholders) {
+            rows.extend(self.load_or_insert_piece(piece).await?);
         }
-        self.write_rows(Verb::Upsert, rows).await?;
-        Ok(())
+        let mut missing: BTreeSet<_> = placeholders.iter().map(|row| row.key().to_owned()).collect();
+        for row in &rows {
+            missing.remove(row.key());
+        }
+        // Inserted by somebody else while the statement ran: too late to be seen by its one half, too early for the other.
+        rows.extend(self.load::<T>(T::key_column(), &missing, Lock::ForUpdate).await?);
+        Ok(rows)
+    }
+
+    async fn load_or_insert_piece<T: Record>(&mut self, placeholders: &[&T]) -> Result<Vec<T>, DbError> {
+        self.count(Operation::Statement)?;
+        let sql = AssertSqlSafe(statement::<T>(self.engine(), Verb::LoadOrInsert, 1));
+        let read = on_either!(self, |connection|
+            sqlite: async {
+                let mut parameters = SqliteArguments::default();
+                bulk::add_json_and_blob(placeholders, &mut parameters).map_err(sqlx::Error::Encode)?;
+                let rows = connection.fetch_all(sqlx::query_with(sql, parameters)).await?;
+                Ok(rows.iter().map(T::of_sqlite).collect::<Result<Vec<_>, _>>())
+            },
+            postgres: async {
+                let mut parameters = PgArguments::default();
+                bulk::add_arrays(placeholders, &mut parameters).map_err(sqlx::Error::Encode)?;
+                let rows = connection.fetch_all(sqlx::query_with(sql, parameters)).await?;
+                Ok(rows.iter().map(T::of_postgres).collect::<Result<Vec<_>, _>>())
+            },
+        );
+        read?.map_err(|error| DbError::of_row(error, T::TABLE, T::COLUMNS))
     }
 
     /// Inserts those of `rows` that no unique constraint forbids, and says the keys of those. No rows, no statement.
     pub async fn insert<T: Record>(&mut self, rows: &[&T]) -> Result<Vec<String>, DbError> {
-        self.write_rows(Verb::Insert, rows).await
-    }
-
-    async fn write_rows<T: Record>(&mut self, verb: Verb, rows: &[&T]) -> Result<Vec<String>, DbError> {
         let mut keys = Vec::new();
         for piece in bulk::pieces(rows) {
             self.count(Operation::Statement)?;
-            let sql = AssertSqlSafe(statement::<T>(self.engine(), verb));
+            let sql = AssertSqlSafe(statement::<T>(self.engine(), Verb::Insert, 1));
             let written: Vec<(String,)> = on_either!(self, |connection|
                 sqlite: async {
-                    let parameters = bulk::json_and_blob(piece).map_err(sqlx::Error::Encode)?;
+                    let mut parameters = SqliteArguments::default();
+                    bulk::add_json_and_blob(piece, &mut parameters).map_err(sqlx::Error::Encode)?;
                     sqlx::query_as_with(sql, parameters).fetch_all(&mut **connection).await
                 },
                 postgres: async {
-                    let parameters = bulk::arrays(piece).map_err(sqlx::Error::Encode)?;
+                    let mut parameters = PgArguments::default();
+                    bulk::add_arrays(piece, &mut parameters).map_err(sqlx::Error::Encode)?;
                     sqlx::query_as_with(sql, parameters).fetch_all(&mut **connection).await
                 },
             )?;
             keys.extend(written.into_iter().map(|(key,)| key));
         }
         Ok(keys)
+    }
+
+    /// Inserts `rows`, or replaces those whose keys are there. A key may stand in them once. No rows, no statement.
+    pub async fn upsert<T: Record>(&mut self, rows: &[&T]) -> Result<(), DbError> {
+        for piece in bulk::pieces(rows) {
+            let writes = self.writes().upsert(piece);
+            self.write(writes).await?;
+        }
+        Ok(())
+    }
+
+    /// Writes to several tables, to be gathered and then written at once.
+    pub fn writes(&self) -> Writes {
+        Writes::on(self.engine())
+    }
+
+    /// Writes all that was gathered, in one round trip. No rows, no statement.
+    pub async fn write(&mut self, writes: Writes) -> Result<(), DbError> {
+        let gathered = writes.end().inspect_err(|failure| self.state.failed = Some(failure.clone()))?;
+        let Some((sql, parameters)) = gathered else { return Ok(()) };
+        self.count(Operation::Statement)?;
+        let (sql, (sqlite, postgres)) = (AssertSqlSafe(sql), parameters.split());
+        on_either!(self, |connection|
+            sqlite: async { connection.execute(sqlx::query_with(sql, sqlite)).await.map(drop) },
+            postgres: async { connection.execute(sqlx::query_with(sql, postgres)).await.map(drop) },
+        )
     }
 
     /// Makes everything of this transaction true, on disk. When this fails it may have become true all the same: the
@@ -283,11 +327,6 @@ pub struct Query<'t> {
     parameters: Result<Parameters, sqlx::Error>,
 }
 
-enum Parameters {
-    Sqlite(SqliteArguments),
-    Postgres(PgArguments),
-}
-
 impl Query<'_> {
     /// Binds the next parameter.
     pub fn bind<T: Bind>(mut self, value: T) -> Self {
@@ -335,15 +374,5 @@ impl Query<'_> {
             sqlite: async { Ok(connection.execute(sqlx::query_with(self.sql, sqlite)).await?.rows_affected()) },
             postgres: async { Ok(connection.execute(sqlx::query_with(self.sql, postgres)).await?.rows_affected()) },
         )
-    }
-}
-
-impl Parameters {
-    /// Those of the one engine, and none for the other.
-    fn split(self) -> (SqliteArguments, PgArguments) {
-        match self {
-            Self::Sqlite(parameters) => (parameters, PgArguments::default()),
-            Self::Postgres(parameters) => (SqliteArguments::default(), parameters),
-        }
     }
 }

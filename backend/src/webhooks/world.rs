@@ -1,6 +1,6 @@
 //! The rows that a batch of events touches, in memory: loaded at once, changed by pure decisions, stored at once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tollgate_shared::Timestamp;
 
@@ -157,20 +157,22 @@ impl World {
         })
     }
 
-    /// Stores what was kept: one statement a table that changed.
+    /// Stores what was kept, in one statement.
     pub async fn store(&self, tx: &mut Tx) -> Result<(), DbError> {
-        tx.upsert(&self.customers.changed()).await?;
-        tx.upsert(&self.subscriptions.changed()).await?;
-        tx.upsert(&self.invoices.changed()).await?;
-        tx.upsert(&self.payments.changed()).await?;
-        tx.upsert(&self.payment_methods.changed()).await?;
-        tx.upsert(&self.licenses.changed()).await?;
-        // Unique constraints, not checks, make these once a customer: a row that is there already stays.
-        tx.insert(&self.api_keys.kept.iter().collect::<Vec<_>>()).await?;
-        tx.insert(&self.widgets.kept.iter().collect::<Vec<_>>()).await?;
-        tx.insert(&self.changes.kept.iter().collect::<Vec<_>>()).await?;
-        tx.insert(&self.license_events.kept.iter().collect::<Vec<_>>()).await?;
-        Ok(())
+        let writes = tx
+            .writes()
+            .upsert(&self.customers.changed())
+            .upsert(&self.subscriptions.changed())
+            .upsert(&self.invoices.changed())
+            .upsert(&self.payments.changed())
+            .upsert(&self.payment_methods.changed())
+            .upsert(&self.licenses.changed())
+            // Unique constraints, not checks, make these once a customer: a row that is there already stays.
+            .insert(&self.api_keys.kept.iter().collect::<Vec<_>>())
+            .insert(&self.widgets.kept.iter().collect::<Vec<_>>())
+            .insert(&self.changes.kept.iter().collect::<Vec<_>>())
+            .insert(&self.license_events.kept.iter().collect::<Vec<_>>());
+        tx.write(writes).await
     }
 
     /// Ends one event's draft: what it did is part of the world from here on.
@@ -233,18 +235,9 @@ impl World {
 /// Loads rows for writing. A row that is not there yet is made first, since nothing can be locked that is not there.
 async fn load_or_make<T: Record>(
     tx: &mut Tx,
-    keys: &std::collections::BTreeSet<String>,
+    keys: &BTreeSet<String>,
     placeholder: impl Fn(&str) -> T,
 ) -> Result<Vec<T>, DbError> {
-    let mut rows: Vec<T> = tx.load(T::key_column(), keys, Lock::ForUpdate).await?;
-    let mut missing = keys.clone();
-    for row in &rows {
-        missing.remove(row.key());
-    }
-    if !missing.is_empty() {
-        let made: Vec<T> = missing.iter().map(|key| placeholder(key)).collect();
-        tx.insert(&made.iter().collect::<Vec<_>>()).await?;
-        rows.extend(tx.load::<T>(T::key_column(), &missing, Lock::ForUpdate).await?);
-    }
-    Ok(rows)
+    let placeholders: Vec<T> = keys.iter().map(|key| placeholder(key)).collect();
+    tx.load_or_insert(&placeholders.iter().collect::<Vec<_>>()).await
 }

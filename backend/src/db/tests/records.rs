@@ -221,6 +221,9 @@ fn nothing_asked_is_no_statement() {
         assert_eq!(tx.load::<Specimen>("id", &BTreeSet::new(), Lock::ForUpdate).await, Ok(vec![]));
         assert_eq!(tx.upsert::<Specimen>(&[]).await, Ok(()));
         assert_eq!(tx.insert::<Specimen>(&[]).await, Ok(vec![]));
+        assert_eq!(tx.load_or_insert::<Specimen>(&[]).await, Ok(vec![]));
+        let nothing = tx.writes().upsert::<Specimen>(&[]).insert::<Specimen>(&[]);
+        assert_eq!(tx.write(nothing).await, Ok(()));
         assert_eq!(faults.counted(), [Operation::Begin]);
     });
 }
@@ -267,6 +270,73 @@ fn a_key_that_stands_twice_in_an_upsert_is_refused() {
         let refused = tx.upsert(&[&row, &row]).await.unwrap_err();
         assert_eq!(refused.class(), "database_error");
         assert_eq!(tx.commit().await, Err(refused));
+    });
+}
+
+#[test]
+fn what_is_there_is_loaded_and_what_is_not_is_inserted_in_one_statement() {
+    on_each_engine!(async |db: Db| {
+        with_table(&db).await;
+        let known = Specimen { amount: 1, history: Json(json!({ "known": true })), ..specimen("b") };
+        let mut tx = db.write().await.unwrap();
+        tx.insert(&[&known]).await.unwrap();
+        tx.commit().await.unwrap();
+        let faults = Arc::new(Faults::default());
+        let mut tx = db.clone().with_faults(Arc::clone(&faults)).write().await.unwrap();
+        let placeholders = ["a", "b", "c"].map(nulls);
+        let mut rows = tx.load_or_insert(&placeholders.iter().collect::<Vec<_>>()).await.unwrap();
+        rows.sort_by(|a, b| a.id.cmp(&b.id));
+        assert_eq!(rows, [nulls("a"), known.clone(), nulls("c")]);
+        assert_eq!(faults.counted(), [Operation::Begin, Operation::Statement]);
+        tx.commit().await.unwrap();
+        let mut tx = db.read().await.unwrap();
+        let stored: Vec<Specimen> = tx.load("id", &keys(&["a", "b", "c"]), Lock::None).await.unwrap();
+        assert_eq!(stored, [nulls("a"), known, nulls("c")]);
+    });
+}
+
+#[test]
+fn rows_of_several_tables_are_written_in_one_statement_or_none_of_them() {
+    record! {
+        /// A row that refers to another.
+        struct Note in "notes" {
+            /// The key.
+            pub id: String,
+            /// What it is about.
+            pub about: String,
+        }
+    }
+    on_each_engine!(async |db: Db| {
+        with_table(&db).await;
+        let mut tx = db.write().await.unwrap();
+        tx.batch("CREATE TABLE notes (id TEXT PRIMARY KEY, about TEXT NOT NULL REFERENCES specimens (id))")
+            .await
+            .unwrap();
+        tx.insert(&[&specimen("a")]).await.unwrap();
+        tx.commit().await.unwrap();
+        let note = |id: &str, about: &str| Note { id: id.to_owned(), about: about.to_owned() };
+
+        let faults = Arc::new(Faults::default());
+        let mut tx = db.clone().with_faults(Arc::clone(&faults)).write().await.unwrap();
+        let (changed, new) = (Specimen { amount: 5, ..specimen("a") }, specimen("b"));
+        // One refers to a row that the same statement inserts.
+        let (old, young) = (note("n1", "a"), note("n2", "b"));
+        let writes = tx.writes().upsert(&[&changed, &new]).insert(&[&old, &young, &young]);
+        tx.write(writes).await.unwrap();
+        assert_eq!(faults.counted(), [Operation::Begin, Operation::Statement]);
+        tx.commit().await.unwrap();
+
+        let mut tx = db.write().await.unwrap();
+        let (row, stray) = (specimen("c"), note("n3", "nowhere"));
+        let writes = tx.writes().upsert(&[&row]).insert(&[&stray]);
+        assert_eq!(tx.write(writes).await.unwrap_err().class(), "database_constraint");
+        drop(tx);
+
+        let mut tx = db.read().await.unwrap();
+        let rows: Vec<Specimen> = tx.load("id", &keys(&["a", "b", "c"]), Lock::None).await.unwrap();
+        assert_eq!(rows, [changed, new]);
+        let notes: Vec<Note> = tx.load("id", &keys(&["n1", "n2", "n3"]), Lock::None).await.unwrap();
+        assert_eq!(notes, [old, young]);
     });
 }
 

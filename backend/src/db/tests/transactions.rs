@@ -1,5 +1,6 @@
 //! Transactions: how they end, what they see, what they wait for.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -146,6 +147,25 @@ fn a_row_that_is_loaded_for_update_is_waited_for() {
         first.upsert(&[&row]).await.unwrap();
         first.commit().await.unwrap();
         assert_eq!(second.await.unwrap(), 77);
+    });
+}
+
+#[test]
+fn of_two_that_insert_one_row_at_once_the_second_waits_and_is_given_that_of_the_first() {
+    on(Engine::Postgres, async |db| {
+        with_table(&db).await;
+        let mut first = db.write().await.unwrap();
+        first.load_or_insert(&[&Specimen { amount: 77, ..specimen("a") }]).await.unwrap();
+        let others = db.clone();
+        let second = tokio::spawn(async move {
+            let mut second = others.inbox().await.unwrap();
+            let rows = second.load_or_insert(&[&specimen("a"), &specimen("b")]).await.unwrap();
+            rows.into_iter().map(|row| (row.id, row.amount)).collect::<BTreeMap<_, _>>()
+        });
+        waits_for_a_lock(&db).await;
+        assert!(!second.is_finished());
+        first.commit().await.unwrap();
+        assert_eq!(second.await.unwrap(), [("a".to_owned(), 77), ("b".to_owned(), 2900)].into());
     });
 }
 
