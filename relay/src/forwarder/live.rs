@@ -19,6 +19,8 @@ const ALONE: SlotLimits = SlotLimits { prompt_max: 64, all_max: 256 };
 
 /// How many events may wait or be under way from memory, however short they are.
 const EVENTS_MAX: usize = 4096;
+/// Of each limit of memory this part is kept for events that a buyer is held for.
+const KEPT_FOR_BUYERS: usize = 8;
 /// How long one request's body gets. The backend works on it as a whole, so this bounds its memory and time too.
 pub(super) const TOGETHER_BYTES_MAX: usize = 1024 * 1024;
 
@@ -26,6 +28,8 @@ pub(super) const TOGETHER_BYTES_MAX: usize = 1024 * 1024;
 #[derive(Default)]
 pub(super) struct Live {
     waiting: VecDeque<Arc<Handoff>>,
+    /// Those that a buyer is held for; they go first.
+    waiting_ahead: VecDeque<Arc<Handoff>>,
     /// Of those that wait and those that are under way.
     events: usize,
     bytes: usize,
@@ -44,10 +48,12 @@ impl Live {
 
     fn admit(&mut self, handoff: &Arc<Handoff>, bytes_max: usize) -> bool {
         let bytes = self.bytes + handoff.event.body.len();
-        let fits = self.events < EVENTS_MAX && (bytes <= bytes_max || self.events == 0);
+        let share = |limit: usize| if handoff.ahead { limit } else { limit - limit / KEPT_FOR_BUYERS };
+        let fits = self.events < share(EVENTS_MAX) && (bytes <= share(bytes_max) || self.events == 0);
         let admitted = fits && !self.closed;
         if admitted {
-            self.waiting.push_back(Arc::clone(handoff));
+            let queue = if handoff.ahead { &mut self.waiting_ahead } else { &mut self.waiting };
+            queue.push_back(Arc::clone(handoff));
             self.events += 1;
             self.bytes = bytes;
         }
@@ -56,23 +62,27 @@ impl Live {
 
     /// Whether to start a request for what waits.
     fn starts_one(&mut self, together: bool) -> bool {
-        let needless = self.waiting.is_empty() || (together && self.starting);
+        let needless = self.next().is_none() || (together && self.starting);
         let starts = !needless && self.slots.start(if together { TOGETHER } else { ALONE });
         self.starting |= starts;
         starts
+    }
+
+    fn next(&self) -> Option<&Arc<Handoff>> {
+        self.waiting_ahead.front().or_else(|| self.waiting.front())
     }
 
     fn take(&mut self, together: bool) -> Vec<Arc<Handoff>> {
         self.starting = false;
         let mut company = Vec::new();
         let mut bytes = 0;
-        while let Some(next) = self.waiting.front() {
+        while let Some(next) = self.next() {
             bytes += next.event.body.len();
             let full = if together { company.len() >= TOGETHER_MAX || bytes > TOGETHER_BYTES_MAX } else { true };
             if full && !company.is_empty() {
                 break;
             }
-            company.extend(self.waiting.pop_front());
+            company.extend(self.waiting_ahead.pop_front().or_else(|| self.waiting.pop_front()));
         }
         company
     }
@@ -86,6 +96,8 @@ impl Live {
 /// One event between its arrival and the moment when both its fates are known.
 pub struct Handoff {
     event: Event,
+    /// A buyer is held until it is answered.
+    ahead: bool,
     forwarder: Forwarder,
     fates: Mutex<Fates>,
 }
@@ -183,10 +195,10 @@ impl AsRef<Event> for Arc<Handoff> {
 }
 
 impl Forwarder {
-    /// Sends `event` on its first way, unless the backend is known to be cut off; whoever calls this tells the handoff
-    /// what becomes of it in the journal.
-    pub fn forward(&self, event: Event) -> Arc<Handoff> {
-        let handoff = Arc::new(Handoff { event, forwarder: self.clone(), fates: Mutex::default() });
+    /// Sends `event` on its first way, `ahead` of others if a buyer is held for it, unless the backend is known to be cut
+    /// off; whoever calls this tells the handoff what becomes of it in the journal.
+    pub fn forward(&self, event: Event, ahead: bool) -> Arc<Handoff> {
+        let handoff = Arc::new(Handoff { event, ahead, forwarder: self.clone(), fates: Mutex::default() });
         if self.is_cut_off() {
             handoff.forwarded(Forwarded::NotTried);
         } else {
@@ -195,9 +207,10 @@ impl Forwarder {
         handoff
     }
 
-    /// Sends an event that the journal could not take: this delivery is all that it has, so it is tried in any case.
+    /// Sends an event that the journal could not take: this delivery is all that it has, so it is tried in any case, and
+    /// first.
     pub fn forward_unkept(&self, event: Event) -> Arc<Handoff> {
-        let handoff = Arc::new(Handoff { event, forwarder: self.clone(), fates: Mutex::default() });
+        let handoff = Arc::new(Handoff { event, ahead: true, forwarder: self.clone(), fates: Mutex::default() });
         handoff.not_kept();
         self.send_off(&handoff);
         handoff
@@ -223,7 +236,8 @@ impl Forwarder {
         let waiting = {
             let mut live = self.live();
             live.closed = true;
-            let waiting: Vec<_> = live.waiting.drain(..).collect();
+            let ahead = std::mem::take(&mut live.waiting_ahead);
+            let waiting: Vec<_> = ahead.into_iter().chain(live.waiting.drain(..)).collect();
             live.release(&waiting);
             waiting
         };

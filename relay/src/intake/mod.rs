@@ -139,7 +139,8 @@ impl Intake {
     async fn keep_and_forward(&self, event: Event, received_at: Timestamp) -> Answer {
         let means = &self.means;
         let event_id = event.id.clone();
-        let waits_for_the_backend = means.ack == Ack::Backend || event.kind.starts_with(HELD_BY_A_BUYER);
+        let holds_a_buyer = event.kind.starts_with(HELD_BY_A_BUYER);
+        let waits_for_the_backend = means.ack == Ack::Backend || holds_a_buyer;
         let by = Instant::now() + means.deadline;
 
         let entry = NewEntry {
@@ -149,7 +150,7 @@ impl Intake {
             request_id: event.request_id.clone(),
             body: event.body.clone(),
         };
-        let handoff = means.forwarder.forward(event);
+        let handoff = means.forwarder.forward(event, holds_a_buyer);
         let keeping = Seen::to_its_end(keep(means.journal.clone(), entry, Arc::clone(&handoff)));
         // An error means that it is not known: the disk may yet take it.
         let kept = timeout_at(by, keeping).await;

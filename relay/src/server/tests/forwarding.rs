@@ -92,6 +92,21 @@ async fn what_waits_together_goes_together_to_a_backend_that_takes_sequences() {
 }
 
 #[tokio::test]
+async fn an_event_that_a_buyer_is_held_for_goes_ahead_of_all_that_wait() {
+    let backend = Backend::start(|_| Reply::ConfirmAndTakeSequences).await;
+    let stand = with_events_waiting(&backend, 200).await;
+    let under_way = backend.asked().len();
+    let checkout = tokio::spawn(Answer::of(stand.event("evt_buyer", "checkout.session.completed")));
+    until(|| stand.relay.journal.stats().unconfirmed == 201).await;
+    backend.open_the_gate();
+    assert_eq!(checkout.await.unwrap().status, 200);
+    stand.wait_until_all_is_confirmed().await;
+    let asked = backend.asked();
+    assert_eq!(asked[under_way].events[0], "evt_buyer");
+    assert_eq!(backend.events().len(), 202, "each once");
+}
+
+#[tokio::test]
 async fn each_goes_alone_to_a_backend_that_does_not_say_that_it_takes_sequences() {
     let backend = Backend::start(|_| Reply::Confirm).await;
     let stand = with_events_waiting(&backend, 100).await;
