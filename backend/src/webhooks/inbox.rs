@@ -126,6 +126,11 @@ pub struct Inbox {
     database_was_away: Arc<AtomicBool>,
 }
 
+/// What became of one delivery, with the event's id.
+pub type Taken = Result<(String, Outcome), (Option<String>, Refused)>;
+
+type Answered = oneshot::Receiver<Result<Outcome, Refused>>;
+
 /// One event on its way, with what it will do.
 struct Job {
     event: Event,
@@ -191,12 +196,42 @@ impl Inbox {
     }
 
     /// Takes one delivery of an event. The id is given as far as it could be read.
-    pub async fn take(
-        &self,
-        payload: Bytes,
-        request_id: &RequestId,
-    ) -> Result<(String, Outcome), (Option<String>, Refused)> {
-        let mut event = Event::parse(payload).map_err(|_| (None, Refused::Malformed))?;
+    pub async fn take(&self, payload: Bytes, request_id: &RequestId) -> Taken {
+        self.take_together(vec![payload], request_id).await.remove(0)
+    }
+
+    /// Takes several deliveries, each as [`Inbox::take`] does. They go to the writer side by side: were each to go as
+    /// soon as it is read, the first would be a batch of its own.
+    pub async fn take_together(&self, payloads: Vec<Bytes>, request_id: &RequestId) -> Vec<Taken> {
+        let read: Vec<_> = payloads.into_iter().map(|payload| self.read(payload, request_id)).collect();
+        let jobs = read.iter().filter(|read| read.is_ok()).count();
+        // Fails only when the writer is gone, in a shutdown: the events are still the sender's.
+        let mut places = self.waiting.reserve_many(jobs).await.ok();
+        let mut under_way = Vec::with_capacity(read.len());
+        for read in read {
+            under_way.push(read.map(|(id, job, answered)| {
+                if let Some(place) = places.as_mut().and_then(Iterator::next) {
+                    place.send(job);
+                }
+                (id, answered)
+            }));
+        }
+        let mut taken = Vec::with_capacity(under_way.len());
+        for event in under_way {
+            taken.push(match event {
+                Err(refused) => Err((None, refused)),
+                Ok((id, answered)) => match answered.await {
+                    Ok(Ok(outcome)) => Ok((id, outcome)),
+                    Ok(Err(refused)) => Err((Some(id), refused)),
+                    Err(_) => Err((Some(id), Refused::NotStored)),
+                },
+            });
+        }
+        taken
+    }
+
+    fn read(&self, payload: Bytes, request_id: &RequestId) -> Result<(String, Job, Answered), Refused> {
+        let mut event = Event::parse(payload).map_err(|_| Refused::Malformed)?;
         // As the database will give it back, or its claim would not be recognised.
         if let Cow::Owned(storable) = storable(&event.id) {
             event.id = storable;
@@ -205,14 +240,7 @@ impl Inbox {
         let intent = Intent::of(&event, &self.parts.ours);
         count_version(&event);
         let (answer, answered) = oneshot::channel();
-        let job = Job { event, intent, request_id: request_id.clone(), answer };
-        // Both fail only when the writer is gone, in a shutdown: the event is still the sender's.
-        self.waiting.send(job).await.map_err(|_| (Some(id.clone()), Refused::NotStored))?;
-        match answered.await {
-            Ok(Ok(outcome)) => Ok((id, outcome)),
-            Ok(Err(refused)) => Err((Some(id), refused)),
-            Err(_) => Err((Some(id), Refused::NotStored)),
-        }
+        Ok((id, Job { event, intent, request_id: request_id.clone(), answer }, answered))
     }
 
     /// What it works with.

@@ -1,7 +1,6 @@
 //! The webhook intake, and what became of the events that it took.
 
 use bytes::Bytes;
-use futures_util::future::join_all;
 use rocket::data::{self, Data, FromData};
 use rocket::fairing::{Fairing, Info, Kind};
 use rocket::http::{ContentType, Status as HttpStatus};
@@ -15,7 +14,7 @@ use tollgate_shared::error_body::ErrorDetail;
 use tollgate_shared::json_seq;
 
 use super::Status;
-use super::inbox::{Outcome, Refused};
+use super::inbox::{self, Outcome, Refused};
 use super::view::{self, EventRow, Filter};
 use crate::app::App;
 use crate::error::ApiError;
@@ -91,11 +90,11 @@ fn is_sequence(content_type: &ContentType) -> bool {
 /// Takes one event, or a sequence of up to 256 (RFC 7464).
 #[post("/subscriptions/internal/stripe-webhook", data = "<delivery>")]
 async fn take(_relay: Intake, delivery: Delivery, app: &State<App>, context: &RequestContext) -> IntakeAnswer {
-    let take = |event: Bytes| app.inbox.take(event, &context.request_id);
     match delivery {
-        Delivery::One(event) => IntakeAnswer::One(Taken::of(take(event).await)),
+        Delivery::One(event) => IntakeAnswer::One(Taken::of(app.inbox.take(event, &context.request_id).await)),
         Delivery::Several(events) => {
-            IntakeAnswer::Several(join_all(events.into_iter().map(take)).await.into_iter().map(Taken::of).collect())
+            let taken = app.inbox.take_together(events, &context.request_id).await;
+            IntakeAnswer::Several(taken.into_iter().map(Taken::of).collect())
         }
     }
 }
@@ -107,7 +106,7 @@ struct Taken {
 }
 
 impl Taken {
-    fn of(taken: Result<(String, Outcome), (Option<String>, Refused)>) -> Self {
+    fn of(taken: inbox::Taken) -> Self {
         match taken {
             Ok((id, outcome)) => Self { event_id: Some(id), result: Ok(outcome) },
             Err((event_id, refused)) => Self { event_id, result: Err(refused) },

@@ -81,6 +81,8 @@ struct Shared {
     means: Means,
     live: Mutex<Live>,
     late: Mutex<Late>,
+    /// Rung when about as many events wait as went together last.
+    company: Notify,
     /// Rung when there may be something for [`late::catch_up`] to start.
     late_changed: Notify,
     /// Rung when there is something unconfirmed for which the backend's `/ready` should be watched.
@@ -101,6 +103,7 @@ impl Forwarder {
             means,
             live: Mutex::default(),
             late: Mutex::default(),
+            company: Notify::new(),
             late_changed: Notify::new(),
             ready_wanted: Notify::new(),
             away: AtomicBool::new(false),
