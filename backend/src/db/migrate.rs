@@ -5,6 +5,7 @@
 //! and commits after each file. Here the lock ends with the transaction.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use sqlx::migrate::Migrator;
 use tracing::info;
@@ -91,8 +92,23 @@ pub(super) fn fingerprint(engine: Engine) -> String {
     hex::encode(&digest.finalize()[..8])
 }
 
-/// Brings the schema to the newest version.
+/// How often a migration is tried while others are at it, and how long it waits in between.
+const TRIES: u32 = 50;
+const BETWEEN_TRIES: Duration = Duration::from_millis(100);
+
+/// Brings the schema to the newest version. Of several that find a new SQLite file at once, some are told that it is busy
+/// without having waited: its journal is changed over only by one that is alone.
 pub(super) async fn migrate(db: &Db) -> Result<(), DbError> {
+    for _ in 1..TRIES {
+        match try_to_migrate(db).await {
+            Err(DbError::Conflict { .. }) => tokio::time::sleep(BETWEEN_TRIES).await,
+            done => return done,
+        }
+    }
+    try_to_migrate(db).await
+}
+
+async fn try_to_migrate(db: &Db) -> Result<(), DbError> {
     let known = known(db.engine());
     let mut tx = db.pools.migrate().await?;
     match db.engine() {
