@@ -5,12 +5,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use rocket::Request;
 use tollgate_shared::{Clock, Rng};
+use tracing::error;
 
 use crate::config::Config;
 use crate::db::{Db, Tx};
 use crate::error::ApiError;
 use crate::http::in_flight::InFlight;
 use crate::sealer::Sealer;
+use crate::stripe::Client;
 use crate::webhooks::inbox::{Inbox, Ours, Parts};
 
 /// Everything a route or a job works with. Cheap to clone.
@@ -36,6 +38,10 @@ impl App {
     /// The app of a configuration. Opens the inbox, whose writer ends with the last clone of the app; so it has to be
     /// called within a runtime.
     pub fn new(config: Arc<Config>, db: Db, clock: Clock, rng: Rng) -> Self {
+        let stripe = Client::open(&config.stripe).unwrap_or_else(|error| {
+            error!("Stripe cannot be asked: {error}");
+            None
+        });
         let inbox = Inbox::open(Parts {
             db: db.clone(),
             clock: clock.clone(),
@@ -44,6 +50,7 @@ impl App {
             widgets: config.widgets.clone(),
             sealer: Arc::new(Sealer::new(&config.encryption_keys)),
             ours: Ours { livemode: config.stripe.livemode, accounts: config.stripe.accounts.clone() },
+            stripe,
         });
         Self { config, db, clock, rng, inbox, in_flight: InFlight::default(), is_migrated: Arc::default() }
     }

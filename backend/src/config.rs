@@ -32,7 +32,7 @@ Configuration is environment variables, with a .env file read when present:
   CRON_SECRET            what calls of the timetable's routes show
   ENCRYPTION_KEY         32 characters or more; several accepted, the first encrypts
   ADMIN_API_KEY          what an operator without a sign-in shows (optional)
-  STRIPE_SECRET_KEY      sk_… or rk_…, for the routes that call Stripe (optional)
+  STRIPE_SECRET_KEY      sk_… or rk_…, to ask Stripe what its events leave open (optional)
   STRIPE_API_BASE        Stripe's address [https://api.stripe.com]
   STRIPE_LIVEMODE        `true` or `false`: events of the other mode are ignored [by STRIPE_SECRET_KEY's prefix, else either]
   STRIPE_ACCOUNTS        acct_…, comma-separated: connected accounts whose events are ours

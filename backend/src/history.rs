@@ -93,6 +93,15 @@ impl<T: State> History<T> {
         last_of(self.0.iter().filter(|snapshot| snapshot.state.is_understood()))
     }
 
+    /// The newest second, if nothing but the names of its snapshots says which of them is the last.
+    pub fn tie(&self) -> Option<i64> {
+        let newest = self.0.last()?.second;
+        let (older, second): (Vec<_>, Vec<_>) = self.0.iter().partition(|snapshot| snapshot.second < newest);
+        let ends = ends_of_second(&second, last_of(older.into_iter()));
+        let differ = ends.iter().any(|end| end.state != ends[0].state);
+        (differ && !second[0].state.is_terminal()).then_some(newest)
+    }
+
     /// Whether no snapshot has come yet.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -130,8 +139,13 @@ fn last_of<'a, T: State + 'a>(snapshots: impl Iterator<Item = &'a Snapshot<T>>) 
 
 /// The last of one second's snapshots; `before` is the state that the second began with, as far as it is known.
 fn last_of_second<'a, T: State>(second: &[&'a Snapshot<T>], before: Option<&Snapshot<T>>) -> Option<&'a Snapshot<T>> {
+    ends_of_second(second, before).into_iter().max_by_key(|snapshot| &snapshot.source)
+}
+
+/// Those of one second's snapshots that may be the last.
+fn ends_of_second<'a, T: State>(second: &[&'a Snapshot<T>], before: Option<&Snapshot<T>>) -> Vec<&'a Snapshot<T>> {
     if let [only] = second {
-        return Some(only);
+        return vec![only];
     }
     let states: Vec<_> = second.iter().map(|snapshot| Fingerprint::of(&snapshot.state)).collect();
     // How often each state is entered, less how often it is left; nothing for a state that no step leads to or from.
@@ -153,7 +167,9 @@ fn last_of_second<'a, T: State>(second: &[&'a Snapshot<T>], before: Option<&Snap
     let is_end = |state: &Fingerprint| surplus.get(state).is_none_or(|surplus| *surplus > 0);
     let chain_has_end = states.iter().any(is_end);
     let ends = second.iter().zip(&states).filter(|(_, state)| !chain_has_end || is_end(state));
-    ends.map(|(snapshot, _)| *snapshot).max_by_key(|snapshot| (!snapshot.is_creation, &snapshot.source))
+    let (creations, changes): (Vec<_>, Vec<_>) =
+        ends.map(|(snapshot, _)| *snapshot).partition(|snapshot| snapshot.is_creation);
+    if changes.is_empty() { creations } else { changes }
 }
 
 #[cfg(test)]
@@ -233,6 +249,26 @@ mod tests {
     fn what_nothing_tells_apart_the_larger_id_decides() {
         assert_eq!(last(&[look("a", 10, 1), look("b", 10, 2)]), 2);
         assert_eq!(last(&[look("b", 10, 1), look("a", 10, 2)]), 1);
+    }
+
+    #[test]
+    fn only_what_nothing_tells_apart_is_a_tie() {
+        let tie = |snapshots: &[Snapshot<Light>]| history(snapshots).tie();
+        assert_eq!(tie(&[look("a", 10, 1), look("b", 10, 2)]), Some(10));
+        assert_eq!(tie(&[step("a", 10, 1, 2), step("b", 10, 1, 3)]), Some(10));
+        for told_apart in [
+            vec![],
+            vec![look("a", 10, 1)],
+            vec![look("a", 10, 1), look("b", 10, 1)],
+            vec![look("a", 10, 1), look("b", 20, 2)],
+            vec![look("a", 10, 1), look("b", 10, 2), look("c", 20, 1)],
+            vec![step("b", 10, 1, 2), step("a", 10, 2, 3)],
+            vec![look("m", 10, 1), step("z", 20, 1, 2), step("a", 20, 2, 1)],
+            vec![creation("b", 10, 1), look("a", 10, 2)],
+            vec![look("a", 10, OFF_FOR_GOOD), look("b", 10, 1)],
+        ] {
+            assert_eq!(tie(&told_apart), None, "{told_apart:?}");
+        }
     }
 
     #[test]

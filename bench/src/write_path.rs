@@ -128,5 +128,6 @@ async fn open(database: &Database) -> Result<Inbox> {
         widgets: Arc::new(WidgetDefaults::load(&file("widgets.json", WIDGETS)?)?),
         sealer: Arc::new(Sealer::new(&Secret::new("k".repeat(32)).into())),
         ours: Ours::default(),
+        stripe: None,
     }))
 }

@@ -2,8 +2,9 @@
 //!
 //! Only the fields that we act on are read, each from every place that a version has kept it in, the newest place
 //! first: an endpoint that is pinned to an old version is sent both. Unknown types, fields and values are no errors;
-//! a field of an unexpected type is an absent one. Nothing in here talks to Stripe.
+//! a field of an unexpected type is an absent one. Only `client` talks to Stripe.
 
+mod client;
 mod event;
 mod field;
 mod objects;
@@ -13,6 +14,7 @@ mod payload;
 mod tests;
 mod version;
 
+pub use client::{CallError, Client, ClientError, Fetched};
 pub use event::{Event, Malformed};
 pub use objects::{
     CheckoutSession, Customer, Invoice, InvoicePayment, Item, Line, PaymentIntent, PaymentMethod, PriceRef,

@@ -17,8 +17,9 @@ use tracing::{error, info, warn};
 use crate::db::{Db, DbError, Tx, storable};
 use crate::plans::Plans;
 use crate::sealer::Sealer;
-use crate::stripe::{Event, Observation, is_known_version};
+use crate::stripe::{Client, Event, Observation, is_known_version};
 use crate::webhooks::decide::{self, Needs, Rules};
+use crate::webhooks::refetch::Ties;
 use crate::webhooks::world::World;
 use crate::webhooks::{Status, WebhookEvent, retry, store};
 use crate::widgets::defaults::WidgetDefaults;
@@ -103,6 +104,7 @@ pub struct Parts {
     pub widgets: Arc<WidgetDefaults>,
     pub sealer: Arc<Sealer>,
     pub ours: Ours,
+    pub stripe: Option<Client>,
 }
 
 impl Parts {
@@ -185,7 +187,8 @@ impl Inbox {
         let parts = Arc::new(parts);
         // At a start too, nobody knows for how long the database was away.
         let database_was_away = Arc::new(AtomicBool::new(true));
-        let writer = Writer { parts: parts.clone(), database_was_away: database_was_away.clone() };
+        let ties = parts.stripe.clone().map(|stripe| Ties::settle(parts.clone(), stripe));
+        let writer = Writer { parts: parts.clone(), database_was_away: database_was_away.clone(), ties };
         tokio::spawn(writer.run(jobs));
         Self { parts, waiting, database_was_away }
     }
@@ -291,6 +294,8 @@ fn type_class(kind: &str) -> &'static str {
 struct Writer {
     parts: Arc<Parts>,
     database_was_away: Arc<AtomicBool>,
+    /// Where what events leave open is settled, if Stripe can be asked.
+    ties: Option<Ties>,
 }
 
 impl Writer {
@@ -375,6 +380,9 @@ impl Writer {
         }
         world.store(&mut tx).await?;
         tx.commit().await?;
+        if let Some(ties) = &self.ties {
+            ties.hand_in(&world);
+        }
         Ok(claims.answers(&batch, &buried))
     }
 

@@ -6,6 +6,7 @@
 
 pub mod decide;
 pub mod inbox;
+mod refetch;
 pub mod retry;
 pub mod routes;
 pub mod store;

@@ -15,6 +15,7 @@ use crate::payment_methods::PaymentMethod;
 use crate::payments::Payment;
 use crate::subscriptions::Subscription;
 use crate::webhooks::decide::{Needs, Rules};
+use crate::webhooks::refetch::{Tie, Tied};
 use crate::widgets::Widget;
 
 /// The rows of one table. What one event does stays a draft until it is kept, so that an event in trouble harms no neighbour.
@@ -173,6 +174,16 @@ impl World {
             .insert(&self.changes.kept.iter().collect::<Vec<_>>())
             .insert(&self.license_events.kept.iter().collect::<Vec<_>>());
         tx.write(writes).await
+    }
+
+    /// The changed objects of which nothing but their events' ids says which snapshot is the last.
+    pub fn ties(&self) -> Vec<Tie> {
+        let tie = |object, id: &str, second| Tie { object, id: id.to_owned(), second };
+        let customers = self.customers.changed().into_iter();
+        let customers = customers.filter_map(|row| Some(tie(Tied::Customer, &row.id, row.history.tie()?)));
+        let subscriptions = self.subscriptions.changed().into_iter();
+        let subscriptions = subscriptions.filter_map(|row| Some(tie(Tied::Subscription, &row.id, row.history.tie()?)));
+        customers.chain(subscriptions).collect()
     }
 
     /// Ends one event's draft: what it did is part of the world from here on.

@@ -5,6 +5,7 @@
 //! - [`verbs`]: what happens to them. Each verb changes the truth and records an [`Occurrence`] per event of the real one.
 //! - [`shape`]: an object or an event as JSON in one of four API versions.
 //! - [`oracle`]: what our own `GET /v1/customers/{id}` has to say, computed from the truth and from the contract alone.
+//! - [`rest`]: its API, as far as we call it.
 //! - [`story`]: lives made up from a seed. [`delivery`]: the faults of the way from Stripe to us.
 //!
 //! Time stands still unless [`Stripe::pass`] moves it, so that verbs without it in between share one second, as they do
@@ -18,6 +19,7 @@ pub mod catalogue;
 pub mod delivery;
 pub mod model;
 pub mod oracle;
+pub mod rest;
 pub mod shape;
 pub mod story;
 pub mod verbs;

@@ -52,6 +52,7 @@ fn parts(db: Db, clock: Clock) -> Parts {
         widgets: Arc::new(WidgetDefaults::parse(r#"[{"name": "default", "config": {}}]"#).unwrap()),
         sealer: Arc::new(Sealer::new(&Secrets::parse("0123456789abcdef0123456789abcdef").unwrap())),
         ours: Ours { livemode: Some(false), accounts: ["acct_ours".to_owned()].into() },
+        stripe: None,
     }
 }
 

@@ -1,0 +1,132 @@
+//! Calls of ours to Stripe's API.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use chrono::{DateTime, Utc};
+use hyper_rustls::ConfigBuilderExt as _;
+use reqwest::header::DATE;
+use reqwest::{StatusCode, Url};
+use tollgate_shared::{Secret, Timestamp};
+
+use crate::config::StripeConfig;
+
+/// The version that our calls ask for, so that their answers do not change with the account's settings.
+const VERSION: &str = "2026-10-28.endive";
+const VERSION_HEADER: &str = "stripe-version";
+
+const CONNECT_WITHIN: Duration = Duration::from_secs(5);
+/// Stripe itself gives up a request after 80 s; a snapshot that takes this long is asked for again.
+const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+/// The longest answer that is read: a subscription of the most items that there may be (20) has some 60 KB.
+const ANSWER_BYTES_MAX: usize = 1 << 20;
+
+/// Stripe's API with a secret key. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Client {
+    http: reqwest::Client,
+    base: Url,
+    key: Secret,
+}
+
+/// An object as Stripe has it.
+#[derive(Clone, Debug)]
+pub struct Fetched {
+    /// When Stripe said so: the `Date` of its answer, whole seconds.
+    pub at: Timestamp,
+    /// The object's JSON.
+    pub body: Bytes,
+}
+
+/// Why a call gave nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum CallError {
+    /// No answer, or half of one.
+    #[error("Stripe did not answer")]
+    Unanswered(#[source] reqwest::Error),
+    /// It answered with an error.
+    #[error("Stripe answered {0}")]
+    Refused(StatusCode),
+    /// It answered with something that no object is.
+    #[error("Stripe's answer makes no sense: {0}")]
+    Strange(&'static str),
+}
+
+impl CallError {
+    /// Whether the same call may work later.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Unanswered(_) => true,
+            Self::Refused(status) => status.is_server_error() || matches!(status.as_u16(), 409 | 424 | 429),
+            Self::Strange(_) => false,
+        }
+    }
+}
+
+/// The client cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// The certificates of the authorities that this machine trusts cannot be read.
+    #[error("cannot read this machine's certificate authorities")]
+    Authorities(#[source] std::io::Error),
+    /// The HTTP client cannot be made.
+    #[error("cannot make an HTTP client")]
+    Http(#[from] reqwest::Error),
+}
+
+impl Client {
+    /// A client with the configured key; none without a key.
+    pub fn open(config: &StripeConfig) -> Result<Option<Self>, ClientError> {
+        let Some(key) = config.secret_key.clone() else { return Ok(None) };
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let tls = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("ring supports the default protocol versions");
+        let tls = match config.api_base.scheme() {
+            "https" => tls.with_native_roots().map_err(ClientError::Authorities)?,
+            _ => tls.with_root_certificates(rustls::RootCertStore::empty()),
+        };
+        let http = reqwest::Client::builder()
+            // A redirect would hand the key to whoever it names.
+            .redirect(reqwest::redirect::Policy::none())
+            .referer(false)
+            // Configuration is the documented variables alone, not HTTP_PROXY and its like.
+            .no_proxy()
+            .connect_timeout(CONNECT_WITHIN)
+            .timeout(ANSWER_WITHIN)
+            .tls_backend_preconfigured(tls.with_no_client_auth())
+            .build()?;
+        Ok(Some(Self { http, base: config.api_base.clone(), key }))
+    }
+
+    /// `GET /v1/{resource}/{id}`: the object as it is now.
+    pub async fn fetch(&self, resource: &str, id: &str) -> Result<Fetched, CallError> {
+        let mut url = self.base.clone();
+        url.path_segments_mut()
+            .map_err(|()| CallError::Strange("STRIPE_API_BASE takes no path"))?
+            .pop_if_empty()
+            .extend(["v1", resource, id]);
+        let request = self.http.get(url).bearer_auth(self.key.expose()).header(VERSION_HEADER, VERSION);
+        // The address is known, and an error that quotes it could only repeat an id.
+        let unanswered = |error: reqwest::Error| CallError::Unanswered(error.without_url());
+        let mut answer = request.send().await.map_err(unanswered)?;
+        if !answer.status().is_success() {
+            return Err(CallError::Refused(answer.status()));
+        }
+        let at = date(&answer).ok_or(CallError::Strange("it has no Date"))?;
+        let mut body = BytesMut::new();
+        while let Some(chunk) = answer.chunk().await.map_err(unanswered)? {
+            if body.len() + chunk.len() > ANSWER_BYTES_MAX {
+                return Err(CallError::Strange("it is too long"));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(Fetched { at, body: body.freeze() })
+    }
+}
+
+fn date(answer: &reqwest::Response) -> Option<Timestamp> {
+    let date = answer.headers().get(DATE)?.to_str().ok()?;
+    Some(DateTime::parse_from_rfc2822(date).ok()?.with_timezone(&Utc))
+}

@@ -1,0 +1,162 @@
+//! Settles ties. Snapshots of one second that nothing but their events' ids tells apart are settled by asking Stripe how
+//! the object is now, outside of any transaction; what it answers is an observation like any other.
+//!
+//! The queue is in memory: a tie that is lost with it stays as the ids have decided it, which is the same everywhere.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::value::RawValue;
+use tokio::sync::mpsc;
+use tokio::time::sleep;
+use tollgate_shared::Timestamp;
+use tollgate_shared::backoff::Backoff;
+use tracing::{info, warn};
+
+use crate::db::DbError;
+use crate::stripe::{CallError, Client, Event, Fetched, Observation};
+use crate::webhooks::decide::{self, Needs};
+use crate::webhooks::inbox::Parts;
+use crate::webhooks::world::World;
+
+/// How many ties may wait. Beyond it they stay as they are decided.
+const WAITING_MAX: usize = 1024;
+
+/// How often a tie is tried, and how long it waits in between: some ten minutes in all.
+const TRIES: u32 = 15;
+const BETWEEN_TRIES: Backoff = Backoff { first: Duration::from_secs(1), longest: Duration::from_secs(60) };
+
+/// An object of which we do not know which of its newest snapshots is the last.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tie {
+    /// What it is.
+    pub object: Tied,
+    /// Its id.
+    pub id: String,
+    /// The second that the snapshots share, Unix time.
+    pub second: i64,
+}
+
+/// The kinds of objects that may be tied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tied {
+    /// A customer.
+    Customer,
+    /// A subscription.
+    Subscription,
+}
+
+impl Tied {
+    fn resource(self) -> &'static str {
+        match self {
+            Self::Customer => "customers",
+            Self::Subscription => "subscriptions",
+        }
+    }
+
+    fn event_type(self) -> &'static str {
+        match self {
+            Self::Customer => "customer.updated",
+            Self::Subscription => "customer.subscription.updated",
+        }
+    }
+}
+
+/// Where ties are handed in. Cheap to clone; settling ends when the last clone is gone.
+#[derive(Clone)]
+pub(super) struct Ties(mpsc::Sender<Tie>);
+
+impl Ties {
+    /// Starts to settle what will be handed in.
+    pub(super) fn settle(parts: Arc<Parts>, client: Client) -> Self {
+        let (waiting, mut ties) = mpsc::channel::<Tie>(WAITING_MAX);
+        tokio::spawn(async move {
+            while let Some(tie) = ties.recv().await {
+                // On its own, so that a tie whose settling panics is the only one that stays.
+                let _ = tokio::spawn(settle(parts.clone(), client.clone(), tie)).await;
+            }
+        });
+        Self(waiting)
+    }
+
+    /// Hands in what `world` does not know.
+    pub(super) fn hand_in(&self, world: &World) {
+        for tie in world.ties() {
+            if let Err(mpsc::error::TrySendError::Full(tie)) = self.0.try_send(tie) {
+                warn!(object.id = %tie.id, "too many ties wait: {} stays as its events' ids decide", tie.id);
+            }
+        }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Unsettled {
+    #[error(transparent)]
+    Call(#[from] CallError),
+    #[error("{0}")]
+    Database(#[from] DbError),
+    /// Something may yet happen in the second of the tie.
+    #[error("its second is not over")]
+    TooEarly,
+    #[error("Stripe's answer is not the object that was asked for")]
+    AnotherObject,
+}
+
+impl Unsettled {
+    fn is_transient(&self) -> bool {
+        match self {
+            Self::Call(error) => error.is_transient(),
+            Self::Database(failure) => failure.is_transient(),
+            Self::TooEarly => true,
+            Self::AnotherObject => false,
+        }
+    }
+}
+
+async fn settle(parts: Arc<Parts>, client: Client, tie: Tie) {
+    for tries in 1..=TRIES {
+        match try_to_settle(&parts, &client, &tie).await {
+            Ok(()) => return info!(object.id = %tie.id, "asked Stripe how {} is: its events did not tell", tie.id),
+            Err(failure) if failure.is_transient() && tries < TRIES => {
+                let seconds_end_soon = matches!(failure, Unsettled::TooEarly);
+                let failures = if seconds_end_soon { 1 } else { tries };
+                sleep(BETWEEN_TRIES.after(failures, &parts.rng)).await;
+            }
+            Err(failure) => {
+                return warn!(object.id = %tie.id, "could not ask Stripe how {} is, so its events' ids decide: {failure}", tie.id);
+            }
+        }
+    }
+}
+
+async fn try_to_settle(parts: &Parts, client: &Client, tie: &Tie) -> Result<(), Unsettled> {
+    let fetched = client.fetch(tie.object.resource(), &tie.id).await?;
+    if fetched.at.timestamp() <= tie.second {
+        return Err(Unsettled::TooEarly);
+    }
+    let seen = observation(tie, &fetched).ok_or(Unsettled::AnotherObject)?;
+    Ok(observe(parts, parts.clock.now(), &seen).await?)
+}
+
+/// What an event would say that told how the object is now, named alike by every replica that asks in the same second.
+fn observation(tie: &Tie, fetched: &Fetched) -> Option<Observation> {
+    let object: &RawValue = serde_json::from_slice(&fetched.body).ok()?;
+    let second = fetched.at.timestamp();
+    let (id, kind) = (&tie.id, tie.object.event_type());
+    let event =
+        format!(r#"{{"id":"fetched_{id}_{second}","type":"{kind}","created":{second},"data":{{"object":{object}}}}}"#);
+    let event = Event::parse(event.into()).ok().filter(|event| event.object_id.as_ref() == Some(id))?;
+    event.observation().ok().flatten()
+}
+
+async fn observe(parts: &Parts, now: Timestamp, seen: &Observation) -> Result<(), DbError> {
+    let rules = parts.rules();
+    let mut needs = Needs::default();
+    decide::needs(seen, &mut needs);
+    let mut tx = parts.db.write().await?;
+    let mut world = World::load(&mut tx, &rules, now, &needs).await?;
+    decide::decide(&rules, now, seen, &mut world);
+    world.keep();
+    world.store(&mut tx).await?;
+    tx.commit().await
+}

@@ -1,0 +1,79 @@
+//! Snapshots that no event tells apart: Stripe is asked how the object is.
+
+use serde_json::json;
+use tollgate_tests::stripe::rest::{Api, SECRET_KEY};
+use tollgate_tests::stripe::{ApiVersion, Checkout, Event, Stripe, delivery};
+use tollgate_tests::wait::{SOON, wait_until};
+use tollgate_tests::{Stack, StackConfig, on_each_engine};
+
+/// How many subscriptions each test has: without asking, each would be right with one half of a chance.
+const SUBSCRIPTIONS: usize = 8;
+
+/// Customers who schedule the end of their subscription and think again within one second, and the only two events that
+/// we are sent of each: what was before is not known, so each of the two may be the last.
+fn there_and_back(stripe: &mut Stripe) -> (Vec<(String, String)>, Vec<Event>) {
+    let bought: Vec<_> = (0..SUBSCRIPTIONS)
+        .map(|number| {
+            let customer = stripe.sign_up(&format!("{number}@example.com"), "Ada", None);
+            let (subscription, _) = stripe.checkout(&customer, &Checkout::default());
+            (customer, subscription)
+        })
+        .collect();
+    let first = stripe.pass(3600).occurrences.len();
+    for (_, subscription) in &bought {
+        stripe.schedule_cancel(subscription);
+        stripe.undo_cancel(subscription);
+    }
+    let events =
+        delivery::only(&stripe.events_since(first, ApiVersion::Endive), |kind| kind == "customer.subscription.updated");
+    assert_eq!(events.len(), 2 * SUBSCRIPTIONS);
+    (bought, events)
+}
+
+async fn is_to_end(stack: &Stack, customer: &str) -> Option<bool> {
+    stack.customer(customer).await?["subscription"]["cancelAtPeriodEnd"].as_bool()
+}
+
+on_each_engine!(a_tie_that_no_event_breaks_is_settled_by_asking_stripe, async |engine| {
+    let mut stripe = Stripe::fresh();
+    let (bought, events) = there_and_back(&mut stripe);
+    let api = Api::start(&stripe).await;
+    // Within the second of the tie nobody can know what will yet happen in it.
+    api.fail(&[500, 429]);
+    let config = StackConfig::on(engine).backend("STRIPE_API_BASE", &api.base).backend("STRIPE_SECRET_KEY", SECRET_KEY);
+    let stack = Stack::spawn(config).await;
+    stack.tell(&events).await;
+    let path = |subscription: &str| format!("/v1/subscriptions/{subscription}");
+    let asked_first = path(&bought[0].1);
+    wait_until("Stripe is asked after both failures", SOON, async || {
+        api.asked().iter().filter(|asked| **asked == asked_first).count() >= 3
+    })
+    .await;
+    stripe.pass(1);
+    api.is_now(&stripe);
+    for (customer, subscription) in &bought {
+        wait_until("Stripe was asked", SOON, async || api.asked().contains(&path(subscription))).await;
+        wait_until("it is as Stripe says", SOON, async || is_to_end(&stack, customer).await == Some(false)).await;
+    }
+    // What is true of one second is not asked for again.
+    let asked = api.asked().len();
+    stack.tell(&events).await;
+    for (customer, _) in &bought {
+        assert_eq!(is_to_end(&stack, customer).await, Some(false));
+    }
+    assert_eq!(api.asked().len(), asked);
+    assert_eq!(stack.events("status=failed").await, Vec::<serde_json::Value>::new());
+});
+
+on_each_engine!(without_a_key_the_larger_event_id_decides_a_tie, async |engine| {
+    let mut stripe = Stripe::fresh();
+    let (bought, events) = there_and_back(&mut stripe);
+    let stack = Stack::spawn(StackConfig::on(engine)).await;
+    stack.tell(&delivery::reversed(&events)).await;
+    for (pair, (customer, _)) in events.chunks(2).zip(&bought) {
+        let last = pair.iter().max_by(|a, b| a.id.cmp(&b.id)).expect("there are two");
+        let its = last.json()["data"]["object"]["cancel_at_period_end"].as_bool();
+        assert_eq!(is_to_end(&stack, customer).await, its);
+    }
+    assert_eq!(stack.customer(&bought[0].0).await.expect("it is known")["tier"], json!("pro"));
+});
