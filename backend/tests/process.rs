@@ -7,6 +7,7 @@ use futures_util::stream::{self, StreamExt};
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::{Bytes, Frame};
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use rustix::process::Signal;
 use tokio::net::TcpStream;
 
 const INTAKE: &str = "/subscriptions/internal/stripe-webhook";
@@ -192,7 +193,7 @@ fn a_certificate_that_cannot_be_used_is_named_before_anything_listens() {
 
 #[tokio::test]
 async fn what_is_under_way_at_a_stop_is_finished_and_nothing_new_is_taken() {
-    for signal in ["TERM", "INT"] {
+    for signal in [Signal::TERM, Signal::INT] {
         let mut backend = Backend::start(Variables::good()).await;
         backend.is_ready().await;
         let idle = Connection::open(&backend).await;
@@ -228,7 +229,7 @@ async fn a_stop_finishes_what_came_over_http2_too() {
     let answer = tokio::spawn(async move { sender.send_request(request).await });
     backend.has_in_flight(1).await;
 
-    backend.signal("TERM");
+    backend.signal(Signal::TERM);
     backend.refuses_connections().await;
     finish.send(()).unwrap();
     let answer = answer.await.unwrap().unwrap();
@@ -274,7 +275,7 @@ async fn a_request_that_never_ends_does_not_hold_up_a_stop_for_good() {
     stalled.send(&backend.head("POST", INTAKE, 1000)).await;
     stalled.send("{\"id\": \"evt_1\", \"type\"").await;
     backend.has_in_flight(1).await;
-    backend.signal("TERM");
+    backend.signal(Signal::TERM);
     assert!(backend.exit().await.success());
 }
 

@@ -510,6 +510,8 @@ fn the_journal_can_be_read_with_the_relay_running_and_stopped() {
     block_on(async {
         let mut stack = alone(StackConfig::on(Engine::Sqlite)).await;
         let (_, _, events) = some_story();
+        // Both have their seconds alike, and fractions of different lengths.
+        let second = "2026-01-05T09:00:00".len();
         let before = tollgate_shared::clock::rfc3339(Clock::system().now());
         stack.deliver_all(&events, 1).await;
         for running in [true, false] {
@@ -521,7 +523,10 @@ fn the_journal_can_be_read_with_the_relay_running_and_stopped() {
             for (entry, event) in all.iter().zip(&events) {
                 assert_eq!(entry["type"], event.kind);
                 assert_eq!((&entry["confirmed"], &entry["bytes"]), (&json!(false), &json!(event.body.len())));
-                assert!(entry["receivedAt"].as_str().is_some_and(|at| at >= &*before && at.ends_with('Z')), "{entry}");
+                assert!(
+                    entry["receivedAt"].as_str().is_some_and(|at| at >= &before[..second] && at.ends_with('Z')),
+                    "{entry}"
+                );
             }
             let middle = all[12]["receivedAt"].as_str().expect("an entry has its time").to_owned();
             let (early, late) = (listed(&stack, &["--to", &middle]), listed(&stack, &["--from", &middle]));

@@ -9,6 +9,7 @@ use std::process::{ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
@@ -194,11 +195,10 @@ impl Backend {
         until("connections are refused", async || TcpStream::connect(self.addr).await.err().map(drop)).await;
     }
 
-    /// Sends a signal, by the name that `kill` has for it.
-    pub(crate) fn signal(&self, name: &str) {
-        let id = self.child.id().expect("the process has not ended");
-        let sent = std::process::Command::new("kill").args(["-s", name, &id.to_string()]).status();
-        assert!(sent.unwrap().success());
+    /// Sends a signal.
+    pub(crate) fn signal(&self, signal: Signal) {
+        let id = self.child.id().and_then(|id| Pid::from_raw(id.cast_signed())).expect("the process has not ended");
+        kill_process(id, signal).expect("the process is there");
     }
 
     /// Waits for the end.
@@ -208,7 +208,7 @@ impl Backend {
 
     /// Stops it in order and returns all that it printed.
     pub(crate) async fn stop(&mut self) -> String {
-        self.signal("TERM");
+        self.signal(Signal::TERM);
         assert!(self.exit().await.success());
         // The pipes end with the process; their readers may be a line behind.
         until("the log is read", async || (Arc::strong_count(&self.log) == 1).then_some(())).await;
