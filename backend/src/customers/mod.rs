@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tollgate_shared::{Rng, Timestamp};
 
-use crate::audit::{Cause, Difference};
+use crate::audit::{Cause, Change, Difference};
 use crate::db::{Json, record};
 use crate::events::{self, Told};
 use crate::history::{Fingerprint, History, Snapshot, State};
@@ -111,10 +111,10 @@ impl Customer {
     }
 
     /// Whose customer this is: a session's reference, else the metadata of session, subscription, customer.
-    fn claimed_user<'a>(&'a self, of_customer: &'a [Subscription]) -> Option<&'a str> {
+    fn claimed_user<'a>(&'a self, of_customer: &[&'a Subscription]) -> Option<&'a str> {
         let UserClaims { client_reference, session_metadata } = &*self.user_claims;
         let by_subscription = || {
-            let claiming = of_customer.iter().filter(|subscription| subscription.user_id().is_some());
+            let claiming = of_customer.iter().copied().filter(|subscription| subscription.user_id().is_some());
             claiming.max_by_key(|subscription| (subscription.created_at, &subscription.id))?.user_id()
         };
         let by_customer = || self.history.last()?.state.user_id.as_deref();
@@ -196,7 +196,7 @@ pub fn grant(rules: &Rules, now: Timestamp, seen: &Observation, customer_id: &st
 pub fn follow(rules: &Rules, now: Timestamp, cause: Cause<'_>, customer_id: &str, world: &mut World) {
     let mut row = world.customer(rules, now, customer_id);
     let of_customer = world.subscriptions_of(customer_id);
-    let current = subscriptions::current(&of_customer);
+    let current = subscriptions::current(of_customer.iter().copied());
     let entitlement = Entitlement::of(rules, now, current, world);
 
     let was = row.clone();
@@ -207,19 +207,24 @@ pub fn follow(rules: &Rules, now: Timestamp, cause: Cause<'_>, customer_id: &str
         Some(tier) if entitlement.entitled => tier,
         _ => rules.plans.default_tier().to_owned(),
     };
-    audit(rules.rng, now, cause, &was, &row, &of_customer, world);
-    if row != was {
-        world.customers.put(row.clone());
-    }
-
+    let entries = audit(rules.rng, now, cause, &was, &row, &of_customer, world);
     let terms = licenses::Terms::under(current, entitlement.entitled, rules.plans);
+    let told_before = was.current_subscription_id.as_deref().and_then(|id| world.subscriptions.before(id));
+    let news: Vec<_> = current.map_or_else(Vec::new, |is| {
+        let told = told(told_before.filter(|subscription| subscription.status.is_some()), is).into_iter();
+        let data = || json!({ "subscription": subscriptions::view_with_plan(is, rules.plans), "tier": row.tier });
+        told.map(|told| (told, data())).collect()
+    });
+
+    for entry in entries {
+        world.changes.add(entry);
+    }
+    if row != was {
+        world.customers.put(row);
+    }
     licenses::follow(now, rules.rng, rules.plans, customer_id, terms, world);
-    let told_before = was.current_subscription_id.as_deref().and_then(|id| world.subscriptions.before(id).cloned());
-    if let Some(is) = current {
-        for told in told(told_before.as_ref().filter(|subscription| subscription.status.is_some()), is) {
-            let data = json!({ "subscription": subscriptions::view_with_plan(is, rules.plans), "tier": row.tier });
-            events::tell(now, rules.rng, customer_id, told, data, world);
-        }
+    for (told, data) in news {
+        events::tell(now, rules.rng, customer_id, told, data, world);
     }
 }
 
@@ -246,15 +251,16 @@ impl Entitlement {
     }
 }
 
+/// The entries of the audit trail for what has changed.
 fn audit(
     rng: &Rng,
     now: Timestamp,
     cause: Cause<'_>,
     was: &Customer,
     is: &Customer,
-    of_customer: &[Subscription],
-    world: &mut World,
-) {
+    of_customer: &[&Subscription],
+    world: &World,
+) -> Vec<Change> {
     let tier = Difference { change: "tier", from: Some(&was.tier), to: Some(&is.tier) };
     let mut entries: Vec<_> = tier.entry(now, rng, cause, &is.id, None).into_iter().collect();
     for subscription in of_customer {
@@ -279,9 +285,7 @@ fn audit(
         entries
             .extend(differences.into_iter().filter_map(|d| d.entry(now, rng, cause, &is.id, Some(&subscription.id))));
     }
-    for entry in entries {
-        world.changes.add(entry);
-    }
+    entries
 }
 
 /// What the change of the current subscription means to the apps, most important first.
@@ -317,7 +321,7 @@ fn told(was: Option<&Subscription>, is: &Subscription) -> Vec<Told> {
     if (&is.plan_id, &is.price_id) != (&was.plan_id, &was.price_id) {
         told.push(Told::PlanChanged);
     }
-    if told.is_empty() && subscriptions::view(is) != subscriptions::view(was) {
+    if told.is_empty() && is != was && subscriptions::view(is) != subscriptions::view(was) {
         told.push(Told::SubscriptionUpdated);
     }
     told

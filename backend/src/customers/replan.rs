@@ -53,7 +53,8 @@ async fn settle(tx: &mut Tx, parts: &Parts, now: Timestamp, page: &[String]) -> 
     let needs = Needs { customers: page.iter().cloned().collect(), ..Needs::default() };
     let mut world = World::load(tx, &rules, now, &needs).await?;
     for customer in page {
-        for mut subscription in world.subscriptions_of(customer) {
+        let of_customer: Vec<_> = world.subscriptions_of(customer).into_iter().cloned().collect();
+        for mut subscription in of_customer {
             subscription.settle(rules.plans);
             world.subscriptions.put(subscription);
         }

@@ -73,7 +73,8 @@ impl<T: Record> Table<T> {
     }
 
     fn keep(&mut self) {
-        self.changed.append(&mut self.draft);
+        // `append` would build the whole tree anew for the few rows of one event.
+        self.changed.extend(std::mem::take(&mut self.draft));
     }
 
     fn drop_draft(&mut self) {
@@ -225,8 +226,8 @@ impl World {
     }
 
     /// Every subscription of a customer.
-    pub fn subscriptions_of(&self, customer_id: &str) -> Vec<Subscription> {
-        self.subscriptions.all().filter(|subscription| subscription.customer_id == customer_id).cloned().collect()
+    pub fn subscriptions_of(&self, customer_id: &str) -> Vec<&Subscription> {
+        self.subscriptions.all().filter(|subscription| subscription.customer_id == customer_id).collect()
     }
 
     /// The licence of a customer.
