@@ -8,7 +8,6 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::time::Duration;
 
 use rustix::process::Signal;
 use sqlx::sqlite::SqliteConnectOptions;
@@ -388,9 +387,7 @@ impl Server {
                 process.signal(signal);
             }
             // Not `kill -9`, which would leave the server's children behind; both signals end it within seconds.
-            while process.status().is_none() {
-                std::thread::sleep(Duration::from_millis(5));
-            }
+            process.wait();
         }
     }
 }

@@ -102,6 +102,11 @@ impl Process {
         wait_for(&what, limit, async || self.status()).await
     }
 
+    /// Gone when this returns; only for one that was told to end.
+    pub fn wait(&mut self) {
+        self.child.wait().expect("a child of ours can be waited for");
+    }
+
     /// The exit status, if it has ended.
     pub fn status(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().expect("a child of ours can be waited for")

@@ -63,6 +63,62 @@ on_each_engine!(a_tie_that_no_event_breaks_is_settled_by_asking_stripe, async |e
     assert!(log.contains("asked Stripe") && !log.contains(SECRET_KEY));
 });
 
+on_each_engine!(a_customer_is_asked_for_as_well_and_one_that_stripe_does_not_know_holds_up_no_other, async |engine| {
+    let mut stripe = Stripe::fresh();
+    let name = |customer: &str| format!("first of {customer}");
+    let customers: Vec<_> =
+        (0..SUBSCRIPTIONS).map(|number| stripe.sign_up(&format!("{number}@example.com"), "Ada", None)).collect();
+    for customer in &customers {
+        stripe.rename(customer, "first@example.com", &name(customer));
+    }
+    let first = stripe.pass(3600).occurrences.len();
+    for customer in &customers {
+        stripe.rename(customer, "second@example.com", "second");
+        stripe.rename(customer, "first@example.com", &name(customer));
+    }
+    let events = stripe.events_since(first, ApiVersion::Endive);
+    assert_eq!(events.len(), 2 * SUBSCRIPTIONS);
+    let mut known = stripe.clone();
+    known.pass(1).customers.remove(&customers[0]);
+    let api = Api::start(&known).await;
+    let config = StackConfig::on(engine).backend("STRIPE_API_BASE", &api.base).backend("STRIPE_SECRET_KEY", SECRET_KEY);
+    let stack = Stack::spawn(config).await;
+    stack.tell(&events).await;
+    for customer in &customers[1..] {
+        let is_named = async || stack.customer(customer).await.is_some_and(|body| body["name"] == name(customer));
+        wait_until("the name is Stripe's", SOON, is_named).await;
+    }
+    let path = format!("/v1/customers/{}", customers[0]);
+    wait_until("the unknown one was asked for", SOON, async || api.asked().contains(&path)).await;
+    assert!(stack.customer(&customers[0]).await.is_some(), "what its events said stays");
+});
+
+on_each_engine!(an_answer_of_the_very_second_of_an_event_that_says_otherwise_is_asked_for_again, async |engine| {
+    let mut stripe = Stripe::fresh();
+    let (bought, mut events) = there_and_back(&mut stripe);
+    // What Stripe answers at first is from a second in which there was more to come.
+    let api = Api::start(stripe.pass(1)).await;
+    // So that all events are there before the first answer.
+    api.fail(&[500]);
+    let first = stripe.occurrences.len();
+    for (_, subscription) in &bought {
+        stripe.schedule_cancel(subscription);
+    }
+    events.extend(stripe.events_since(first, ApiVersion::Endive).iter().map(|event| {
+        let mut json = event.json();
+        json["data"].as_object_mut().expect("an event has data").remove("previous_attributes");
+        Event::of(&json)
+    }));
+    let config = StackConfig::on(engine).backend("STRIPE_API_BASE", &api.base).backend("STRIPE_SECRET_KEY", SECRET_KEY);
+    let stack = Stack::spawn(config).await;
+    stack.tell(&events).await;
+    wait_until("Stripe is asked a second time", SOON, async || api.asked().len() > 2).await;
+    api.is_now(stripe.pass(1));
+    for (customer, _) in &bought {
+        wait_until("it is as Stripe says", SOON, async || is_to_end(&stack, customer).await == Some(true)).await;
+    }
+});
+
 on_each_engine!(without_a_key_the_larger_event_id_decides_a_tie, async |engine| {
     let mut stripe = Stripe::fresh();
     let (bought, events) = there_and_back(&mut stripe);

@@ -113,14 +113,18 @@ impl Unsettled {
     }
 }
 
-async fn settle(parts: Arc<Parts>, client: Client, tie: Tie) {
+async fn settle(parts: Arc<Parts>, client: Client, mut tie: Tie) {
     for tries in 1..=TRIES {
         match try_to_settle(&parts, &client, &tie).await {
-            Ok(()) => return info!(object.id = %tie.id, "asked Stripe how {} is: its events did not tell", tie.id),
+            Ok(None) => return info!(object.id = %tie.id, "asked Stripe how {} is: its events did not tell", tie.id),
             Err(failure) if failure.is_transient() && tries < TRIES => {
-                let seconds_end_soon = matches!(failure, Unsettled::TooEarly);
-                let failures = if seconds_end_soon { 1 } else { tries };
+                let second_ends_soon = matches!(failure, Unsettled::TooEarly);
+                let failures = if second_ends_soon { 1 } else { tries };
                 sleep(BETWEEN_TRIES.after(failures, &parts.rng)).await;
+            }
+            Ok(Some(another)) => {
+                tie = another;
+                sleep(BETWEEN_TRIES.after(1, &parts.rng)).await;
             }
             Err(failure) => {
                 return warn!(object.id = %tie.id, "could not ask Stripe how {} is, so its events' ids decide: {failure}", tie.id);
@@ -129,7 +133,8 @@ async fn settle(parts: Arc<Parts>, client: Client, tie: Tie) {
     }
 }
 
-async fn try_to_settle(parts: &Parts, client: &Client, tie: &Tie) -> Result<(), Unsettled> {
+/// Gives the tie that there is now, if an event of the very second of Stripe's answer says otherwise than that.
+async fn try_to_settle(parts: &Parts, client: &Client, tie: &Tie) -> Result<Option<Tie>, Unsettled> {
     let fetched = client.fetch(tie.object.resource(), &tie.id).await?;
     if fetched.at.timestamp() <= tie.second {
         return Err(Unsettled::TooEarly);
@@ -149,7 +154,7 @@ fn observation(tie: &Tie, fetched: &Fetched) -> Option<Observation> {
     event.observation().ok().flatten()
 }
 
-async fn observe(parts: &Parts, now: Timestamp, seen: &Observation) -> Result<(), DbError> {
+async fn observe(parts: &Parts, now: Timestamp, seen: &Observation) -> Result<Option<Tie>, DbError> {
     let rules = parts.rules();
     let mut needs = Needs::default();
     decide::needs(seen, &mut needs);
@@ -158,5 +163,6 @@ async fn observe(parts: &Parts, now: Timestamp, seen: &Observation) -> Result<()
     decide::decide(&rules, now, seen, &mut world);
     world.keep();
     world.store(&mut tx).await?;
-    tx.commit().await
+    tx.commit().await?;
+    Ok(world.ties().pop())
 }

@@ -3,7 +3,6 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use futures_util::future::join_all;
 use tokio::time::{MissedTickBehavior, interval};
 use tollgate_shared::{RequestId, Timestamp};
 use tracing::{debug, info};
@@ -77,8 +76,7 @@ async fn retry_due(inbox: &Inbox) -> Result<usize, DbError> {
     let due = store::due(&mut tx, parts.clock.now(), BATCH_MAX as i64).await?;
     drop(tx);
     let request_id = RequestId::new(parts.clock.now(), &parts.rng);
-    let attempts = due.into_iter().map(|payload| inbox.take(payload, &request_id));
-    Ok(join_all(attempts).await.len())
+    Ok(inbox.take_together(due, &request_id).await.len())
 }
 
 /// Ends the entitlement of customers whose grace has run out: no event tells of that.

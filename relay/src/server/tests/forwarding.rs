@@ -183,8 +183,8 @@ async fn an_event_that_makes_the_backend_refuse_its_company_holds_up_no_other() 
     stand.wait_until_all_is_confirmed().await;
 }
 
-#[tokio::test]
-async fn events_that_make_the_backend_hang_hold_up_no_other() {
+/// A backend that `hanging` events make hang, each with a request of its own, and its relay.
+async fn with_requests_that_drag(hanging: usize) -> (Backend, Stand) {
     let backend = Backend::start(|asked| {
         if asked.events.iter().any(|id| id.starts_with("hang")) { Reply::Wait } else { Reply::ConfirmAndTakeSequences }
     })
@@ -192,10 +192,16 @@ async fn events_that_make_the_backend_hang_hold_up_no_other() {
     let mut plan = Plan::with(&backend, &[]);
     plan.config.bounds.prompt = Duration::from_millis(5);
     let stand = plan.start().await;
-    for n in 0..20 {
+    for n in 0..hanging {
         stand.take(&format!("hang_{n}")).await;
         backend.wait_for(&format!("hang_{n}"), 1).await;
     }
+    (backend, stand)
+}
+
+#[tokio::test]
+async fn events_that_make_the_backend_hang_hold_up_no_other() {
+    let (backend, stand) = with_requests_that_drag(20).await;
     let checkout = Answer::of(stand.event("evt_1", "checkout.session.completed")).await;
     assert_eq!(checkout.status, 200);
     assert_eq!(backend.times("evt_1"), 1);
@@ -204,18 +210,8 @@ async fn events_that_make_the_backend_hang_hold_up_no_other() {
 
 #[tokio::test]
 async fn an_event_that_waited_for_a_slot_goes_when_those_that_drag_are_answered() {
-    let backend = Backend::start(|asked| {
-        if asked.events.iter().any(|id| id.starts_with("hang")) { Reply::Wait } else { Reply::ConfirmAndTakeSequences }
-    })
-    .await;
-    let mut plan = Plan::with(&backend, &[]);
-    plan.config.bounds.prompt = Duration::from_millis(5);
-    let stand = plan.start().await;
     // More than may be under way to a backend that takes sequences, which it says only then.
-    for n in 0..70 {
-        stand.take(&format!("hang_{n}")).await;
-        backend.wait_for(&format!("hang_{n}"), 1).await;
-    }
+    let (backend, stand) = with_requests_that_drag(70).await;
     stand.take("evt_1").await;
     until(|| stand.relay.forwarder.backend().takes_sequences()).await;
     stand.take("evt_2").await;
