@@ -69,6 +69,11 @@ impl Api {
         lock(&self.state).failures.extend(statuses);
     }
 
+    /// Fails no more.
+    pub fn recover(&self) {
+        lock(&self.state).failures.clear();
+    }
+
     /// The paths that were asked for, failed calls included.
     pub fn asked(&self) -> Vec<String> {
         lock(&self.state).asked.clone()
