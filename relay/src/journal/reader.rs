@@ -14,11 +14,11 @@ use super::disk::{Disk, File, Folder};
 use super::entry::read_entry;
 use super::names::Name;
 use super::record::{EntryRecord, Record};
-use super::scan::{Item, Scan};
+use super::scan::{Item, ReadAt, Scan};
 use super::{Entry, Position};
 
-/// A segment that looks damaged while it is written to is read again this often before it is believed.
-const READS_MAX: u32 = 3;
+/// A place that looks damaged while its segment is written to is read again this often before it is believed.
+const READ_AGAIN_MAX: u32 = 3;
 
 /// Which entries are wanted.
 #[derive(Clone, Debug, Default)]
@@ -164,40 +164,41 @@ impl Reader {
 
     /// Adds a segment's entries to `found`, and what it says of those that are there.
     fn read(&self, name: Name, newest: bool, selection: &Selection, found: &mut Vec<Found>) -> io::Result<()> {
-        let before = found.len();
-        for reads_left in (0..READS_MAX).rev() {
-            let Some((name, file)) = self.file_of(name.segment)? else { return Ok(()) };
-            let scanned = scan(&*file, name, selection, found);
-            let half_written = match &scanned {
-                Ok(damaged_bytes) => *damaged_bytes > 0,
-                Err(error) => error.kind() == io::ErrorKind::InvalidData,
-            };
-            if newest && half_written && reads_left > 0 {
-                found.truncate(before);
-                continue;
-            }
-            let damaged_bytes = scanned?;
-            if damaged_bytes > 0 {
-                error!(
-                    segment = name.segment,
-                    bytes = damaged_bytes,
-                    "Journal segment {name} is damaged: {damaged_bytes} bytes are passed over"
-                );
-            }
-            break;
+        let Some((name, file)) = self.file_of(name.segment)? else { return Ok(()) };
+        let damaged_bytes = scan(&*file, name, newest, selection, found)?;
+        if damaged_bytes > 0 {
+            error!(
+                segment = name.segment,
+                bytes = damaged_bytes,
+                "Journal segment {name} is damaged: {damaged_bytes} bytes are passed over"
+            );
         }
         Ok(())
     }
 }
 
-/// How many bytes were damaged.
-fn scan(file: &dyn File, name: Name, selection: &Selection, found: &mut Vec<Found>) -> io::Result<u64> {
+/// How many bytes were damaged. In a segment that grows, what was read before it was written looks like damage as soon
+/// as what stands behind it is read; it was written first, so it is there when it is read again.
+pub(super) fn scan(
+    source: impl ReadAt,
+    name: Name,
+    grows: bool,
+    selection: &Selection,
+    found: &mut Vec<Found>,
+) -> io::Result<u64> {
     let mut damaged_bytes = 0;
-    let mut scan = Scan::new(file, name.segment);
+    let mut doubted = None;
+    let mut scan = Scan::new(source, name.segment);
     while let Some(item) = scan.next_item()? {
         let (position, record) = match item {
             Item::Record { position, record } => (position, record),
             Item::Damage(range) => {
+                let again = doubted.filter(|(start, _)| *start == range.start).map_or(0, |(_, again)| again);
+                if grows && again < READ_AGAIN_MAX {
+                    doubted = Some((range.start, again + 1));
+                    scan.go_back(range.start);
+                    continue;
+                }
                 damaged_bytes += range.end - range.start;
                 continue;
             }

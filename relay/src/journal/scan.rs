@@ -86,6 +86,13 @@ impl<R: ReadAt> Scan<R> {
         Self { window, segment: position.segment(), offset: position.offset(), found: None }
     }
 
+    /// Goes back to `offset` and reads anew what stands there by now.
+    pub fn go_back(&mut self, offset: u64) {
+        self.window.forget();
+        self.offset = offset;
+        self.found = None;
+    }
+
     /// The next record, only if it begins right here and is intact.
     pub fn next_if_intact(&mut self) -> io::Result<Option<Record<'_>>> {
         let Some(end) = self.record_at(self.offset)? else { return Ok(None) };
@@ -194,6 +201,11 @@ struct Window<R> {
 }
 
 impl<R: ReadAt> Window<R> {
+    fn forget(&mut self) {
+        self.bytes.clear();
+        self.ended = false;
+    }
+
     /// `length` bytes from `offset` on; fewer only where the source ends.
     fn get(&mut self, offset: u64, length: usize) -> io::Result<&[u8]> {
         let held_end = self.start + self.bytes.len() as u64;

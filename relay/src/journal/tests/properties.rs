@@ -1,11 +1,16 @@
 //! Whatever becomes of the bytes of a journal, a start makes the best of them.
 
+use std::cell::Cell;
+use std::io;
+
 use proptest::prelude::*;
 use tokio::runtime::Runtime;
 
 use super::sim::SimDisk;
 use super::*;
-use crate::journal::reader::{Reader, Selection};
+use crate::journal::names::Name;
+use crate::journal::reader::{self, Reader, Selection};
+use crate::journal::scan::ReadAt;
 
 const SEGMENT: &str = "journal-0000000001.log";
 
@@ -182,4 +187,48 @@ proptest! {
     fn bytes_of_any_kind_are_no_reason_to_panic(bytes in prop::collection::vec(any::<u8>(), 0..3000)) {
         prop_assert!(recovered(&bytes).is_empty());
     }
+}
+
+/// A segment that is being written: behind what is there already are zeros, and each read finds some more.
+struct Growing<'a> {
+    bytes: &'a [u8],
+    written: Cell<usize>,
+    more_each_time: usize,
+}
+
+impl ReadAt for Growing<'_> {
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        let written = self.written.replace(self.bytes.len().min(self.written.get() + self.more_each_time));
+        let read = self.bytes.read_at(buffer, offset)?;
+        buffer[..read][written.saturating_sub(offset as usize).min(read)..].fill(0);
+        Ok(read)
+    }
+}
+
+/// The positions found in a segment that grows while it is read, and how many bytes of it looked damaged.
+fn read_while_it_grows(bytes: &[u8], more_each_time: usize) -> (Vec<Position>, u64) {
+    let (source, mut found) = (Growing { bytes, written: Cell::new(0), more_each_time }, Vec::new());
+    let name = Name { segment: 1, confirmed: None };
+    let damaged_bytes = reader::scan(source, name, true, &Selection::default(), &mut found).unwrap();
+    (found.iter().map(|found| found.position).collect(), damaged_bytes)
+}
+
+#[test]
+fn a_segment_that_is_written_while_it_is_read_looks_damaged_at_no_moment() {
+    let (bytes, positions) = written(&vec![vec![7; 20_000]; 40]);
+    for more_each_time in (10_000..400_000).step_by(15_001) {
+        let (found, damaged_bytes) = read_while_it_grows(&bytes, more_each_time);
+        assert_eq!(damaged_bytes, 0);
+        assert_eq!(found, positions[..found.len()]);
+    }
+}
+
+#[test]
+fn damage_in_a_segment_that_is_written_while_it_is_read_costs_the_record_that_it_is_in() {
+    let (mut bytes, mut positions) = written(&vec![vec![7; 20_000]; 40]);
+    let damaged = positions.remove(20).offset();
+    bytes[damaged as usize + 100] ^= 1;
+    let (found, damaged_bytes) = read_while_it_grows(&bytes, 400_000);
+    assert_eq!(found, positions);
+    assert_eq!(damaged_bytes, positions[20].offset() - damaged);
 }
