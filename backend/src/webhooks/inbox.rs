@@ -3,25 +3,28 @@
 //! One event a transaction would cost some fifteen round trips; all that wait at the moment cost the same fifteen
 //! together. So callers parse side by side, and one writer takes what waits, at most [`BATCH_MAX`], through one transaction.
 
+mod claims;
+mod job;
+mod writer;
+
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
-use tollgate_shared::{Clock, RequestId, Rng, Timestamp};
-use tracing::{error, info, warn};
+use tollgate_shared::{Clock, RequestId, Rng};
 
-use crate::db::{Db, DbError, Tx, storable};
+use self::job::{Intent, Job};
+use self::writer::Writer;
+use crate::db::{Db, storable};
 use crate::plans::Plans;
 use crate::sealer::Sealer;
-use crate::stripe::{Client, Event, Observation, is_known_version};
-use crate::webhooks::decide::{self, Needs, Rules};
+use crate::stripe::{Client, Event, is_known_version};
+use crate::webhooks::decide::Rules;
 use crate::webhooks::refetch::Ties;
-use crate::webhooks::world::World;
-use crate::webhooks::{Status, WebhookEvent, retry, store};
+use crate::webhooks::retry;
 use crate::widgets::defaults::WidgetDefaults;
 
 /// How many events share a transaction. More gain little (the cost of the statements is spread thin by then) and make
@@ -133,53 +136,6 @@ pub type Taken = Result<(String, Outcome), (Option<String>, Refused)>;
 
 type Answered = oneshot::Receiver<Result<Outcome, Refused>>;
 
-/// One event on its way, with what it will do.
-struct Job {
-    event: Event,
-    intent: Intent,
-    request_id: RequestId,
-    answer: oneshot::Sender<Result<Outcome, Refused>>,
-}
-
-/// What a delivery asks for.
-enum Intent {
-    /// To take this into the world.
-    Observe(Box<Observation>),
-    /// To be stored without effect.
-    Ignore { reason: Option<&'static str> },
-    /// To be kept for a person to look at.
-    Bury { reason: String },
-}
-
-impl Intent {
-    fn of(event: &Event, ours: &Ours) -> Self {
-        if let Some(reason) = ours.objection(event) {
-            return Self::Ignore { reason: Some(reason) };
-        }
-        match event.observation() {
-            Ok(Some(observation)) => Self::Observe(Box::new(observation)),
-            Ok(None) => Self::Ignore { reason: None },
-            Err(unreadable) => Self::Bury { reason: unreadable.to_string() },
-        }
-    }
-
-    fn status(&self) -> Status {
-        match self {
-            Self::Observe(_) => Status::Processed,
-            Self::Ignore { .. } => Status::Ignored,
-            Self::Bury { .. } => Status::DeadLettered,
-        }
-    }
-
-    fn reason(&self) -> Option<String> {
-        match self {
-            Self::Observe(_) => None,
-            Self::Ignore { reason } => reason.map(str::to_owned),
-            Self::Bury { reason } => Some(reason.clone()),
-        }
-    }
-}
-
 impl Inbox {
     /// Starts the writer, which ends when the last door is closed.
     pub fn open(parts: Parts) -> Self {
@@ -279,274 +235,6 @@ impl WeakInbox {
 fn count_version(event: &Event) {
     if !event.api_version.as_deref().is_none_or(is_known_version) {
         metrics::counter!("tollgate_backend_events_of_unknown_version_total").increment(1);
-    }
-}
-
-/// What events are counted by: few classes, whatever types Stripe thinks of.
-fn type_class(kind: &str) -> &'static str {
-    const CLASSES: [&str; 6] =
-        ["checkout", "customer", "invoice", "invoice_payment", "payment_intent", "payment_method"];
-    let class = kind.split('.').next().unwrap_or_default();
-    CLASSES.into_iter().find(|known| *known == class).unwrap_or("other")
-}
-
-/// The one that writes.
-struct Writer {
-    parts: Arc<Parts>,
-    database_was_away: Arc<AtomicBool>,
-    /// Where what events leave open is settled, if Stripe can be asked.
-    ties: Option<Ties>,
-}
-
-impl Writer {
-    async fn run(self, mut jobs: mpsc::Receiver<Job>) {
-        let mut batch = Vec::with_capacity(BATCH_MAX);
-        while jobs.recv_many(&mut batch, BATCH_MAX).await > 0 {
-            metrics::histogram!("tollgate_backend_batch_events").record(batch.len() as f64);
-            self.write(std::mem::take(&mut batch)).await;
-            // Those who were just answered bring their next event in this turn, and not after half a batch has gone.
-            tokio::task::yield_now().await;
-        }
-    }
-
-    /// Writes a batch. When it fails as a whole, each event is tried alone, so that one in trouble harms none that
-    /// shares its batch; what still fails is stored as failed.
-    async fn write(&self, batch: Vec<Job>) {
-        let failure = match self.apply_again_on_conflict(&batch).await {
-            Ok(answers) => return batch.into_iter().zip(answers).for_each(|(job, answer)| job.answer(answer)),
-            Err(failure) => failure,
-        };
-        self.note(&failure);
-        if matches!(failure, DbError::Unavailable { .. }) {
-            return batch.into_iter().for_each(|job| job.answer(Err(Refused::NotStored)));
-        }
-        let alone = batch.len() == 1;
-        for job in batch {
-            let answer = match if alone {
-                Err(failure.clone())
-            } else {
-                self.apply_again_on_conflict([&job]).await.map(|mut answers| answers.remove(0))
-            } {
-                Ok(answer) => answer,
-                Err(failure) => self.store_failure(&job, &failure).await,
-            };
-            job.answer(answer);
-        }
-    }
-
-    /// A deadlock or a busy database says "again", and means it; once.
-    async fn apply_again_on_conflict<'a>(
-        &self,
-        batch: impl IntoIterator<Item = &'a Job> + Clone,
-    ) -> Result<Vec<Result<Outcome, Refused>>, DbError> {
-        match self.apply(batch.clone()).await {
-            Err(DbError::Conflict { .. }) => self.apply(batch).await,
-            answers => answers,
-        }
-    }
-
-    async fn apply<'a>(
-        &self,
-        batch: impl IntoIterator<Item = &'a Job>,
-    ) -> Result<Vec<Result<Outcome, Refused>>, DbError> {
-        let batch: Vec<&Job> = batch.into_iter().collect();
-        let now = self.parts.clock.now();
-        let rules = self.parts.rules();
-        let mut tx = self.parts.db.inbox().await?;
-        let claims = Claims::take(&mut tx, now, &batch).await?;
-        let observed: Vec<(usize, &Observation)> = claims
-            .ours()
-            .filter_map(|place| match &batch[place].intent {
-                Intent::Observe(observation) => Some((place, &**observation)),
-                Intent::Ignore { .. } | Intent::Bury { .. } => None,
-            })
-            .collect();
-
-        let mut needs = Needs::default();
-        for (_, observation) in &observed {
-            decide::needs(observation, &mut needs);
-        }
-        let mut world = World::load(&mut tx, &rules, now, &needs).await?;
-        let mut buried = BTreeSet::new();
-        for (place, observation) in observed {
-            let decision = AssertUnwindSafe(|| decide::decide(&rules, now, observation, &mut world));
-            if catch_unwind(decision).is_ok() {
-                world.keep();
-            } else {
-                world.drop_draft();
-                buried.insert(place);
-                store::bury(&mut tx, now, &batch[place].event.id, "panicked").await?;
-            }
-        }
-        world.store(&mut tx).await?;
-        tx.commit().await?;
-        if let Some(ties) = &self.ties {
-            ties.hand_in(&world);
-        }
-        Ok(claims.answers(&batch, &buried))
-    }
-
-    async fn store_failure(&self, job: &Job, failure: &DbError) -> Result<Outcome, Refused> {
-        self.note(failure);
-        let event = &job.event;
-        warn!(event.id = %event.id, request_id = %job.request_id, reason = failure.class(), "could not process event {}", event.id);
-        match self.try_store_failure(job, failure).await {
-            Ok(answer) => answer,
-            Err(failure) => {
-                self.note(&failure);
-                error!(event.id = %event.id, request_id = %job.request_id, reason = failure.class(), "could not store event {}", event.id);
-                Err(Refused::NotStored)
-            }
-        }
-    }
-
-    async fn try_store_failure(&self, job: &Job, failure: &DbError) -> Result<Result<Outcome, Refused>, DbError> {
-        let now = self.parts.clock.now();
-        let mut tx = self.parts.db.inbox().await?;
-        let answer = match store::lock(&mut tx, &job.event.id).await? {
-            Some(known) if known.status() != Status::Failed => Ok(Outcome::Duplicate),
-            Some(known) if !known.is_due(now) => Err(Refused::Stored),
-            known => {
-                let attempts = known.as_ref().map_or(0, |known| known.attempts) + 1;
-                let next = retry::delay_after(attempts).filter(|_| !is_poison(failure)).map(|delay| now + delay);
-                let class = failure.class();
-                match (known, next) {
-                    (Some(_), Some(at)) => store::fail_again(&mut tx, &job.event.id, attempts, class, at).await?,
-                    (Some(_), None) => store::give_up(&mut tx, now, &job.event.id, attempts, class).await?,
-                    (None, next) => {
-                        let status = if next.is_some() { Status::Failed } else { Status::DeadLettered };
-                        let mut row = job.row(now, status);
-                        row.reason = next.is_none().then(|| class.to_owned());
-                        row.last_error = Some(class.to_owned());
-                        row.next_attempt_at = next;
-                        tx.insert(&[&row]).await?;
-                    }
-                }
-                next.map_or(Ok(Outcome::DeadLettered), |_| Err(Refused::Stored))
-            }
-        };
-        tx.commit().await?;
-        Ok(answer)
-    }
-
-    fn note(&self, failure: &DbError) {
-        if matches!(failure, DbError::Unavailable { .. }) {
-            self.database_was_away.store(true, Ordering::Release);
-        }
-    }
-}
-
-impl Job {
-    fn row(&self, now: Timestamp, status: Status) -> WebhookEvent {
-        let event = &self.event;
-        WebhookEvent {
-            id: event.id.clone(),
-            r#type: event.kind.clone(),
-            api_version: event.api_version.clone(),
-            livemode: event.livemode,
-            account: event.account.clone(),
-            object_id: event.object_id.clone(),
-            customer_id: event.customer_id.clone(),
-            status: status.name().to_owned(),
-            reason: self.intent.reason().filter(|_| status != Status::Failed),
-            attempts: 1,
-            last_error: None,
-            created_at: event.created,
-            received_at: now,
-            processed_at: (status != Status::Failed).then_some(now),
-            next_attempt_at: None,
-            payload: event.payload.clone(),
-        }
-    }
-
-    fn answer(self, answer: Result<Outcome, Refused>) {
-        let (id, kind, request_id) = (&self.event.id, &self.event.kind, &self.request_id);
-        let outcome = answer.map_or_else(|_| "failed", Outcome::name);
-        metrics::counter!("tollgate_backend_events_total", "outcome" => outcome, "class" => type_class(kind))
-            .increment(1);
-        match answer {
-            Ok(Outcome::Processed) => {
-                info!(event.id = %id, event.r#type = %kind, %request_id, "Successfully processed event {id} ({kind})");
-            }
-            Ok(Outcome::Duplicate) => {
-                info!(event.id = %id, event.r#type = %kind, %request_id, "already had event {id} ({kind})");
-            }
-            Ok(Outcome::Ignored) => {
-                info!(event.id = %id, event.r#type = %kind, %request_id, "stored event {id} ({kind}), which has no effect here");
-            }
-            Ok(Outcome::DeadLettered) => {
-                error!(event.id = %id, event.r#type = %kind, %request_id, "dead-lettered event {id} ({kind}): a person should look at it");
-            }
-            Err(refused) => {
-                warn!(event.id = %id, event.r#type = %kind, %request_id, "did not process event {id} ({kind}): {refused}");
-            }
-        }
-        // The caller may have gone away; the event is stored all the same.
-        let _ = self.answer.send(answer);
-    }
-}
-
-/// Whether the same event would fail in the same way for ever: a constraint forbids what it says.
-fn is_poison(failure: &DbError) -> bool {
-    matches!(failure, DbError::Constraint { .. })
-}
-
-/// Which events of a batch this transaction may act on.
-struct Claims {
-    /// The place in the batch that stands for each id: the first one.
-    first: BTreeMap<String, usize>,
-    /// What is to be answered for an id that is not ours to act on.
-    taken: BTreeMap<String, Result<Outcome, Refused>>,
-}
-
-impl Claims {
-    /// One insert claims all ids that nobody has. Of the others, those that wait for an attempt that is due are claimed too.
-    async fn take(tx: &mut Tx, now: Timestamp, batch: &[&Job]) -> Result<Self, DbError> {
-        let mut first = BTreeMap::new();
-        for (place, job) in batch.iter().enumerate() {
-            first.entry(job.event.id.clone()).or_insert(place);
-        }
-        // In the order of ids: two replicas that are given the same events then wait for each other in one direction.
-        let rows: Vec<_> = first.values().map(|place| batch[*place].row(now, batch[*place].intent.status())).collect();
-        let claimed: BTreeSet<_> = tx.insert(&rows.iter().collect::<Vec<_>>()).await?.into_iter().collect();
-        let mut taken = BTreeMap::new();
-        let unclaimed: BTreeSet<_> = first.keys().filter(|id| !claimed.contains(*id)).cloned().collect();
-        for known in store::lock_all(tx, &unclaimed).await? {
-            if known.status() != Status::Failed {
-                taken.insert(known.id, Ok(Outcome::Duplicate));
-            } else if !known.is_due(now) {
-                taken.insert(known.id, Err(Refused::Stored));
-            } else {
-                let intent = &batch[first[&known.id]].intent;
-                store::reclaim(tx, now, &known, intent.status(), intent.reason().as_deref()).await?;
-            }
-        }
-        Ok(Self { first, taken })
-    }
-
-    /// The places of the events to act on, in order of arrival.
-    fn ours(&self) -> impl Iterator<Item = usize> {
-        let mut places: Vec<_> =
-            self.first.iter().filter(|(id, _)| !self.taken.contains_key(*id)).map(|(_, place)| *place).collect();
-        places.sort_unstable();
-        places.into_iter()
-    }
-
-    fn answers(&self, batch: &[&Job], buried: &BTreeSet<usize>) -> Vec<Result<Outcome, Refused>> {
-        let answer = |(place, job): (usize, &&Job)| {
-            let id = &job.event.id;
-            match self.taken.get(id) {
-                Some(answer) => *answer,
-                None if self.first[id] != place => Ok(Outcome::Duplicate),
-                None if buried.contains(&place) => Ok(Outcome::DeadLettered),
-                None => Ok(match job.intent.status() {
-                    Status::Ignored => Outcome::Ignored,
-                    Status::DeadLettered => Outcome::DeadLettered,
-                    Status::Processed | Status::Failed => Outcome::Processed,
-                }),
-            }
-        };
-        batch.iter().enumerate().map(answer).collect()
     }
 }
 

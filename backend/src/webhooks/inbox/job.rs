@@ -1,0 +1,114 @@
+//! One event on its way to the writer.
+
+use tokio::sync::oneshot;
+use tollgate_shared::{RequestId, Timestamp};
+use tracing::{error, info, warn};
+
+use super::{Ours, Outcome, Refused};
+use crate::stripe::{Event, Observation};
+use crate::webhooks::{Status, WebhookEvent};
+
+/// One event on its way, with what it will do.
+pub(super) struct Job {
+    pub(super) event: Event,
+    pub(super) intent: Intent,
+    pub(super) request_id: RequestId,
+    pub(super) answer: oneshot::Sender<Result<Outcome, Refused>>,
+}
+
+/// What a delivery asks for.
+pub(super) enum Intent {
+    /// To take this into the world.
+    Observe(Box<Observation>),
+    /// To be stored without effect.
+    Ignore { reason: Option<&'static str> },
+    /// To be kept for a person to look at.
+    Bury { reason: String },
+}
+
+impl Intent {
+    pub(super) fn of(event: &Event, ours: &Ours) -> Self {
+        if let Some(reason) = ours.objection(event) {
+            return Self::Ignore { reason: Some(reason) };
+        }
+        match event.observation() {
+            Ok(Some(observation)) => Self::Observe(Box::new(observation)),
+            Ok(None) => Self::Ignore { reason: None },
+            Err(unreadable) => Self::Bury { reason: unreadable.to_string() },
+        }
+    }
+
+    pub(super) fn status(&self) -> Status {
+        match self {
+            Self::Observe(_) => Status::Processed,
+            Self::Ignore { .. } => Status::Ignored,
+            Self::Bury { .. } => Status::DeadLettered,
+        }
+    }
+
+    pub(super) fn reason(&self) -> Option<String> {
+        match self {
+            Self::Observe(_) => None,
+            Self::Ignore { reason } => reason.map(str::to_owned),
+            Self::Bury { reason } => Some(reason.clone()),
+        }
+    }
+}
+
+impl Job {
+    pub(super) fn row(&self, now: Timestamp, status: Status) -> WebhookEvent {
+        let event = &self.event;
+        WebhookEvent {
+            id: event.id.clone(),
+            r#type: event.kind.clone(),
+            api_version: event.api_version.clone(),
+            livemode: event.livemode,
+            account: event.account.clone(),
+            object_id: event.object_id.clone(),
+            customer_id: event.customer_id.clone(),
+            status: status.name().to_owned(),
+            reason: self.intent.reason().filter(|_| status != Status::Failed),
+            attempts: 1,
+            last_error: None,
+            created_at: event.created,
+            received_at: now,
+            processed_at: (status != Status::Failed).then_some(now),
+            next_attempt_at: None,
+            payload: event.payload.clone(),
+        }
+    }
+
+    pub(super) fn answer(self, answer: Result<Outcome, Refused>) {
+        let (id, kind, request_id) = (&self.event.id, &self.event.kind, &self.request_id);
+        let outcome = answer.map_or_else(|_| "failed", Outcome::name);
+        metrics::counter!("tollgate_backend_events_total", "outcome" => outcome, "class" => type_class(kind))
+            .increment(1);
+        match answer {
+            Ok(Outcome::Processed) => {
+                info!(event.id = %id, event.r#type = %kind, %request_id, "Successfully processed event {id} ({kind})");
+            }
+            Ok(Outcome::Duplicate) => {
+                info!(event.id = %id, event.r#type = %kind, %request_id, "already had event {id} ({kind})");
+            }
+            Ok(Outcome::Ignored) => {
+                info!(event.id = %id, event.r#type = %kind, %request_id, "stored event {id} ({kind}), which has no effect here");
+            }
+            Ok(Outcome::DeadLettered) => {
+                error!(event.id = %id, event.r#type = %kind, %request_id, "dead-lettered event {id} ({kind}): a person should look at it");
+            }
+            Err(refused) => {
+                warn!(event.id = %id, event.r#type = %kind, %request_id, "did not process event {id} ({kind}): {refused}");
+            }
+        }
+        // The caller may have gone away; the event is stored all the same.
+        let _ = self.answer.send(answer);
+    }
+}
+
+/// What events are counted by: few classes, whatever types Stripe thinks of.
+fn type_class(kind: &str) -> &'static str {
+    const CLASSES: [&str; 6] =
+        ["checkout", "customer", "invoice", "invoice_payment", "payment_intent", "payment_method"];
+    let class = kind.split('.').next().unwrap_or_default();
+    CLASSES.into_iter().find(|known| *known == class).unwrap_or("other")
+}

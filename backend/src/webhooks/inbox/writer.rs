@@ -1,0 +1,170 @@
+//! The one that writes: all that wait at the moment, through one transaction.
+
+use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio::sync::mpsc;
+use tracing::{error, warn};
+
+use super::claims::Claims;
+use super::job::{Intent, Job};
+use super::{BATCH_MAX, Outcome, Parts, Refused};
+use crate::db::DbError;
+use crate::stripe::Observation;
+use crate::webhooks::decide::{self, Needs};
+use crate::webhooks::refetch::Ties;
+use crate::webhooks::world::World;
+use crate::webhooks::{Status, retry, store};
+
+/// The one that writes.
+pub(super) struct Writer {
+    pub(super) parts: Arc<Parts>,
+    pub(super) database_was_away: Arc<AtomicBool>,
+    /// Where what events leave open is settled, if Stripe can be asked.
+    pub(super) ties: Option<Ties>,
+}
+
+impl Writer {
+    pub(super) async fn run(self, mut jobs: mpsc::Receiver<Job>) {
+        let mut batch = Vec::with_capacity(BATCH_MAX);
+        while jobs.recv_many(&mut batch, BATCH_MAX).await > 0 {
+            metrics::histogram!("tollgate_backend_batch_events").record(batch.len() as f64);
+            self.write(std::mem::take(&mut batch)).await;
+            // Those who were just answered bring their next event in this turn, and not after half a batch has gone.
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Writes a batch. When it fails as a whole, each event is tried alone, so that one in trouble harms none that
+    /// shares its batch; what still fails is stored as failed.
+    async fn write(&self, batch: Vec<Job>) {
+        let failure = match self.apply_again_on_conflict(&batch).await {
+            Ok(answers) => return batch.into_iter().zip(answers).for_each(|(job, answer)| job.answer(answer)),
+            Err(failure) => failure,
+        };
+        self.note(&failure);
+        if matches!(failure, DbError::Unavailable { .. }) {
+            return batch.into_iter().for_each(|job| job.answer(Err(Refused::NotStored)));
+        }
+        let alone = batch.len() == 1;
+        for job in batch {
+            let answer = match if alone {
+                Err(failure.clone())
+            } else {
+                self.apply_again_on_conflict([&job]).await.map(|mut answers| answers.remove(0))
+            } {
+                Ok(answer) => answer,
+                Err(failure) => self.store_failure(&job, &failure).await,
+            };
+            job.answer(answer);
+        }
+    }
+
+    /// A deadlock or a busy database says "again", and means it; once.
+    async fn apply_again_on_conflict<'a>(
+        &self,
+        batch: impl IntoIterator<Item = &'a Job> + Clone,
+    ) -> Result<Vec<Result<Outcome, Refused>>, DbError> {
+        match self.apply(batch.clone()).await {
+            Err(DbError::Conflict { .. }) => self.apply(batch).await,
+            answers => answers,
+        }
+    }
+
+    async fn apply<'a>(
+        &self,
+        batch: impl IntoIterator<Item = &'a Job>,
+    ) -> Result<Vec<Result<Outcome, Refused>>, DbError> {
+        let batch: Vec<&Job> = batch.into_iter().collect();
+        let now = self.parts.clock.now();
+        let rules = self.parts.rules();
+        let mut tx = self.parts.db.inbox().await?;
+        let claims = Claims::take(&mut tx, now, &batch).await?;
+        let observed: Vec<(usize, &Observation)> = claims
+            .ours()
+            .filter_map(|place| match &batch[place].intent {
+                Intent::Observe(observation) => Some((place, &**observation)),
+                Intent::Ignore { .. } | Intent::Bury { .. } => None,
+            })
+            .collect();
+
+        let mut needs = Needs::default();
+        for (_, observation) in &observed {
+            decide::needs(observation, &mut needs);
+        }
+        let mut world = World::load(&mut tx, &rules, now, &needs).await?;
+        let mut buried = BTreeSet::new();
+        for (place, observation) in observed {
+            let decision = AssertUnwindSafe(|| decide::decide(&rules, now, observation, &mut world));
+            if catch_unwind(decision).is_ok() {
+                world.keep();
+            } else {
+                world.drop_draft();
+                buried.insert(place);
+                store::bury(&mut tx, now, &batch[place].event.id, "panicked").await?;
+            }
+        }
+        world.store(&mut tx).await?;
+        tx.commit().await?;
+        if let Some(ties) = &self.ties {
+            ties.hand_in(&world);
+        }
+        Ok(claims.answers(&batch, &buried))
+    }
+
+    async fn store_failure(&self, job: &Job, failure: &DbError) -> Result<Outcome, Refused> {
+        self.note(failure);
+        let event = &job.event;
+        warn!(event.id = %event.id, request_id = %job.request_id, reason = failure.class(), "could not process event {}", event.id);
+        match self.try_store_failure(job, failure).await {
+            Ok(answer) => answer,
+            Err(failure) => {
+                self.note(&failure);
+                error!(event.id = %event.id, request_id = %job.request_id, reason = failure.class(), "could not store event {}", event.id);
+                Err(Refused::NotStored)
+            }
+        }
+    }
+
+    async fn try_store_failure(&self, job: &Job, failure: &DbError) -> Result<Result<Outcome, Refused>, DbError> {
+        let now = self.parts.clock.now();
+        let mut tx = self.parts.db.inbox().await?;
+        let answer = match store::lock(&mut tx, &job.event.id).await? {
+            Some(known) if known.status() != Status::Failed => Ok(Outcome::Duplicate),
+            Some(known) if !known.is_due(now) => Err(Refused::Stored),
+            known => {
+                let attempts = known.as_ref().map_or(0, |known| known.attempts) + 1;
+                let next = retry::delay_after(attempts).filter(|_| !is_poison(failure)).map(|delay| now + delay);
+                let class = failure.class();
+                match (known, next) {
+                    (Some(_), Some(at)) => store::fail_again(&mut tx, &job.event.id, attempts, class, at).await?,
+                    (Some(_), None) => store::give_up(&mut tx, now, &job.event.id, attempts, class).await?,
+                    (None, next) => {
+                        let status = if next.is_some() { Status::Failed } else { Status::DeadLettered };
+                        let mut row = job.row(now, status);
+                        row.reason = next.is_none().then(|| class.to_owned());
+                        row.last_error = Some(class.to_owned());
+                        row.next_attempt_at = next;
+                        tx.insert(&[&row]).await?;
+                    }
+                }
+                next.map_or(Ok(Outcome::DeadLettered), |_| Err(Refused::Stored))
+            }
+        };
+        tx.commit().await?;
+        Ok(answer)
+    }
+
+    fn note(&self, failure: &DbError) {
+        if matches!(failure, DbError::Unavailable { .. }) {
+            self.database_was_away.store(true, Ordering::Release);
+        }
+    }
+}
+
+/// Whether the same event would fail in the same way for ever: a constraint forbids what it says.
+fn is_poison(failure: &DbError) -> bool {
+    matches!(failure, DbError::Constraint { .. })
+}
