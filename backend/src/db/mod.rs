@@ -126,7 +126,12 @@ impl Db {
         self.pools.write(self.faults.clone()).await
     }
 
-    /// A transaction for the inbox's writer, which has connections of its own.
+    /// How many of the inbox's writers can be at work at once. On SQLite there is one writer.
+    pub fn inbox_writers(&self) -> u32 {
+        self.pools.inbox_writers()
+    }
+
+    /// A transaction for a writer of the inbox; on PostgreSQL they have connections of their own.
     pub async fn inbox(&self) -> Result<Tx, DbError> {
         self.count_begin()?;
         self.pools.inbox(self.faults.clone()).await

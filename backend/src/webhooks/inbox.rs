@@ -1,7 +1,8 @@
-//! The door for events, and the one writer behind it.
+//! The door for events, and the writers behind it.
 //!
 //! One event a transaction would cost some fifteen round trips; all that wait at the moment cost the same fifteen
-//! together. So callers parse side by side, and one writer takes what waits, at most [`BATCH_MAX`], through one transaction.
+//! together. So callers parse side by side, and a writer takes what waits, at most [`BATCH_MAX`], through one transaction.
+//! On PostgreSQL there are two of them: while the one waits for the database, the other decides.
 
 mod claims;
 mod job;
@@ -13,7 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use bytes::Bytes;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Mutex, mpsc, oneshot};
 use tollgate_shared::{Clock, RequestId, Rng};
 
 use self::job::{Intent, Job};
@@ -31,7 +32,7 @@ use crate::widgets::defaults::WidgetDefaults;
 /// the first wait for the last.
 pub const BATCH_MAX: usize = 64;
 
-/// How many events may wait for the writer. Beyond it callers wait at the door, and the relay's journal behind them.
+/// How many requests may wait for a writer. Beyond it callers wait at the door, and the relay's journal behind them.
 const WAITING_MAX: usize = 1024;
 
 /// What an event came to.
@@ -123,11 +124,11 @@ impl Parts {
     }
 }
 
-/// The door. Cheap to clone; the writer ends when the last clone is gone.
+/// The door. Cheap to clone; the writers end when the last clone is gone.
 #[derive(Clone)]
 pub struct Inbox {
     parts: Arc<Parts>,
-    waiting: mpsc::Sender<Job>,
+    waiting: mpsc::Sender<Vec<Job>>,
     database_was_away: Arc<AtomicBool>,
 }
 
@@ -137,19 +138,22 @@ pub type Taken = Result<(String, Outcome), (Option<String>, Refused)>;
 type Answered = oneshot::Receiver<Result<Outcome, Refused>>;
 
 impl Inbox {
-    /// Starts the writer, which ends when the last door is closed.
+    /// Starts the writers, which end when the last door is closed.
     pub fn open(parts: Parts) -> Self {
-        let (waiting, jobs) = mpsc::channel(WAITING_MAX);
+        let (waiting, to_be_written) = mpsc::channel(WAITING_MAX);
         let parts = Arc::new(parts);
         // At a start too, nobody knows for how long the database was away.
         let database_was_away = Arc::new(AtomicBool::new(true));
         let ties = parts.stripe.clone().map(|stripe| Ties::settle(parts.clone(), stripe));
+        let to_be_written = Arc::new(Mutex::new(to_be_written));
         let writer = Writer { parts: parts.clone(), database_was_away: database_was_away.clone(), ties };
-        tokio::spawn(writer.run(jobs));
+        for _ in 0..parts.db.inbox_writers() {
+            tokio::spawn(writer.clone().run(Arc::clone(&to_be_written)));
+        }
         Self { parts, waiting, database_was_away }
     }
 
-    /// Starts the retry job, which ends with the writer.
+    /// Starts the retry job, which ends with the writers.
     pub fn keep_retrying(&self) {
         tokio::spawn(retry::run(self.clone().downgrade()));
     }
@@ -159,21 +163,19 @@ impl Inbox {
         self.take_together(vec![payload], request_id).await.remove(0)
     }
 
-    /// Takes several deliveries, each as [`Inbox::take`] does. They go to the writer side by side: were each to go as
-    /// soon as it is read, the first would be a batch of its own.
+    /// Takes several deliveries, each as [`Inbox::take`] does. They go to a writer in one piece, in their order: of an
+    /// event that is in them twice, the first is processed and the second a duplicate.
     pub async fn take_together(&self, payloads: Vec<Bytes>, request_id: &RequestId) -> Vec<Taken> {
-        let read: Vec<_> = payloads.into_iter().map(|payload| self.read(payload, request_id)).collect();
-        let jobs = read.iter().filter(|read| read.is_ok()).count();
-        // Fails only when the writer is gone, in a shutdown: the events are still the sender's.
-        let mut places = self.waiting.reserve_many(jobs).await.ok();
-        let mut under_way = Vec::with_capacity(read.len());
-        for read in read {
-            under_way.push(read.map(|(id, job, answered)| {
-                if let Some(place) = places.as_mut().and_then(Iterator::next) {
-                    place.send(job);
-                }
+        let (mut under_way, mut jobs) = (Vec::with_capacity(payloads.len()), Vec::with_capacity(payloads.len()));
+        for payload in payloads {
+            under_way.push(self.read(payload, request_id).map(|(id, job, answered)| {
+                jobs.push(job);
                 (id, answered)
             }));
+        }
+        if !jobs.is_empty() {
+            // Fails only when the writers are gone, in a shutdown: the events are still the sender's.
+            let _ = self.waiting.send(jobs).await;
         }
         let mut taken = Vec::with_capacity(under_way.len());
         for event in under_way {
@@ -217,10 +219,10 @@ impl Inbox {
     }
 }
 
-/// A door that does not keep the writer alive.
+/// A door that does not keep the writers alive.
 pub(super) struct WeakInbox {
     parts: Arc<Parts>,
-    waiting: mpsc::WeakSender<Job>,
+    waiting: mpsc::WeakSender<Vec<Job>>,
     database_was_away: Arc<AtomicBool>,
 }
 

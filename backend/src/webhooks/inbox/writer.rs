@@ -1,11 +1,11 @@
-//! The one that writes: all that wait at the moment, through one transaction.
+//! What writes: all that wait at the moment, through one transaction.
 
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use tokio::sync::mpsc;
+use tokio::sync::{Mutex, mpsc};
 use tracing::{error, warn};
 
 use super::claims::Claims;
@@ -18,7 +18,8 @@ use crate::webhooks::refetch::Ties;
 use crate::webhooks::world::World;
 use crate::webhooks::{Status, retry, store};
 
-/// The one that writes.
+/// One that writes. Several may, as several replicas do.
+#[derive(Clone)]
 pub(super) struct Writer {
     pub(super) parts: Arc<Parts>,
     pub(super) database_was_away: Arc<AtomicBool>,
@@ -27,11 +28,16 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) async fn run(self, mut jobs: mpsc::Receiver<Job>) {
-        let mut batch = Vec::with_capacity(BATCH_MAX);
-        while jobs.recv_many(&mut batch, BATCH_MAX).await > 0 {
-            metrics::histogram!("tollgate_backend_batch_events").record(batch.len() as f64);
-            self.write(std::mem::take(&mut batch)).await;
+    /// Writes what comes, until nothing can come any more.
+    pub(super) async fn run(self, waiting: Arc<Mutex<mpsc::Receiver<Vec<Job>>>>) {
+        while let Some(mut jobs) = take_all(&waiting).await {
+            // In even pieces: a few left over would cost as much as many.
+            let piece = jobs.len().div_ceil(jobs.len().div_ceil(BATCH_MAX));
+            while !jobs.is_empty() {
+                let later = jobs.split_off(piece.min(jobs.len()));
+                metrics::histogram!("tollgate_backend_batch_events").record(jobs.len() as f64);
+                self.write(std::mem::replace(&mut jobs, later)).await;
+            }
             // Those who were just answered bring their next event in this turn, and not after half a batch has gone.
             tokio::task::yield_now().await;
         }
@@ -162,6 +168,18 @@ impl Writer {
             self.database_was_away.store(true, Ordering::Release);
         }
     }
+}
+
+/// All that wait, until they make a batch. What came in one request stays together: its events are taken in their order.
+async fn take_all(waiting: &Mutex<mpsc::Receiver<Vec<Job>>>) -> Option<Vec<Job>> {
+    let mut waiting = waiting.lock().await;
+    let mut jobs = waiting.recv().await?;
+    while jobs.len() < BATCH_MAX
+        && let Ok(more) = waiting.try_recv()
+    {
+        jobs.extend(more);
+    }
+    Some(jobs)
 }
 
 /// Whether the same event would fail in the same way for ever: a constraint forbids what it says.
