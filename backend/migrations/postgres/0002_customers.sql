@@ -1,13 +1,13 @@
 -- A Stripe customer: what its snapshots say, and what follows from its subscriptions.
 CREATE TABLE customers (
     id                        TEXT COLLATE "C" PRIMARY KEY,
-    history                   JSONB NOT NULL,
+    history                   JSON NOT NULL,
     name                      TEXT,
     email                     TEXT,
     deleted                   BOOLEAN NOT NULL,
     default_payment_method_id TEXT COLLATE "C",
     user_id                   TEXT COLLATE "C",
-    user_claims               JSONB NOT NULL,
+    user_claims               JSON NOT NULL,
     current_subscription_id   TEXT COLLATE "C",
     tier                      TEXT NOT NULL,
     entitled_until            TIMESTAMPTZ,

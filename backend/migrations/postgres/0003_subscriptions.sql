@@ -2,8 +2,8 @@
 CREATE TABLE subscriptions (
     id                   TEXT COLLATE "C" PRIMARY KEY,
     customer_id          TEXT COLLATE "C" NOT NULL,
-    history              JSONB NOT NULL,
-    inferred             JSONB,
+    history              JSON NOT NULL,
+    inferred             JSON,
     status               TEXT,
     access_status        TEXT,
     plan_id              TEXT,

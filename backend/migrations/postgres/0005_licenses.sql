@@ -19,7 +19,7 @@ CREATE TABLE license_events (
     seq        BIGINT NOT NULL,
     id         TEXT COLLATE "C" NOT NULL UNIQUE,
     type       TEXT NOT NULL,
-    data       JSONB NOT NULL,
+    data       JSON NOT NULL,
     created_at TIMESTAMPTZ NOT NULL,
     PRIMARY KEY (license_id, seq)
 );

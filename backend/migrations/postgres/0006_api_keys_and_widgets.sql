@@ -20,7 +20,7 @@ CREATE TABLE widgets (
     id          TEXT COLLATE "C" PRIMARY KEY,
     customer_id TEXT COLLATE "C" NOT NULL,
     name        TEXT NOT NULL,
-    config      JSONB NOT NULL,
+    config      JSON NOT NULL,
     created_at  TIMESTAMPTZ NOT NULL,
     updated_at  TIMESTAMPTZ NOT NULL,
     UNIQUE (customer_id, name)

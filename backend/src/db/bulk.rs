@@ -6,13 +6,14 @@
 
 use sqlx::encode::IsNull;
 use sqlx::error::BoxDynError;
+use sqlx::postgres::types::Oid;
 use sqlx::postgres::{PgArgumentBuffer, PgArguments, PgTypeInfo, Postgres};
 use sqlx::sqlite::SqliteArguments;
 use sqlx::{Arguments, Encode, Type};
 use tollgate_shared::Timestamp;
 
 use crate::db::record::Record;
-use crate::db::value::{Json, Kind, Value, time_text};
+use crate::db::value::{Kind, Value, time_text};
 
 /// Adds `rows` to the parameters of a statement on PostgreSQL.
 pub(super) fn add_arrays<T: Record>(rows: &[&T], arguments: &mut PgArguments) -> Result<(), BoxDynError> {
@@ -61,6 +62,9 @@ impl<'a, F: Fn(usize) -> Value<'a>> Encode<'_, Postgres> for Array<F> {
     }
 }
 
+/// The type `json[]` by its number; the driver's own is of `jsonb`.
+const JSON_ARRAY: Oid = Oid(199);
+
 impl Kind {
     fn postgres_array(self) -> PgTypeInfo {
         match self {
@@ -68,7 +72,7 @@ impl Kind {
             Self::Integer => <Vec<i64> as Type<Postgres>>::type_info(),
             Self::Boolean => <Vec<bool> as Type<Postgres>>::type_info(),
             Self::Time => <Vec<Timestamp> as Type<Postgres>>::type_info(),
-            Self::Json => <Vec<Json<()>> as Type<Postgres>>::type_info(),
+            Self::Json => PgTypeInfo::with_oid(JSON_ARRAY),
             Self::Bytes => <Vec<Vec<u8>> as Type<Postgres>>::type_info(),
         }
     }
@@ -81,7 +85,7 @@ impl Kind {
             Self::Integer => 20,
             Self::Boolean => 16,
             Self::Time => 1184,
-            Self::Json => 3802,
+            Self::Json => 114,
             Self::Bytes => 17,
         }
     }

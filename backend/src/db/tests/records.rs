@@ -46,7 +46,7 @@ record! {
 const POSTGRES: &str = r#"CREATE TABLE specimens (
     id TEXT COLLATE "C" PRIMARY KEY, type TEXT, nick TEXT UNIQUE, amount BIGINT NOT NULL, quantity BIGINT,
     deleted BOOLEAN NOT NULL, livemode BOOLEAN, seen_at TIMESTAMPTZ NOT NULL, ended_at TIMESTAMPTZ,
-    history JSONB NOT NULL, inferred JSONB, payload BYTEA NOT NULL, sealed BYTEA
+    history JSON NOT NULL, inferred JSON, payload BYTEA NOT NULL, sealed BYTEA
 )"#;
 const SQLITE: &str = "CREATE TABLE specimens (
     id TEXT PRIMARY KEY, type TEXT, nick TEXT UNIQUE, amount INTEGER NOT NULL, quantity INTEGER,

@@ -29,7 +29,7 @@ async fn postgres_schema(db: &Db) -> Schema {
             "bigint" => Kind::Integer,
             "boolean" => Kind::Boolean,
             "timestamp with time zone" => Kind::Time,
-            "jsonb" => Kind::Json,
+            "json" => Kind::Json,
             "bytea" => Kind::Bytes,
             other => panic!("{table}.{column} is {other}, which the door does not know"),
         };
