@@ -12,9 +12,10 @@ use super::slots::{SlotLimits, Slots};
 use crate::delivery::{Event, Outcome};
 use crate::journal::Position;
 
-/// Requests with several events: while one is answered, the next ones gather. With a second one in front of the backend's
-/// writer the companies are half as large, and an event costs both tiers a tenth more for the same rate (measured).
-const TOGETHER: SlotLimits = SlotLimits { prompt_max: 1, all_max: 64 };
+/// Requests with several events: while two are answered, of which the backend decides the one as the other waits for its
+/// database, the next ones gather. Against one at a time, with 64 webhooks in flight (measured): a fifth more events a
+/// second, their slowest hundredth after 21 instead of 28 ms, for a tenth more CPU an event.
+const TOGETHER: SlotLimits = SlotLimits { prompt_max: 2, all_max: 64 };
 /// Requests with one event each: as many as webhooks usually come at a time.
 const ALONE: SlotLimits = SlotLimits { prompt_max: 64, all_max: 256 };
 
