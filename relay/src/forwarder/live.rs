@@ -16,6 +16,9 @@ use crate::journal::Position;
 /// database, the next ones gather. Against one at a time, with 64 webhooks in flight (measured): a fifth more events a
 /// second, their slowest hundredth after 21 instead of 28 ms, for a tenth more CPU an event.
 const TOGETHER: SlotLimits = SlotLimits { prompt_max: 2, all_max: 64 };
+/// One more of them for the events that a buyer is held for, and no others: such an event then waits for none of the large
+/// requests. With 64 webhooks in flight (measured), the slowest hundredth is answered after 23 instead of 41 ms.
+const TOGETHER_AHEAD: SlotLimits = SlotLimits { prompt_max: TOGETHER.prompt_max + 1, ..TOGETHER };
 /// Requests with one event each: as many as webhooks usually come at a time.
 const ALONE: SlotLimits = SlotLimits { prompt_max: 64, all_max: 256 };
 
@@ -71,7 +74,12 @@ impl Live {
     /// Whether to start a request for what waits.
     fn starts_one(&mut self, together: bool) -> bool {
         let needless = self.is_empty() || (together && self.starting);
-        let starts = !needless && self.slots.start(if together { TOGETHER } else { ALONE });
+        let limits = match (together, self.waiting_ahead.is_empty()) {
+            (true, true) => TOGETHER,
+            (true, false) => TOGETHER_AHEAD,
+            (false, _) => ALONE,
+        };
+        let starts = !needless && self.slots.start(limits);
         self.starting |= starts;
         starts
     }
@@ -79,7 +87,13 @@ impl Live {
     /// Whether about as many wait as went together last.
     fn has_company(&self) -> bool {
         let waiting = self.waiting.len() + self.waiting_ahead.len();
-        waiting >= self.company_last || self.closed
+        let in_a_hurry = self.is_one_too_many() && !self.waiting_ahead.is_empty();
+        waiting >= self.company_last || in_a_hurry || self.closed
+    }
+
+    /// Whether so many are under way that whichever takes next, takes only what a buyer is held for.
+    fn is_one_too_many(&self) -> bool {
+        self.slots.prompt() > TOGETHER.prompt_max
     }
 
     /// Whether nothing waits.
@@ -93,9 +107,10 @@ impl Live {
 
     fn take(&mut self, together: bool) -> Vec<Arc<Handoff>> {
         self.starting = false;
+        let ahead_only = together && self.is_one_too_many();
         let mut company = Vec::new();
         let mut bytes = 0;
-        while let Some(next) = self.next() {
+        while let Some(next) = self.next().filter(|next| next.ahead || !ahead_only) {
             bytes += next.event.body.len();
             let full = if together { company.len() >= TOGETHER_MAX || bytes > TOGETHER_BYTES_MAX } else { true };
             if full && !company.is_empty() {
@@ -103,7 +118,9 @@ impl Live {
             }
             company.extend(self.waiting_ahead.pop_front().or_else(|| self.waiting.pop_front()));
         }
-        self.company_last = if together { company.len() } else { 0 };
+        if !ahead_only {
+            self.company_last = if together { company.len() } else { 0 };
+        }
         company
     }
 

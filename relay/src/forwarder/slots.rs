@@ -41,6 +41,11 @@ impl Slots {
         self.all -= 1;
     }
 
+    /// How many are under way and may still be answered in the usual time.
+    pub(super) fn prompt(&self) -> usize {
+        self.prompt
+    }
+
     /// How many are under way.
     pub(super) fn all(&self) -> usize {
         self.all

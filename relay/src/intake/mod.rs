@@ -150,7 +150,9 @@ impl Intake {
             request_id: event.request_id.clone(),
             body: event.body.clone(),
         };
-        let handoff = means.forwarder.forward(event, holds_a_buyer);
+        // With `backend` they all are waited for.
+        let goes_ahead = holds_a_buyer && means.ack == Ack::Durable;
+        let handoff = means.forwarder.forward(event, goes_ahead);
         let keeping = Seen::to_its_end(keep(means.journal.clone(), entry, Arc::clone(&handoff)));
         // An error means that it is not known: the disk may yet take it.
         let kept = timeout_at(by, keeping).await;

@@ -92,18 +92,26 @@ async fn what_waits_together_goes_together_to_a_backend_that_takes_sequences() {
 }
 
 #[tokio::test]
-async fn an_event_that_a_buyer_is_held_for_goes_ahead_of_all_that_wait() {
+async fn an_event_that_a_buyer_is_held_for_waits_neither_for_those_that_wait_nor_for_those_under_way() {
     let backend = Backend::start(|_| Reply::ConfirmAndTakeSequences).await;
     let stand = with_events_waiting(&backend, 200).await;
-    let under_way = backend.asked().len();
-    let checkout = tokio::spawn(Answer::of(stand.event("evt_buyer", "checkout.session.completed")));
-    until(|| stand.relay.journal.stats().unconfirmed == 201).await;
+    let request_of = |id: &str| {
+        let asked = backend.asked();
+        asked.into_iter().find(|asked| asked.events.iter().any(|event| event == id)).unwrap().events
+    };
+    let buyer = |id: &'static str| tokio::spawn(Answer::of(stand.event(id, "checkout.session.completed")));
+    let first = buyer("evt_first_buyer");
+    backend.wait_for("evt_first_buyer", 1).await;
+    assert_eq!(request_of("evt_first_buyer"), ["evt_first_buyer"]);
+    let second = buyer("evt_second_buyer");
+    until(|| stand.relay.journal.stats().unconfirmed == 202).await;
     backend.open_the_gate();
-    assert_eq!(checkout.await.unwrap().status, 200);
+    for answer in [first, second] {
+        assert_eq!(answer.await.unwrap().status, 200);
+    }
+    assert_eq!(request_of("evt_second_buyer")[0], "evt_second_buyer");
     stand.wait_until_all_is_confirmed().await;
-    let asked = backend.asked();
-    assert_eq!(asked[under_way].events[0], "evt_buyer");
-    assert_eq!(backend.events().len(), 202, "each once");
+    assert_eq!(backend.events().len(), 203, "each once");
 }
 
 #[tokio::test]
