@@ -1,10 +1,11 @@
 //! Child processes: found, started with exactly the environment they are given, killed, ended in order.
 
 use std::fs::File;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -137,15 +138,32 @@ fn read(path: &Path) -> String {
 /// one (or connects to itself) while its process is down.
 const PORTS: std::ops::Range<u16> = 12_000..32_000;
 
-/// A loopback address that nobody listens on at this moment. Whoever binds it next has it: a process that finds it
-/// taken is started again on another one.
+/// A loopback address that nobody listens on, and that is given to nobody else who asks here while this process lives:
+/// the UDP port of the same number, which is of no use to anybody, is held as a sign.
 pub fn free_address() -> SocketAddr {
+    static HELD: Mutex<Vec<UdpSocket>> = Mutex::new(Vec::new());
     let rng = Rng::system();
     loop {
         let port = PORTS.start + u16::from_le_bytes(rng.bytes()) % (PORTS.end - PORTS.start);
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let Ok(sign) = UdpSocket::bind(address) else { continue };
         if TcpListener::bind(address).is_ok() {
+            HELD.lock().unwrap_or_else(PoisonError::into_inner).push(sign);
             return address;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn no_address_is_given_out_twice() {
+        // Of so many drawn at random, two are the same nearly always.
+        let addresses: BTreeSet<_> = (0..500).map(|_| free_address()).collect();
+        assert_eq!(addresses.len(), 500);
     }
 }

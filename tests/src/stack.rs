@@ -26,7 +26,7 @@ use balancer::Balancer;
 /// The contract's limit for a stop in good order, and a margin for a busy machine.
 pub const STOP_WITHIN: Duration = Duration::from_secs(20);
 
-/// How many times a process that finds its port taken is started on another one.
+/// How many times a process that finds its port taken, by somebody outside of these tests, is started.
 const PORT_ATTEMPTS: usize = 5;
 
 /// The widgets that a new customer is given.
@@ -385,7 +385,7 @@ pub fn sample(metrics: &str, name: &str) -> Option<u64> {
 }
 
 impl Tier {
-    /// Starts it, unless it runs, and waits until it answers at all. On ports of its own choice only at its first start.
+    /// Starts it, unless it runs, and waits until it answers at all.
     pub async fn start(&mut self, http: &Http) {
         for attempt in 1..=PORT_ATTEMPTS {
             if self.process.is_some() {
