@@ -12,7 +12,7 @@ use crate::db::{Db, Tx};
 use crate::error::ApiError;
 use crate::http::in_flight::InFlight;
 use crate::sealer::Sealer;
-use crate::stripe::Client;
+use crate::stripe_api::Client;
 use crate::webhooks::inbox::{Inbox, Ours, Parts};
 
 /// Everything a route or a job works with. Cheap to clone.

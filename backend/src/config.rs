@@ -1,6 +1,5 @@
 //! What the process is told by its environment. Everything unusable is found at once and named, never with its value.
 
-use std::collections::BTreeSet;
 use std::io::ErrorKind::NotFound;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -14,6 +13,7 @@ use tollgate_shared::{Secret, Secrets};
 
 use crate::db::DatabaseUrl;
 use crate::plans::Plans;
+use crate::stripe_api::config::{StripeConfig, http_url};
 use crate::widgets::defaults::{WidgetDefaults, WidgetsError};
 
 /// The variables, each with its default and what it is for: for `--help`.
@@ -89,19 +89,6 @@ pub struct Config {
     pub app_url: Option<Url>,
 }
 
-/// The `STRIPE_…` variables.
-#[derive(Clone, Debug)]
-pub struct StripeConfig {
-    /// `STRIPE_SECRET_KEY`.
-    pub secret_key: Option<Secret>,
-    /// `STRIPE_API_BASE`.
-    pub api_base: Url,
-    /// Which mode's events are ours: `STRIPE_LIVEMODE`, else by the prefix of `STRIPE_SECRET_KEY`, else either.
-    pub livemode: Option<bool>,
-    /// `STRIPE_ACCOUNTS`: the connected accounts whose events are ours.
-    pub accounts: BTreeSet<String>,
-}
-
 /// PEM files that were read once and belong together.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsFiles {
@@ -161,45 +148,11 @@ impl Config {
     }
 }
 
-impl StripeConfig {
-    fn from_env(env: &Env) -> Self {
-        let secret_key = env.secret("STRIPE_SECRET_KEY");
-        let livemode = env.parse("STRIPE_LIVEMODE", "`true` or `false`");
-        Self {
-            livemode: livemode.or_else(|| livemode_of_key(secret_key.as_ref()?)),
-            secret_key,
-            api_base: env
-                .read("STRIPE_API_BASE", "an http:// or https:// address", http_url)
-                .unwrap_or_else(|| Url::parse("https://api.stripe.com").expect("Stripe's address is one")),
-            accounts: env
-                .read("STRIPE_ACCOUNTS", "a comma-separated list of acct_…", |list| {
-                    let accounts = list.split(',').map(str::trim).filter(|account| !account.is_empty());
-                    accounts.map(|account| account.starts_with("acct_").then(|| account.to_owned())).collect()
-                })
-                .unwrap_or_default(),
-        }
-    }
-}
-
-/// The mode that a key is of: `sk_live_…`, `rk_live_…` (restricted), `sk_test_…`, `rk_test_…`.
-fn livemode_of_key(key: &Secret) -> Option<bool> {
-    let kind = key.expose().split('_').nth(1)?;
-    match kind {
-        "live" => Some(true),
-        "test" => Some(false),
-        _ => None,
-    }
-}
-
 fn redis_url(env: &Env) -> Option<Secret> {
     env.read("REDIS_URL", "a redis:// or rediss:// address", |text| {
         let url = Url::parse(text).ok()?;
         (matches!(url.scheme(), "redis" | "rediss") && url.has_host()).then(|| Secret::new(text))
     })
-}
-
-fn http_url(text: &str) -> Option<Url> {
-    Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https"))
 }
 
 fn encryption_keys(env: &Env) -> Secrets {
@@ -287,27 +240,6 @@ mod tests {
         assert!(config.migrates && config.tls.is_none() && config.app_url.is_none() && config.redis_url.is_none());
         assert!(config.stripe.secret_key.is_none() && config.admin_api_key.is_none());
         assert_eq!(config.stripe.livemode, None);
-    }
-
-    #[test]
-    fn our_mode_is_said_outright_or_by_the_keys_prefix() {
-        let livemode = |variables: &[(&str, &str)]| config(variables).stripe.livemode;
-        for (key, mode) in [
-            ("sk_live_1", Some(true)),
-            ("rk_live_1", Some(true)),
-            ("sk_test_1", Some(false)),
-            ("rk_test_1", Some(false)),
-            ("anything", None),
-        ] {
-            assert_eq!(livemode(&[("STRIPE_SECRET_KEY", key)]), mode, "{key}");
-        }
-        assert_eq!(livemode(&[("STRIPE_SECRET_KEY", "sk_live_1"), ("STRIPE_LIVEMODE", "false")]), Some(false));
-    }
-
-    #[test]
-    fn lists_are_read_with_their_blanks_left_out() {
-        let accounts = config(&[("STRIPE_ACCOUNTS", " acct_1, acct_2,")]).stripe.accounts;
-        assert_eq!(accounts.into_iter().collect::<Vec<_>>(), ["acct_1", "acct_2"]);
     }
 
     #[test]

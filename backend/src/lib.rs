@@ -21,7 +21,7 @@ pub mod payment_methods;
 pub mod payments;
 pub mod plans;
 pub mod sealer;
-pub mod stripe;
+pub mod stripe_api;
 pub mod subscriptions;
 pub mod webhooks;
 pub mod widgets;

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tollgate_backend::stripe::{Event, Object};
 use tollgate_shared::EventHead;
+use tollgate_stripe::{Event, Object};
 
 fuzz_target!(|payload: &[u8]| {
     let Ok(event) = Event::parse(Bytes::copy_from_slice(payload)) else {

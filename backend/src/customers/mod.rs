@@ -10,12 +10,12 @@ pub mod view;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tollgate_shared::{Rng, Timestamp};
+use tollgate_stripe::{self as stripe, Observation};
 
 use crate::audit::{Cause, Change, Difference};
 use crate::db::{Json, record};
 use crate::events::{self, Told};
 use crate::history::{Fingerprint, History, Snapshot, State};
-use crate::stripe::{self, Observation};
 use crate::subscriptions::{self, Standing, Subscription};
 use crate::webhooks::decide::Rules;
 use crate::webhooks::world::World;

@@ -3,10 +3,10 @@
 use serde_json::json;
 use tollgate_shared::Timestamp;
 use tollgate_shared::clock::{from_unix, rfc3339};
+use tollgate_stripe::{self as stripe, Line, Observation};
 
 use crate::db::record;
 use crate::events::{News, Told};
-use crate::stripe::{self, Line, Observation};
 use crate::subscriptions::Inferred;
 use crate::webhooks::decide::Rules;
 use crate::webhooks::world::World;

@@ -1,9 +1,9 @@
 //! Payment methods: the brand and last four of the cards that a customer's default may point to.
 
 use tollgate_shared::Timestamp;
+use tollgate_stripe::{self as stripe, Observation};
 
 use crate::db::record;
-use crate::stripe::{self, Observation};
 use crate::webhooks::world::World;
 
 record! {

@@ -6,10 +6,10 @@
 use serde_json::json;
 use tollgate_shared::Timestamp;
 use tollgate_shared::clock::{from_unix, rfc3339};
+use tollgate_stripe::{self as stripe, Observation, SessionOutcome};
 
 use crate::db::record;
 use crate::events::{News, Told};
-use crate::stripe::{self, Observation, SessionOutcome};
 use crate::webhooks::world::World;
 
 record! {

@@ -11,8 +11,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
-
-use crate::stripe::PriceRef;
+use tollgate_stripe::PriceRef;
 
 pub use file::PlansError;
 

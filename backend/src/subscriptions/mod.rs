@@ -7,13 +7,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tollgate_shared::Timestamp;
 use tollgate_shared::clock::{from_unix, rfc3339};
+use tollgate_stripe::{self as stripe, Item, Observation, PriceRef};
 use tracing::warn;
 
 use crate::customers;
 use crate::db::{Json, record};
 use crate::history::{Fingerprint, History, Snapshot, State};
 use crate::plans::{Plan, Plans};
-use crate::stripe::{self, Item, Observation, PriceRef};
 use crate::webhooks::decide::Rules;
 use crate::webhooks::world::World;
 

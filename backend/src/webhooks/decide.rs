@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 
 use tollgate_shared::{Rng, Timestamp};
+use tollgate_stripe::{Object, Observation, SessionOutcome};
 
 use crate::audit::Cause;
 use crate::events::{self, News};
 use crate::plans::Plans;
 use crate::sealer::Sealer;
-use crate::stripe::{Object, Observation, SessionOutcome};
 use crate::webhooks::world::World;
 use crate::widgets::defaults::WidgetDefaults;
 use crate::{customers, invoices, payment_methods, payments, subscriptions};

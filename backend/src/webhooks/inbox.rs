@@ -16,13 +16,14 @@ use std::sync::atomic::AtomicBool;
 use bytes::Bytes;
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tollgate_shared::{Clock, RequestId, Rng};
+use tollgate_stripe::{Event, is_known_version};
 
 use self::job::{Intent, Job};
 use self::writer::Writer;
 use crate::db::{Db, storable};
 use crate::plans::Plans;
 use crate::sealer::Sealer;
-use crate::stripe::{Client, Event, is_known_version};
+use crate::stripe_api::Client;
 use crate::webhooks::decide::Rules;
 use crate::webhooks::refetch::Ties;
 use crate::webhooks::retry;

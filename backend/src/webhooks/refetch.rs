@@ -11,10 +11,11 @@ use tokio::sync::mpsc;
 use tokio::time::sleep;
 use tollgate_shared::Timestamp;
 use tollgate_shared::backoff::Backoff;
+use tollgate_stripe::{Event, Observation};
 use tracing::{info, warn};
 
 use crate::db::DbError;
-use crate::stripe::{CallError, Client, Event, Fetched, Observation};
+use crate::stripe_api::{CallError, Client, Fetched};
 use crate::webhooks::decide::{self, Needs};
 use crate::webhooks::inbox::Parts;
 use crate::webhooks::world::World;

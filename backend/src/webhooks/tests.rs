@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use tollgate_shared::clock::from_unix;
 use tollgate_shared::{Rng, Secrets, Timestamp};
+use tollgate_stripe::{self as stripe, Item, Line, Object, Observation, PriceRef, SessionOutcome};
 
 use crate::customers::Customer;
 use crate::invoices::Invoice;
@@ -13,7 +14,6 @@ use crate::licenses::License;
 use crate::payments::Payment;
 use crate::plans::Plans;
 use crate::sealer::Sealer;
-use crate::stripe::{self, Item, Line, Object, Observation, PriceRef, SessionOutcome};
 use crate::subscriptions::Subscription;
 use crate::webhooks::decide::{Rules, decide};
 use crate::webhooks::world::World;

@@ -2,10 +2,10 @@
 
 use tokio::sync::oneshot;
 use tollgate_shared::{RequestId, Timestamp};
+use tollgate_stripe::{Event, Observation};
 use tracing::{error, info, warn};
 
 use super::{Ours, Outcome, Refused};
-use crate::stripe::{Event, Observation};
 use crate::webhooks::{Status, WebhookEvent};
 
 /// One event on its way, with what it will do.

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::{Mutex, mpsc};
+use tollgate_stripe::Observation;
 use tracing::{error, warn};
 
 use super::claims::Claims;
 use super::job::{Intent, Job};
 use super::{BATCH_MAX, Outcome, Parts, Refused};
 use crate::db::DbError;
-use crate::stripe::Observation;
 use crate::webhooks::decide::{self, Needs};
 use crate::webhooks::refetch::Ties;
 use crate::webhooks::world::World;

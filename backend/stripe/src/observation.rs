@@ -2,9 +2,7 @@
 
 use tollgate_shared::Timestamp;
 
-use crate::stripe::objects::{
-    CheckoutSession, Customer, Invoice, InvoicePayment, PaymentIntent, PaymentMethod, Subscription,
-};
+use crate::objects::{CheckoutSession, Customer, Invoice, InvoicePayment, PaymentIntent, PaymentMethod, Subscription};
 
 /// A snapshot of a Stripe object, from an event, from the answer to a call of ours, or from a reconciliation.
 #[derive(Clone, Debug, PartialEq, Eq)]

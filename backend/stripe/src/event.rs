@@ -7,9 +7,9 @@ use chrono::DateTime;
 use tollgate_shared::clock::from_unix;
 use tollgate_shared::{EventHead, Timestamp};
 
-use crate::stripe::field::{Field, Flag, Id, Instant, Read, Text, view};
-use crate::stripe::observation::{Object, Observation, SessionOutcome};
-use crate::stripe::payload::{self, Envelope, Observed, Unreadable};
+use crate::field::{Field, Flag, Id, Instant, Read, Text, view};
+use crate::observation::{Object, Observation, SessionOutcome};
+use crate::payload::{self, Envelope, Observed, Unreadable};
 
 /// How many characters an event's id may have: Stripe promises no more.
 const ID_CHARS_MAX: usize = 255;

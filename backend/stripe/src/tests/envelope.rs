@@ -6,7 +6,7 @@ use tollgate_shared::clock::{from_unix, rfc3339};
 
 use super::shapes::{self, SHAPES, Sub};
 use super::{event, observation, parse};
-use crate::stripe::{Event, Malformed, Object};
+use crate::{Event, Malformed, Object};
 
 #[test]
 fn an_envelope_is_read_whole() {

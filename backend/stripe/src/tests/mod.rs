@@ -9,7 +9,7 @@ mod shapes;
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use crate::stripe::{Event, Object, Observation};
+use crate::{Event, Object, Observation};
 
 /// The event `kind` about `object`, made at the second 1,760,000,000.
 fn event(kind: &str, object: &Value) -> Value {

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::de::{Deserializer, MapAccess};
 
-use crate::stripe::field::{
+use crate::field::{
     self, Field, Flag, Id, Label, Members, Overlay, Presence, Read, Seconds, Text, Whole, fit_id, view,
 };
-use crate::stripe::objects::{self, PriceRef};
+use crate::objects::{self, PriceRef};
 
 /// An object lacks what it cannot do without. Says what, never what stood there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -18,7 +18,7 @@ pub struct Unreadable {
 }
 
 /// One of Stripe's objects, to be made into one of ours.
-pub(super) trait Observed: Clone + Overlay {
+pub(crate) trait Observed: Clone + Overlay {
     /// Our form.
     type Form;
 
@@ -406,7 +406,7 @@ impl Observed for PaymentIntent {
 
 /// A payment method. What it is, is in a member that is called as its `type`.
 #[derive(Clone, Debug, Default)]
-pub(super) struct PaymentMethod {
+pub(crate) struct PaymentMethod {
     id: Field<Id>,
     customer: Field<Id>,
     kind: Field<Text>,

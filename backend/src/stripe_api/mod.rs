@@ -1,5 +1,7 @@
 //! Calls of ours to Stripe's API.
 
+pub mod config;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +12,7 @@ use reqwest::header::DATE;
 use reqwest::{StatusCode, Url};
 use tollgate_shared::{Secret, Timestamp};
 
-use crate::config::StripeConfig;
+use crate::stripe_api::config::StripeConfig;
 
 /// The version that our calls ask for, so that their answers do not change with the account's settings.
 const VERSION: &str = "2026-10-28.endive";

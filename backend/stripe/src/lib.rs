@@ -2,9 +2,8 @@
 //!
 //! Only the fields that we act on are read, each from every place that a version has kept it in, the newest place
 //! first: an endpoint that is pinned to an old version is sent both. Unknown types, fields and values are no errors;
-//! a field of an unexpected type is an absent one. Only `client` talks to Stripe.
+//! a field of an unexpected type is an absent one. Nothing here asks anybody: no network, no clock, no files.
 
-mod client;
 mod event;
 mod field;
 mod objects;
@@ -14,7 +13,6 @@ mod payload;
 mod tests;
 mod version;
 
-pub use client::{CallError, Client, ClientError, Fetched};
 pub use event::{Event, Malformed};
 pub use objects::{
     CheckoutSession, Customer, Invoice, InvoicePayment, Item, Line, PaymentIntent, PaymentMethod, PriceRef,

@@ -15,7 +15,7 @@ use tollgate_shared::clock::from_unix;
 
 /// What an object says in one of its members.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) enum Field<T> {
+pub(crate) enum Field<T> {
     /// Nothing: there is no such member, or it is an object without members.
     #[default]
     Absent,
@@ -27,7 +27,7 @@ pub(super) enum Field<T> {
 
 impl<T> Field<T> {
     /// The value, if there is one.
-    pub(super) fn value(self) -> Option<T> {
+    pub(crate) fn value(self) -> Option<T> {
         match self {
             Self::Set(value) => Some(value),
             Self::Absent | Self::Void => None,
@@ -35,7 +35,7 @@ impl<T> Field<T> {
     }
 
     /// The value, if there is one.
-    pub(super) fn as_ref(&self) -> Option<&T> {
+    pub(crate) fn as_ref(&self) -> Option<&T> {
         match self {
             Self::Set(value) => Some(value),
             Self::Absent | Self::Void => None,
@@ -43,7 +43,7 @@ impl<T> Field<T> {
     }
 
     /// The value, if there is one.
-    pub(super) fn as_mut(&mut self) -> Option<&mut T> {
+    pub(crate) fn as_mut(&mut self) -> Option<&mut T> {
         match self {
             Self::Set(value) => Some(value),
             Self::Absent | Self::Void => None,
@@ -51,20 +51,20 @@ impl<T> Field<T> {
     }
 
     /// Whether the object says anything in this member, if only `null`.
-    pub(super) fn is_named(&self) -> bool {
+    pub(crate) fn is_named(&self) -> bool {
         !matches!(self, Self::Absent)
     }
 }
 
 impl<T: Default> Field<T> {
     /// The value, or one that says nothing.
-    pub(super) fn or_default(self) -> T {
+    pub(crate) fn or_default(self) -> T {
         self.value().unwrap_or_default()
     }
 }
 
 /// What can stand in a member.
-pub(super) trait Read<'de>: Sized {
+pub(crate) trait Read<'de>: Sized {
     /// Reads whatever is there; fails only where the text is no JSON.
     fn read<D: Deserializer<'de>>(json: D) -> Result<Field<Self>, D::Error>;
 }
@@ -76,7 +76,7 @@ impl<'de, T: Read<'de>> Deserialize<'de> for Field<T> {
 }
 
 /// Laying the members that an event gives as previous over those of its object: objects member by member, all else whole.
-pub(super) trait Overlay {
+pub(crate) trait Overlay {
     /// Takes over what `previous` says.
     fn overlay(&mut self, previous: Self);
 }
@@ -92,7 +92,7 @@ impl<T: Overlay> Overlay for Field<T> {
 }
 
 /// An object of which some members are read.
-pub(super) trait Members<'de>: Default {
+pub(crate) trait Members<'de>: Default {
     /// Reads the value of `name` if it is one of ours; `false` leaves it unread.
     fn member<A: MapAccess<'de>>(&mut self, name: &[u8], map: &mut A) -> Result<bool, A::Error>;
 
@@ -107,17 +107,17 @@ macro_rules! view {
     ($(#[$doc:meta])* struct $view:ident $(<$t:ident>)? { $($field:ident $($name:literal)?: $type:ty,)* } $(of_text $of_text:expr)?) => {
         $(#[$doc])*
         #[derive(Clone, Debug)]
-        pub(super) struct $view $(<$t>)? { $(pub(super) $field: $crate::stripe::field::Field<$type>,)* }
+        pub(crate) struct $view $(<$t>)? { $(pub(crate) $field: $crate::field::Field<$type>,)* }
 
         impl $(<$t>)? Default for $view $(<$t>)? {
             fn default() -> Self {
-                Self { $($field: $crate::stripe::field::Field::Absent,)* }
+                Self { $($field: $crate::field::Field::Absent,)* }
             }
         }
 
-        impl<'de $(, $t: $crate::stripe::field::Read<'de>)?> $crate::stripe::field::Members<'de> for $view $(<$t>)? {
+        impl<'de $(, $t: $crate::field::Read<'de>)?> $crate::field::Members<'de> for $view $(<$t>)? {
             fn member<A: serde::de::MapAccess<'de>>(&mut self, name: &[u8], map: &mut A) -> Result<bool, A::Error> {
-                $(if name == $crate::stripe::field::view!(@name $field $($name)?).as_bytes() {
+                $(if name == $crate::field::view!(@name $field $($name)?).as_bytes() {
                     self.$field = map.next_value()?;
                     return Ok(true);
                 })*
@@ -129,28 +129,28 @@ macro_rules! view {
             })?
         }
 
-        impl<'de $(, $t: $crate::stripe::field::Read<'de>)?> $crate::stripe::field::Read<'de> for $view $(<$t>)? {
-            fn read<D: serde::de::Deserializer<'de>>(json: D) -> Result<$crate::stripe::field::Field<Self>, D::Error> {
-                json.deserialize_any($crate::stripe::field::Object::new())
+        impl<'de $(, $t: $crate::field::Read<'de>)?> $crate::field::Read<'de> for $view $(<$t>)? {
+            fn read<D: serde::de::Deserializer<'de>>(json: D) -> Result<$crate::field::Field<Self>, D::Error> {
+                json.deserialize_any($crate::field::Object::new())
             }
         }
 
-        impl $(<$t: $crate::stripe::field::Overlay>)? $crate::stripe::field::Overlay for $view $(<$t>)? {
+        impl $(<$t: $crate::field::Overlay>)? $crate::field::Overlay for $view $(<$t>)? {
             fn overlay(&mut self, previous: Self) {
-                $($crate::stripe::field::Overlay::overlay(&mut self.$field, previous.$field);)*
+                $($crate::field::Overlay::overlay(&mut self.$field, previous.$field);)*
             }
         }
     };
     (@name $field:ident) => { stringify!($field) };
     (@name $field:ident $name:literal) => { $name };
 }
-pub(super) use view;
+pub(crate) use view;
 
 /// Reads an object of [`Members`]; anything else is void.
-pub(super) struct Object<T>(PhantomData<T>);
+pub(crate) struct Object<T>(PhantomData<T>);
 
 impl<T> Object<T> {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(PhantomData)
     }
 }
@@ -274,7 +274,7 @@ macro_rules! scalar {
         $(
             $(#[$doc])*
             #[derive(Clone, Debug, PartialEq)]
-            pub(super) struct $scalar(pub(super) $type);
+            pub(crate) struct $scalar(pub(crate) $type);
 
             impl<'de> Read<'de> for $scalar {
                 fn read<D: Deserializer<'de>>(json: D) -> Result<Field<Self>, D::Error> {
@@ -312,42 +312,42 @@ scalar! {
 }
 
 impl Field<Id> {
-    pub(super) fn text(self) -> Option<String> {
+    pub(crate) fn text(self) -> Option<String> {
         self.value().map(|Id(id)| id)
     }
 }
 
 impl Field<Text> {
-    pub(super) fn text(self) -> Option<String> {
+    pub(crate) fn text(self) -> Option<String> {
         self.value().map(|Text(text)| text)
     }
 
     /// A currency's code in the one case that we use.
-    pub(super) fn currency(self) -> Option<String> {
+    pub(crate) fn currency(self) -> Option<String> {
         self.text().map(|text| text.to_ascii_lowercase())
     }
 }
 
 impl Field<Label> {
-    pub(super) fn text(self) -> Option<String> {
+    pub(crate) fn text(self) -> Option<String> {
         self.value().map(|Label(label)| label)
     }
 }
 
 impl Field<Whole> {
-    pub(super) fn number(self) -> Option<i64> {
+    pub(crate) fn number(self) -> Option<i64> {
         self.value().map(|Whole(number)| number)
     }
 }
 
 impl Field<Seconds> {
-    pub(super) fn seconds(self) -> Option<i64> {
+    pub(crate) fn seconds(self) -> Option<i64> {
         self.value().map(|Seconds(seconds)| seconds)
     }
 }
 
 impl Field<Flag> {
-    pub(super) fn flag(self) -> Option<bool> {
+    pub(crate) fn flag(self) -> Option<bool> {
         self.value().map(|Flag(flag)| flag)
     }
 }
@@ -384,7 +384,7 @@ fn id(json: &str) -> Option<String> {
 }
 
 /// An id that can be one.
-pub(super) fn fit_id(id: String) -> Option<String> {
+pub(crate) fn fit_id(id: String) -> Option<String> {
     (!id.is_empty() && id.chars().nth(ID_CHARS_MAX).is_none()).then_some(id)
 }
 

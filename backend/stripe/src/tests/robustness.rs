@@ -11,7 +11,7 @@ use tollgate_shared::EventHead;
 
 use super::shapes::{self, SHAPES, Shape, Sub, previous_attributes};
 use super::{event, parse};
-use crate::stripe::{Event, Object};
+use crate::{Event, Object};
 
 /// One event of each object, in `shape`.
 fn events(shape: Shape) -> Vec<Value> {
@@ -188,7 +188,7 @@ fn a_time_that_no_calendar_has_is_none() {
 
 #[test]
 fn every_payload_that_a_fuzzer_once_found_worth_keeping_is_read_without_a_panic() {
-    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus/event_parser");
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus/event_parser");
     let files: Vec<_> = fs::read_dir(&corpus).expect("the corpus is part of the project").collect();
     assert!(!files.is_empty());
     for file in files {

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::shapes::{self, SHAPES, Sub};
 use super::{event, observed, parse};
-use crate::stripe::{
+use crate::{
     CheckoutSession, Customer, Invoice, InvoicePayment, Item, Line, Object, PaymentIntent, PaymentMethod, PriceRef,
     SessionOutcome, Subscription, Unreadable,
 };

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::shapes::{self, SHAPES, Shape, Sub, previous_attributes};
 use super::{event, observation, observed};
-use crate::stripe::{Customer, Object, Subscription};
+use crate::{Customer, Object, Subscription};
 
 /// What is read of the event that `before` became `after`; `edit` may change what it names as previous.
 fn change(shape: Shape, before: &Sub, after: &Sub, edit: impl Fn(&mut Value)) -> (Option<Subscription>, Subscription) {
