@@ -29,6 +29,9 @@ fuzz_target!(|payload: &[u8]| {
         Object::InvoicePayment(payment) => comes_back(&payment),
         Object::PaymentIntent(intent) => comes_back(&intent),
         Object::PaymentMethod(method, _) => comes_back(&method),
+        Object::Charge(charge) => comes_back(&charge),
+        Object::Refund(refund) => comes_back(&refund),
+        Object::Dispute(dispute) => comes_back(&dispute),
     }
 });
 

@@ -15,7 +15,7 @@ use tollgate_stripe::{self as stripe, Observation};
 use crate::audit::{Cause, Change, Difference};
 use crate::db::{Json, record};
 use crate::events::{self, Told};
-use crate::history::{Fingerprint, History, Snapshot, State};
+use crate::history::{History, Snapshot, State};
 use crate::subscriptions::{self, Standing, Subscription};
 use crate::webhooks::decide::Rules;
 use crate::webhooks::world::World;
@@ -76,6 +76,12 @@ pub struct UserClaim {
 }
 
 impl State for stripe::Customer {
+    const VERSION: u32 = Self::VERSION;
+
+    fn at_version(self, version: u32) -> Self {
+        self.at_version(version)
+    }
+
     fn is_terminal(&self) -> bool {
         self.deleted
     }
@@ -138,13 +144,9 @@ pub fn observe(
     world: &mut World,
 ) {
     let mut row = world.customer(rules, now, &after.id);
-    let news = row.history.observe(Snapshot {
-        source: seen.source.clone(),
-        second: seen.seen_at.timestamp(),
-        is_creation: seen.is_creation,
-        before: before.map(Fingerprint::of),
-        state: stripe::Customer { deleted: deleted || after.deleted, ..after.clone() },
-    });
+    let state = stripe::Customer { deleted: deleted || after.deleted, ..after.clone() };
+    let second = seen.seen_at.timestamp();
+    let news = row.history.observe(Snapshot::new(&seen.source, second, seen.is_creation, before, state));
     if news {
         row.settle();
         world.customers.put(row);

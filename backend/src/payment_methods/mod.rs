@@ -1,7 +1,7 @@
 //! Payment methods: the brand and last four of the cards that a customer's default may point to.
 
 use tollgate_shared::Timestamp;
-use tollgate_stripe::{self as stripe, Observation};
+use tollgate_stripe::{self as stripe, MethodChange, Observation};
 
 use crate::db::record;
 use crate::webhooks::world::World;
@@ -35,8 +35,9 @@ impl PaymentMethod {
 }
 
 /// Takes in a snapshot of a payment method.
-pub fn observe(seen: &Observation, state: &stripe::PaymentMethod, detached: bool, world: &mut World) {
+pub fn observe(seen: &Observation, state: &stripe::PaymentMethod, change: MethodChange, world: &mut World) {
     let mut row = world.payment_methods.take(&state.id).unwrap_or_else(|| PaymentMethod::placeholder(&state.id));
+    let detached = change == MethodChange::Detached;
     let newest = (row.detached, row.seen_at, row.seen_source.as_deref());
     if (detached, Some(seen.seen_at), Some(&*seen.source)) > newest {
         row.brand.clone_from(&state.brand);

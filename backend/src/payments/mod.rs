@@ -116,7 +116,7 @@ pub fn observe_session(
         SessionOutcome::Completed => "pending",
         SessionOutcome::AsyncSucceeded => "succeeded",
         SessionOutcome::AsyncFailed => "failed",
-        SessionOutcome::Expired => return None,
+        SessionOutcome::Open | SessionOutcome::Expired => return None,
     };
     if session.mode.as_deref() != Some("payment") {
         return (status == "failed").then(|| news_of_session(session, Told::PaymentFailed));

@@ -12,7 +12,7 @@ use tracing::warn;
 
 use crate::customers;
 use crate::db::{Json, record};
-use crate::history::{Fingerprint, History, Snapshot, State};
+use crate::history::{History, Snapshot, State};
 use crate::plans::{Plan, Plans};
 use crate::webhooks::decide::Rules;
 use crate::webhooks::world::World;
@@ -128,13 +128,8 @@ pub fn observe(
     }
     let status = state.status.clone();
     let mut row = world.subscription(now, &state.id, &state.customer);
-    let news = row.history.observe(Snapshot {
-        source: seen.source.clone(),
-        second: seen.seen_at.timestamp(),
-        is_creation: seen.is_creation,
-        before: before.map(Fingerprint::of),
-        state,
-    });
+    let second = seen.seen_at.timestamp();
+    let news = row.history.observe(Snapshot::new(&seen.source, second, seen.is_creation, before, state));
     if news {
         row.settle(rules.plans);
         if row.plan_id.is_none() {

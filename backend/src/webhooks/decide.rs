@@ -58,6 +58,8 @@ pub fn needs(seen: &Observation, needs: &mut Needs) {
         Object::PaymentIntent(intent) => {
             needs.payments.insert(intent.id.clone());
         }
+        // What is given back has no effect yet.
+        Object::Charge(_) | Object::Refund(_) | Object::Dispute(_) => {}
         Object::PaymentMethod(method, _) => {
             needs.payment_methods.insert(method.id.clone());
         }
@@ -97,7 +99,8 @@ fn observe(rules: &Rules, now: Timestamp, seen: &Observation, world: &mut World)
             }
         }
         Object::PaymentIntent(intent) => payments::observe_intent(seen, intent, world),
-        Object::PaymentMethod(method, detached) => payment_methods::observe(seen, method, *detached, world),
+        Object::PaymentMethod(method, change) => payment_methods::observe(seen, method, *change, world),
+        Object::Charge(_) | Object::Refund(_) | Object::Dispute(_) => {}
     }
     None
 }
@@ -109,6 +112,11 @@ fn customer_of(seen: &Observation) -> Option<&str> {
         Object::Subscription { after, .. } => Some(&after.customer),
         Object::CheckoutSession(session, _) => session.customer.as_deref(),
         Object::Invoice(invoice, _) => invoice.customer.as_deref(),
-        Object::InvoicePayment(_) | Object::PaymentIntent(_) | Object::PaymentMethod(..) => None,
+        Object::InvoicePayment(_)
+        | Object::PaymentIntent(_)
+        | Object::PaymentMethod(..)
+        | Object::Charge(_)
+        | Object::Refund(_)
+        | Object::Dispute(_) => None,
     }
 }

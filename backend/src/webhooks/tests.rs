@@ -134,8 +134,9 @@ fn seen(id: &str, seconds: i64, object: Object) -> Observation {
     Observation {
         source: format!("evt_{id}"),
         is_creation: false,
-        kind: "test".to_owned(),
+        is_announcement: false,
         seen_at: at(seconds),
+        account: None,
         livemode: Some(false),
         object,
     }

@@ -7,9 +7,20 @@ use chrono::DateTime;
 use tollgate_shared::clock::from_unix;
 use tollgate_shared::{EventHead, Timestamp};
 
-use crate::field::{Field, Flag, Id, Instant, Read, Text, view};
-use crate::observation::{Object, Observation, SessionOutcome};
-use crate::payload::{self, Envelope, Observed, Unreadable};
+use crate::charge::ChargeJson;
+use crate::checkout_session::CheckoutSessionJson;
+use crate::customer::CustomerJson;
+use crate::dispute::DisputeJson;
+use crate::field::{Field, Read, view};
+use crate::invoice::InvoiceJson;
+use crate::invoice_payment::InvoicePaymentJson;
+use crate::normalize::{Envelope, Normalize, Unreadable, customer};
+use crate::observation::{MethodChange, Object, Observation, SessionOutcome};
+use crate::payment_intent::PaymentIntentJson;
+use crate::payment_method::PaymentMethodJson;
+use crate::refund::RefundJson;
+use crate::scalar::{Flag, Id, Instant, Text, storable};
+use crate::subscription::SubscriptionJson;
 
 /// How many characters an event's id may have: Stripe promises no more.
 const ID_CHARS_MAX: usize = 255;
@@ -17,16 +28,20 @@ const ID_CHARS_MAX: usize = 255;
 /// Where an event carries its object.
 const OBJECT: &str = "data.object";
 
+/// Types of events whose snapshot comes with a change that an `.updated` of the same second tells better.
+const ANNOUNCEMENTS: [&str; 3] =
+    ["customer.subscription.trial_will_end", "customer.subscription.paused", "customer.subscription.resumed"];
+
 /// What stands in `object` of an event that names its object and does not carry it.
 const THIN: &str = "v2.core.event";
 
-/// An event's envelope. Everything but `id` and `kind` may be missing.
+/// An event's envelope. Everything but `id` and `event_type` may be missing.
 #[derive(Clone, PartialEq)]
 pub struct Event {
     /// `evt_…`, 1 to 255 characters.
     pub id: String,
     /// For example `invoice.paid`.
-    pub kind: String,
+    pub event_type: String,
     /// The version that its object has the shape of.
     pub api_version: Option<String>,
     /// When it happened; whole seconds but for thin events.
@@ -52,7 +67,7 @@ pub struct Malformed;
 
 view! {
     struct Head {
-        id: Text, kind "type": Text, object: Text, api_version: Text, created: Instant, livemode: Flag, account: Id,
+        id: Text, event_type "type": Text, object: Text, api_version: Text, created: Instant, livemode: Flag, account: Id,
         data: HeadData, related_object: Named,
     }
 }
@@ -60,7 +75,7 @@ view! {
     struct HeadData { object: Named, previous_attributes: Named, }
 }
 view! {
-    struct Named { id: Id, object: Text, kind "type": Text, customer: Id, }
+    struct Named { id: Id, object: Text, object_type "type": Text, customer: Id, customer_account: Id, }
 }
 
 impl Head {
@@ -68,8 +83,8 @@ impl Head {
     /// say. The edge takes such an event, and nobody would ever confirm it if it were refused here.
     fn least(payload: &[u8]) -> Result<Self, Malformed> {
         let EventHead { id, kind } = EventHead::parse(payload).map_err(|_| Malformed)?;
-        let (id, kind) = (Text(id.into_owned()), Text(kind.into_owned()));
-        Ok(Self { id: Field::Set(id), kind: Field::Set(kind), ..Self::default() })
+        let [id, event_type] = [id, kind].map(|text| Field::Set(Text(storable(text))));
+        Ok(Self { id, event_type, ..Self::default() })
     }
 }
 
@@ -86,31 +101,33 @@ impl Event {
         if !(1..=ID_CHARS_MAX).contains(&id.chars().count()) {
             return Err(Malformed);
         }
-        let Text(kind) = head.kind.value().ok_or(Malformed)?;
+        let Text(event_type) = head.event_type.value().ok_or(Malformed)?;
         let thin = is(&head.object, THIN);
         let HeadData { object, previous_attributes } = head.data.or_default();
         let (object_id, customer_id) = if thin {
             let object = head.related_object.or_default();
             let object_id = object.id.text();
-            let customer_id = object_id.clone().filter(|_| is(&object.kind, "customer"));
+            let customer_id = object_id.clone().filter(|_| is(&object.object_type, "customer"));
             (object_id, customer_id)
         } else {
             let object = object.or_default();
             let is_customer = is(&object.object, "customer");
             let object_id = object.id.text();
-            let customer_id = match &*kind {
+            let customer_id = match &*event_type {
                 _ if is_customer => object_id.clone(),
                 "customer.created" | "customer.updated" | "customer.deleted" => object_id.clone(),
                 "payment_method.detached" => {
-                    object.customer.text().or(previous_attributes.or_default().customer.text())
+                    let previous = previous_attributes.or_default();
+                    customer(object.customer, object.customer_account)
+                        .or(customer(previous.customer, previous.customer_account))
                 }
-                _ => object.customer.text(),
+                _ => customer(object.customer, object.customer_account),
             };
             (object_id, customer_id)
         };
         Ok(Self {
             id,
-            kind,
+            event_type,
             api_version: head.api_version.text(),
             created: head.created.value().map(|Instant(at)| at),
             livemode: head.livemode.flag(),
@@ -122,15 +139,15 @@ impl Event {
         })
     }
 
-    /// The snapshot that the event carries, if its type has an effect (contract §4.1 lists those).
+    /// The snapshot that the event carries, if its type has an effect.
     pub fn observation(&self) -> Result<Option<Observation>, Unreadable> {
         if self.thin {
             return Ok(None);
         }
-        let (object, created) = match &*self.kind {
+        let (object, created) = match &*self.event_type {
             "customer.created" | "customer.updated" | "customer.deleted" => {
-                let deleted = self.kind == "customer.deleted";
-                let (before, mut after) = self.change::<payload::Customer>()?;
+                let deleted = self.event_type == "customer.deleted";
+                let (before, mut after) = self.change::<CustomerJson>()?;
                 after.deleted |= deleted;
                 let created = after.created;
                 (Object::Customer { before, deleted: after.deleted, after }, created)
@@ -141,8 +158,8 @@ impl Event {
             | "customer.subscription.paused"
             | "customer.subscription.resumed"
             | "customer.subscription.trial_will_end" => {
-                let ended = self.kind == "customer.subscription.deleted";
-                let (before, after) = self.change::<payload::Subscription>()?;
+                let ended = self.event_type == "customer.subscription.deleted";
+                let (before, after) = self.change::<SubscriptionJson>()?;
                 let created = after.created;
                 (Object::Subscription { before, after, ended }, created)
             }
@@ -159,53 +176,75 @@ impl Event {
             | "invoice.payment_action_required"
             | "invoice.voided"
             | "invoice.marked_uncollectible" => {
-                let invoice = self.object::<payload::Invoice>()?;
+                let invoice = self.object::<InvoiceJson>()?;
                 let created = invoice.created;
-                (Object::Invoice(invoice, self.kind == "invoice.payment_failed"), created)
+                (Object::Invoice(invoice, self.event_type == "invoice.payment_failed"), created)
             }
-            "invoice_payment.paid" => (Object::InvoicePayment(self.object::<payload::InvoicePayment>()?), None),
+            "invoice_payment.paid" => (Object::InvoicePayment(self.object::<InvoicePaymentJson>()?), None),
             "payment_intent.created"
             | "payment_intent.processing"
             | "payment_intent.requires_action"
             | "payment_intent.succeeded"
             | "payment_intent.payment_failed"
             | "payment_intent.canceled" => {
-                let intent = self.object::<payload::PaymentIntent>()?;
+                let intent = self.object::<PaymentIntentJson>()?;
                 let created = intent.created;
                 (Object::PaymentIntent(intent), created)
             }
-            "payment_method.attached" | "payment_method.updated" => {
-                (Object::PaymentMethod(self.object::<payload::PaymentMethod>()?, false), None)
+            "payment_method.attached" => self.method(MethodChange::Attached)?,
+            "payment_method.updated" | "payment_method.automatically_updated" => self.method(MethodChange::Updated)?,
+            "payment_method.detached" => self.method(MethodChange::Detached)?,
+            "charge.refunded" => {
+                let charge = self.object::<ChargeJson>()?;
+                let created = charge.created;
+                (Object::Charge(charge), created)
             }
-            "payment_method.detached" => {
-                let mut method = self.object::<payload::PaymentMethod>()?;
-                method.customer.clone_from(&self.customer_id);
-                (Object::PaymentMethod(method, true), None)
+            "refund.created" | "refund.updated" | "refund.failed" => {
+                let mut refund = self.object::<RefundJson>()?;
+                if self.event_type == "refund.failed" {
+                    refund.status = Some("failed".to_owned());
+                }
+                let created = refund.created;
+                (Object::Refund(refund), created)
+            }
+            "charge.dispute.closed" => {
+                let dispute = self.object::<DisputeJson>()?;
+                let created = dispute.created;
+                (Object::Dispute(dispute), created)
             }
             _ => return Ok(None),
         };
         Ok(Some(Observation {
             source: self.id.clone(),
-            is_creation: self.kind.ends_with(".created"),
-            kind: self.kind.clone(),
+            is_creation: self.event_type.ends_with(".created"),
+            is_announcement: ANNOUNCEMENTS.contains(&&*self.event_type),
             seen_at: self.created.or_else(|| from_unix(created?)).unwrap_or(DateTime::UNIX_EPOCH),
+            account: self.account.clone(),
             livemode: self.livemode,
             object,
         }))
     }
 
     fn session(&self, outcome: SessionOutcome) -> Result<(Object, Option<i64>), Unreadable> {
-        let session = self.object::<payload::CheckoutSession>()?;
+        let session = self.object::<CheckoutSessionJson>()?;
         let created = session.created;
         Ok((Object::CheckoutSession(session, outcome), created))
     }
 
-    fn object<'a, T: Observed + Read<'a>>(&'a self) -> Result<T::Form, Unreadable> {
+    fn method(&self, change: MethodChange) -> Result<(Object, Option<i64>), Unreadable> {
+        let mut method = self.object::<PaymentMethodJson>()?;
+        if change == MethodChange::Detached {
+            method.customer.clone_from(&self.customer_id);
+        }
+        Ok((Object::PaymentMethod(method, change), None))
+    }
+
+    fn object<'a, T: Normalize + Read<'a>>(&'a self) -> Result<T::Output, Unreadable> {
         self.change::<T>().map(|(_, after)| after)
     }
 
     /// The object, and how it was before where the event says so.
-    fn change<'a, T: Observed + Read<'a>>(&'a self) -> Result<(Option<T::Form>, T::Form), Unreadable> {
+    fn change<'a, T: Normalize + Read<'a>>(&'a self) -> Result<(Option<T::Output>, T::Output), Unreadable> {
         let unreadable = Unreadable { field: OBJECT };
         let text = std::str::from_utf8(&self.payload).map_err(|_| unreadable)?;
         let envelope: Field<Envelope<T>> = serde_json::from_str(text).map_err(|_| unreadable)?;
@@ -213,8 +252,8 @@ impl Event {
         let object = data.object.value().ok_or(unreadable)?;
         // What changed is a hint for the order of events: one that makes no sense is none.
         let before =
-            data.previous_attributes.value().and_then(|previous| object.clone().before(previous).observed().ok());
-        Ok((before, object.observed()?))
+            data.previous_attributes.value().and_then(|previous| object.clone().before(previous).normalize().ok());
+        Ok((before, object.normalize()?))
     }
 }
 
@@ -225,6 +264,6 @@ fn is(field: &Field<Text>, expected: &str) -> bool {
 impl fmt::Debug for Event {
     /// Everything but the payload, which no log may hold.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Event").field("id", &self.id).field("kind", &self.kind).finish_non_exhaustive()
+        f.debug_struct("Event").field("id", &self.id).field("event_type", &self.event_type).finish_non_exhaustive()
     }
 }

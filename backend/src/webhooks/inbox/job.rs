@@ -60,7 +60,7 @@ impl Job {
         let event = &self.event;
         WebhookEvent {
             id: event.id.clone(),
-            r#type: event.kind.clone(),
+            r#type: event.event_type.clone(),
             api_version: event.api_version.clone(),
             livemode: event.livemode,
             account: event.account.clone(),
@@ -79,7 +79,7 @@ impl Job {
     }
 
     pub(super) fn answer(self, answer: Result<Outcome, Refused>) {
-        let (id, kind, request_id) = (&self.event.id, &self.event.kind, &self.request_id);
+        let (id, kind, request_id) = (&self.event.id, &self.event.event_type, &self.request_id);
         let outcome = answer.map_or_else(|_| "failed", Outcome::name);
         metrics::counter!("tollgate_backend_events_total", "outcome" => outcome, "class" => type_class(kind))
             .increment(1);
@@ -107,8 +107,8 @@ impl Job {
 
 /// What events are counted by: few classes, whatever types Stripe thinks of.
 fn type_class(kind: &str) -> &'static str {
-    const CLASSES: [&str; 6] =
-        ["checkout", "customer", "invoice", "invoice_payment", "payment_intent", "payment_method"];
+    const CLASSES: [&str; 8] =
+        ["charge", "checkout", "customer", "invoice", "invoice_payment", "payment_intent", "payment_method", "refund"];
     let class = kind.split('.').next().unwrap_or_default();
     CLASSES.into_iter().find(|known| *known == class).unwrap_or("other")
 }

@@ -14,9 +14,9 @@ fn an_envelope_is_read_whole() {
     event["account"] = json!("acct_1");
     event["context"] = json!("org_1");
     event["livemode"] = json!(true);
-    let Event { id, kind, api_version, created, livemode, account, thin, object_id, customer_id, payload } =
+    let Event { id, event_type, api_version, created, livemode, account, thin, object_id, customer_id, payload } =
         parse(&event);
-    assert_eq!((&*id, &*kind), ("evt_1", "customer.subscription.updated"));
+    assert_eq!((&*id, &*event_type), ("evt_1", "customer.subscription.updated"));
     assert_eq!(api_version.as_deref(), Some("2026-10-28.endive"));
     assert_eq!(created, from_unix(1_760_000_000));
     assert_eq!((livemode, account.as_deref(), thin), (Some(true), Some("acct_1"), false));
@@ -123,7 +123,7 @@ fn a_thin_event_names_its_object_and_has_no_effect() {
 #[test]
 fn types_without_an_effect_are_not_looked_into() {
     for kind in
-        ["invoice.upcoming", "customer.subscription.pending_update_applied", "charge.refunded", "invoice", "", "new"]
+        ["invoice.upcoming", "customer.subscription.pending_update_applied", "charge.succeeded", "invoice", "", "new"]
     {
         assert_eq!(parse(&event(kind, &json!({"object": "invoice"}))).observation(), Ok(None), "{kind}");
         assert_eq!(parse(&json!({"id": "evt_1", "type": kind})).observation(), Ok(None), "{kind}");
@@ -154,14 +154,22 @@ fn each_type_that_has_an_effect_gives_an_observation() {
         ("customer.subscription", &of_subscriptions, &subscription),
         ("payment_intent", &of_intents, &intent),
         ("customer", &["created", "updated", "deleted"], &shapes::customer()),
-        ("payment_method", &["attached", "detached", "updated"], &method),
+        ("payment_method", &["attached", "detached", "updated", "automatically_updated"], &method),
+        ("charge", &["refunded"], &shapes::charge()),
+        ("refund", &["created", "updated", "failed"], &shapes::refund()),
+        ("charge.dispute", &["closed"], &shapes::dispute()),
         ("invoice_payment", &["paid"], &shapes::invoice_payment()),
     ] {
         for kind in kinds {
-            let seen = observation(&event(&format!("{prefix}.{kind}"), object));
+            let event_type = format!("{prefix}.{kind}");
+            let mut event = event(&event_type, object);
+            event["account"] = json!("acct_1");
+            let seen = observation(&event);
             assert_eq!((&*seen.source, seen.livemode), ("evt_1", Some(false)));
-            assert_eq!(seen.kind, format!("{prefix}.{kind}"));
-            assert_eq!(seen.is_creation, *kind == "created", "{}", seen.kind);
+            assert_eq!(seen.account.as_deref(), Some("acct_1"));
+            assert_eq!(seen.is_creation, *kind == "created", "{event_type}");
+            let announces = ["paused", "resumed", "trial_will_end"].contains(kind);
+            assert_eq!(seen.is_announcement, announces, "{event_type}");
             assert_eq!(Some(seen.seen_at), from_unix(1_760_000_000));
         }
     }
@@ -189,5 +197,5 @@ fn an_event_of_a_known_type_without_an_object_is_unreadable() {
 #[test]
 fn debugging_an_event_does_not_show_its_payload() {
     let shown = format!("{:?}", parse(&event("customer.updated", &shapes::customer())));
-    assert_eq!(shown, r#"Event { id: "evt_1", kind: "customer.updated", .. }"#);
+    assert_eq!(shown, r#"Event { id: "evt_1", event_type: "customer.updated", .. }"#);
 }

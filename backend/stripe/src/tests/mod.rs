@@ -2,9 +2,12 @@
 
 mod before;
 mod envelope;
+mod fetched;
+mod money;
 mod objects;
 mod robustness;
 mod shapes;
+mod texts;
 
 use bytes::Bytes;
 use serde_json::{Value, json};

@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use super::shapes::{self, SHAPES, Sub};
 use super::{event, observed, parse};
 use crate::{
-    CheckoutSession, Customer, Invoice, InvoicePayment, Item, Line, Object, PaymentIntent, PaymentMethod, PriceRef,
-    SessionOutcome, Subscription, Unreadable,
+    CheckoutSession, Customer, Invoice, InvoicePayment, Item, Line, MethodChange, Object, PaymentIntent, PaymentMethod,
+    PriceRef, SessionOutcome, Subscription, Unreadable,
 };
 
 #[expect(clippy::unnecessary_wraps, reason = "nearly every field is one that may be absent")]
@@ -174,6 +174,7 @@ fn a_customer_is_read_whole() {
         default_payment_method: text("pm_1"),
         user_id: text("user_1"),
         created: Some(1_750_000_000),
+        default_source: text("card_1"),
     };
     let after = expected.clone();
     assert_eq!(
@@ -207,12 +208,17 @@ fn an_invoice_is_the_same_in_every_shape() {
         period_start: Some(1_760_000_000),
         period_end: Some(1_762_592_000),
         proration,
+        of_subscription_item: true,
+        subscription_item: text("si_0"),
         subscription: text("sub_1"),
         amount,
     };
     let expected = Invoice {
         id: "in_1".into(),
         customer: text("cus_1"),
+        customer_email: text("a@example.com"),
+        customer_name: text("Ada"),
+        billing_reason: text("subscription_cycle"),
         subscription: text("sub_1"),
         status: "paid".into(),
         currency: text("usd"),
@@ -221,6 +227,8 @@ fn an_invoice_is_the_same_in_every_shape() {
         attempt_count: 2,
         next_payment_attempt: Some(1_760_100_000),
         created: Some(1_760_000_000),
+        due_date: Some(1_760_200_000),
+        finalized_at: Some(1_760_000_100),
         paid_at: Some(1_760_000_200),
         number: text("A-0001"),
         hosted_invoice_url: text("https://invoice.example/1"),
@@ -251,12 +259,13 @@ fn a_line_for_a_single_charge_is_read_too() {
     let mut object = shapes::invoice(SHAPES[3]);
     let line = &mut object["lines"]["data"][0];
     line["parent"] = json!({"invoice_item_details": {"proration": true, "subscription": "sub_2"}, "type": "x"});
+    line["subscription_item"] = Value::Null;
     line["subscription"] = Value::Null;
     line["pricing"]["price_details"]["price"] = json!({"id": "price_c", "lookup_key": "c", "product": "prod_c"});
     line["pricing"]["price_details"]["product"] = Value::Null;
     let line = &invoice(&object).lines[0];
-    assert!(line.proration);
-    assert_eq!(line.subscription, text("sub_2"));
+    assert!(line.proration && !line.of_subscription_item);
+    assert_eq!((&line.subscription_item, &line.subscription), (&None, &text("sub_2")));
     assert_eq!(line.price, PriceRef { id: text("price_c"), lookup_key: text("c"), product: text("prod_c") });
 }
 
@@ -309,13 +318,17 @@ fn a_checkout_session_is_read_whole() {
     let session = CheckoutSession {
         id: "cs_1".into(),
         mode: text("subscription"),
+        status: text("complete"),
         payment_status: text("paid"),
         customer: text("cus_1"),
+        customer_email: text("buyer@example.com"),
+        customer_name: text("B. Buyer"),
         subscription: text("sub_1"),
         invoice: text("in_1"),
         payment_intent: None,
         client_reference_id: text("user_2"),
         user_id: text("user_1"),
+        plan_id: text("lifetime"),
         amount_total: Some(2900),
         currency: text("usd"),
         created: Some(1_760_000_000),
@@ -346,6 +359,7 @@ fn a_payment_intent_is_the_same_in_every_shape_but_for_its_invoice() {
                 customer: text("cus_1"),
                 status: text("requires_payment_method"),
                 amount: 2900,
+                amount_received: Some(0),
                 currency: text("usd"),
                 created: Some(1_760_000_000),
                 invoice,
@@ -379,7 +393,7 @@ fn a_payment_method_has_the_brand_of_its_card_or_else_its_type() {
     let method =
         |kind: &str, details: Value| match observed("payment_method.attached", &shapes::payment_method(kind, &details))
         {
-            Object::PaymentMethod(PaymentMethod { brand, last4, customer, .. }, false) => {
+            Object::PaymentMethod(PaymentMethod { brand, last4, customer, .. }, MethodChange::Attached) => {
                 assert_eq!(customer, text("cus_1"));
                 (brand, last4)
             }
@@ -398,9 +412,69 @@ fn a_detached_payment_method_still_says_whose_it_was() {
     object["customer"] = Value::Null;
     let mut detached = event("payment_method.detached", &object);
     detached["data"]["previous_attributes"] = json!({"customer": "cus_9"});
-    let Object::PaymentMethod(method, true) = super::observation(&detached).object else { panic!("not detached") };
+    let Object::PaymentMethod(method, MethodChange::Detached) = super::observation(&detached).object else {
+        panic!("not detached")
+    };
     assert_eq!(method.customer, text("cus_9"));
     assert_eq!(parse(&detached).customer_id, text("cus_9"));
+}
+
+#[test]
+fn a_deleted_item_is_none() {
+    for shape in SHAPES {
+        let mut object = shapes::subscription(shape, &Sub { prices: vec!["price_a", "price_b"], ..Sub::default() });
+        object["items"]["data"][0]["deleted"] = json!(true);
+        let read = subscription(&object);
+        assert_eq!((read.items.len(), read.item_count), (1, 1), "{shape:?}");
+        assert_eq!(read.items[0].price.id, text("price_b"), "{shape:?}");
+    }
+}
+
+#[test]
+fn an_account_that_buys_is_a_customer() {
+    let account = |mut object: Value| {
+        object["customer"] = Value::Null;
+        object["customer_account"] = json!("acct_1");
+        object
+    };
+    let object = account(shapes::subscription(SHAPES[3], &Sub::default()));
+    assert_eq!(subscription(&object).customer, "acct_1");
+    assert_eq!(parse(&event("customer.subscription.updated", &object)).customer_id, text("acct_1"));
+    assert_eq!(invoice(&account(shapes::invoice(SHAPES[3]))).customer, text("acct_1"));
+}
+
+#[test]
+fn a_line_of_a_single_charge_is_told_from_an_items_in_every_shape() {
+    for shape in SHAPES {
+        let mut object = shapes::invoice(shape);
+        let line = &mut object["lines"]["data"][0];
+        if line["type"].is_string() {
+            line["type"] = json!("invoiceitem");
+            line.as_object_mut().unwrap().remove("subscription_item");
+        }
+        if line["parent"].is_object() {
+            line["parent"] = json!({
+                "invoice_item_details": {"invoice_item": "ii_1", "proration": false, "subscription": "sub_1"},
+                "subscription_item_details": null, "type": "invoice_item_details",
+            });
+        }
+        let lines = invoice(&object).lines;
+        assert_eq!(lines.iter().map(|line| line.of_subscription_item).collect::<Vec<_>>(), [false, true], "{shape:?}");
+    }
+}
+
+#[test]
+fn an_intents_order_is_an_invoice_only_where_it_is_called_so() {
+    let invoice = |reference: &str| {
+        let mut object = shapes::payment_intent(SHAPES[3]);
+        object["payment_details"] = json!({"customer_reference": null, "order_reference": reference});
+        match observed("payment_intent.succeeded", &object) {
+            Object::PaymentIntent(intent) => intent.invoice,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(invoice("in_7"), text("in_7"));
+    assert_eq!(invoice("order 7"), None);
 }
 
 #[test]

@@ -156,6 +156,7 @@ pub(super) fn invoice(shape: Shape) -> Value {
         "id": "in_1", "object": "invoice", "amount_due": 2900, "amount_paid": 2900, "amount_remaining": 0,
         "attempt_count": 2, "attempted": true, "billing_reason": "subscription_cycle", "created": 1_760_000_000,
         "currency": "USD", "customer": "cus_1", "customer_email": "a@example.com",
+        "customer_name": "Ada", "due_date": 1_760_200_000,
         "hosted_invoice_url": "https://invoice.example/1", "invoice_pdf": "https://invoice.example/1.pdf",
         "lines": {
             "object": "list", "data": [line(shape, "price_a", false, 3900), line(shape, "price_b", true, -1000)],
@@ -193,8 +194,10 @@ fn line(shape: Shape, price_id: &str, proration: bool, amount: i64) -> Value {
         "period": {"start": 1_760_000_000, "end": 1_762_592_000}, "quantity": 1, "subscription": "sub_1",
     });
     if shape.has_old_places() {
-        let old =
-            json!({"price": price(price_id), "plan": plan(price_id), "proration": proration, "type": "subscription"});
+        let old = json!({
+            "price": price(price_id), "plan": plan(price_id), "proration": proration, "subscription_item": "si_0",
+            "type": if proration { "invoiceitem" } else { "subscription" },
+        });
         add(&mut line, old);
     }
     if shape.has_new_places() {
@@ -220,7 +223,8 @@ fn line(shape: Shape, price_id: &str, proration: bool, amount: i64) -> Value {
 /// A customer; all versions show it alike.
 pub(super) fn customer() -> Value {
     json!({
-        "id": "cus_1", "object": "customer", "balance": 0, "created": 1_750_000_000, "email": "a@example.com",
+        "id": "cus_1", "object": "customer", "balance": 0, "created": 1_750_000_000,
+        "default_source": "card_1", "email": "a@example.com",
         "invoice_settings": {"custom_fields": null, "default_payment_method": "pm_1", "footer": null},
         "livemode": false, "metadata": {"user_id": "user_1"}, "name": "Ada",
     })
@@ -231,7 +235,8 @@ pub(super) fn checkout_session() -> Value {
     json!({
         "id": "cs_1", "object": "checkout.session", "amount_total": 2900, "client_reference_id": "user_2",
         "created": 1_760_000_000, "currency": "usd", "customer": "cus_1", "invoice": "in_1",
-        "metadata": {"user_id": "user_1"}, "mode": "subscription", "payment_intent": null, "payment_status": "paid",
+        "customer_details": {"email": "buyer@example.com", "name": "B. Buyer"},
+        "metadata": {"plan_id": "lifetime", "user_id": "user_1"}, "mode": "subscription", "payment_intent": null, "payment_status": "paid",
         "status": "complete", "subscription": "sub_1", "ui_mode": "hosted_page",
     })
 }
@@ -239,7 +244,7 @@ pub(super) fn checkout_session() -> Value {
 /// A failed payment intent as `shape` shows it.
 pub(super) fn payment_intent(shape: Shape) -> Value {
     let mut object = json!({
-        "id": "pi_1", "object": "payment_intent", "amount": 2900, "created": 1_760_000_000, "currency": "usd",
+        "id": "pi_1", "object": "payment_intent", "amount": 2900, "amount_received": 0, "created": 1_760_000_000, "currency": "usd",
         "customer": "cus_1", "last_payment_error": {"code": "card_declined", "decline_code": "insufficient_funds"},
         "status": "requires_payment_method",
     });
@@ -262,5 +267,29 @@ pub(super) fn payment_method(kind: &str, details: &Value) -> Value {
     json!({
         "id": "pm_1", "object": "payment_method", "billing_details": {"email": "a@example.com"},
         "created": 1_760_000_000, "customer": "cus_1", "metadata": {}, "type": kind, kind: details,
+    })
+}
+
+/// A charge of which a part was given back.
+pub(super) fn charge() -> Value {
+    json!({
+        "id": "ch_1", "object": "charge", "amount": 2900, "amount_captured": 2900, "amount_refunded": 900,
+        "created": 1_760_000_000, "currency": "USD", "customer": "cus_1", "payment_intent": "pi_1", "refunded": false,
+    })
+}
+
+/// A refund of that charge.
+pub(super) fn refund() -> Value {
+    json!({
+        "id": "re_1", "object": "refund", "amount": 900, "charge": "ch_1", "created": 1_760_000_000, "currency": "usd",
+        "payment_intent": "pi_1", "status": "pending",
+    })
+}
+
+/// A dispute of that charge, which the payer has won.
+pub(super) fn dispute() -> Value {
+    json!({
+        "id": "du_1", "object": "dispute", "amount": 2900, "charge": "ch_1", "created": 1_760_000_000,
+        "currency": "usd", "payment_intent": "pi_1", "status": "lost",
     })
 }
