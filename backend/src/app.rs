@@ -9,7 +9,7 @@ use tracing::error;
 
 use crate::config::Config;
 use crate::db::{Db, Tx};
-use crate::error::ApiError;
+use crate::http::error::ApiError;
 use crate::http::in_flight::InFlight;
 use crate::sealer::Sealer;
 use crate::stripe_api::Client;

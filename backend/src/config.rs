@@ -228,7 +228,7 @@ fn read_chain(file: &Path) -> Option<Vec<CertificateDer<'static>>> {
 
 #[cfg(test)]
 mod tests {
-    use crate::http::testing::config;
+    use crate::testing::config;
 
     #[test]
     fn what_is_left_out_has_its_default() {

@@ -8,9 +8,9 @@ use serde_json::{Map, Value};
 use super::key::ApiKey;
 use super::store::{self, HeldKey};
 use crate::app::App;
-use crate::error::ApiError;
 use crate::http::auth::Internal;
 use crate::http::body::JsonBody;
+use crate::http::error::ApiError;
 use crate::plans::Plans;
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use crate::app::App;
 use crate::config::Config;
 use crate::customers;
 use crate::db::{Db, DbError};
-use crate::http::{metrics, server};
+use crate::{monitoring::metrics, server};
 
 /// How often a database that is away is tried: soon, since it may be starting beside us.
 const PREPARE_AGAIN: Backoff = Backoff { first: Duration::from_millis(250), longest: Duration::from_secs(5) };

@@ -5,8 +5,8 @@ use rocket::{Route, State, get, routes};
 
 use super::view::{self, CustomerView};
 use crate::app::App;
-use crate::error::ApiError;
 use crate::http::auth::Internal;
+use crate::http::error::ApiError;
 
 #[cfg(test)]
 mod tests;

@@ -7,7 +7,7 @@ use tollgate_shared::Secrets;
 
 use super::context::RequestContext;
 use crate::app::App;
-use crate::error::ApiError;
+use crate::http::error::ApiError;
 
 /// The header of callers on the private network.
 pub const INTERNAL_KEY_HEADER: &str = "x-internal-api-key";

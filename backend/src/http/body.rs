@@ -13,7 +13,7 @@ use serde_path_to_error::Segment;
 use tokio::io::AsyncReadExt;
 
 use super::context::RequestContext;
-use crate::error::ApiError;
+use crate::http::error::ApiError;
 
 /// The largest JSON body of any route but the webhook's: none of them has a field that grows.
 pub const JSON_BYTES_MAX: usize = 64 << 10;

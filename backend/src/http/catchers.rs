@@ -4,7 +4,7 @@ use rocket::http::Status;
 use rocket::{Catcher, Request, catch, catchers};
 
 use super::context::RequestContext;
-use crate::error::ApiError;
+use crate::http::error::ApiError;
 
 /// One catcher for every status.
 pub fn catchers() -> Vec<Catcher> {

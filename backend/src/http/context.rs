@@ -11,7 +11,7 @@ use tollgate_shared::{RequestId, Timestamp, TraceParent};
 
 use super::in_flight::Flight;
 use crate::app::App;
-use crate::error::ApiError;
+use crate::http::error::ApiError;
 
 /// Lives as long as Rocket's request does, which is until the last byte of the answer is handed to the connection.
 pub struct RequestContext {

@@ -10,7 +10,7 @@ use serde::Serialize;
 use tollgate_shared::Timestamp;
 
 use super::query::Query;
-use crate::error::ApiError;
+use crate::http::error::ApiError;
 
 /// The most rows that one page holds.
 pub const LIMIT_MAX: usize = 100;

@@ -4,7 +4,7 @@ use rocket::Request;
 use rocket::outcome::Outcome;
 use rocket::request::{self, FromRequest};
 
-use crate::error::ApiError;
+use crate::http::error::ApiError;
 
 /// The members of a query string, percent-decoded. Of one that comes twice the first counts; unknown ones are no fault.
 pub struct Query(Vec<(String, String)>);

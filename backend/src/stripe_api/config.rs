@@ -57,7 +57,7 @@ pub(crate) fn http_url(text: &str) -> Option<Url> {
 
 #[cfg(test)]
 mod tests {
-    use crate::http::testing::config;
+    use crate::testing::config;
 
     #[test]
     fn our_mode_is_said_outright_or_by_the_keys_prefix() {

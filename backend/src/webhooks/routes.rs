@@ -17,10 +17,10 @@ use super::Status;
 use super::inbox::{self, Outcome, Refused};
 use super::view::{self, EventRow, Filter};
 use crate::app::App;
-use crate::error::ApiError;
 use crate::http::auth::{Intake, Internal};
 use crate::http::body;
 use crate::http::context::RequestContext;
+use crate::http::error::ApiError;
 use crate::http::page::{List, Page};
 use crate::http::query::Query;
 

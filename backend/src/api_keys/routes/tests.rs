@@ -6,8 +6,8 @@ use tollgate_shared::Rng;
 
 use crate::api_keys::StoredKey;
 use crate::api_keys::key::ApiKey;
-use crate::http::testing::{Site, event, subscription};
 use crate::on_each_engine;
+use crate::testing::{Site, event, subscription};
 use crate::webhooks::routes::INTAKE_PATH;
 
 const VERIFY: &str = "/v1/api-keys/verify";

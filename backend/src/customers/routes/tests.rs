@@ -3,8 +3,8 @@
 use insta::{allow_duplicates, assert_snapshot};
 use serde_json::json;
 
-use crate::http::testing::{START, Site, subscription};
 use crate::on_each_engine;
+use crate::testing::{START, Site, subscription};
 
 #[test]
 fn a_customer_is_shown_with_every_member() {

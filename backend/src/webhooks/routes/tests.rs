@@ -12,8 +12,8 @@ use tollgate_shared::json_seq;
 
 use super::{INTAKE_BYTES_MAX, INTAKE_PATH};
 use crate::db::{DbError, Faults, Moment};
-use crate::http::testing::{Answer, Site, db_that_is_away, event, subscription};
 use crate::on_each_engine;
+use crate::testing::{Answer, Site, db_that_is_away, event, subscription};
 
 fn ignored(id: &str) -> Value {
     event(id, "test_helpers.test_clock.ready", &json!({ "id": "clock_1", "customer": "cus_1" }))

@@ -13,9 +13,14 @@ use rocket::{Build, Ignite, Rocket};
 use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
 
-use super::{catchers, health, trail::Trail};
 use crate::app::App;
+use crate::http::access_log::AccessLog;
+use crate::http::catchers;
+use crate::monitoring;
 use crate::{api_keys, customers, webhooks};
+
+#[cfg(test)]
+mod tests;
 
 /// How long what is under way at a stop may take.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -42,7 +47,7 @@ pub enum ServeError {
 pub fn rocket(app: App) -> Rocket<Build> {
     rocket::custom(config(&app))
         .manage(app)
-        .attach(Trail)
+        .attach(AccessLog)
         .attach(webhooks::routes::AcceptPost)
         .attach(AdHoc::on_liftoff("Say where", |rocket| {
             Box::pin(async move {
@@ -52,7 +57,7 @@ pub fn rocket(app: App) -> Rocket<Build> {
             })
         }))
         .register("/", catchers::catchers())
-        .mount("/", health::routes())
+        .mount("/", monitoring::health::routes())
         .mount("/", webhooks::routes::routes())
         .mount("/", customers::routes::routes())
         .mount("/", api_keys::routes::routes())

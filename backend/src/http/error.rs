@@ -136,7 +136,7 @@ impl<'r> Responder<'r, 'static> for ApiError {
         response
             .status(self.status)
             .header(ContentType::JSON)
-            // The trail sets it on every answer; but for a request that Rocket finds unreadable no fairing runs.
+            // The access log sets it on every answer; but for a request that Rocket finds unreadable no fairing runs.
             .raw_header(REQUEST_ID_HEADER, context.request_id.to_string())
             .sized_body(body.len(), std::io::Cursor::new(body));
         if let Some(seconds) = self.retry_after_seconds {

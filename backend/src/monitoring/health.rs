@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::metrics;
 use crate::app::App;
-use crate::error::ApiError;
+use crate::http::error::ApiError;
 
 /// The routes of this module.
 pub fn routes() -> Vec<Route> {

@@ -9,11 +9,12 @@ use tollgate_shared::clock::from_unix;
 use tollgate_shared::env::Env;
 use tollgate_shared::{Clock, Rng};
 
-use super::auth::INTERNAL_KEY_HEADER;
-use super::{metrics, server};
 use crate::app::App;
 use crate::config::Config;
 use crate::db::Db;
+use crate::http::auth::INTERNAL_KEY_HEADER;
+use crate::monitoring::metrics;
+use crate::server;
 use crate::webhooks::routes::INTAKE_PATH;
 
 /// What an internal caller shows.

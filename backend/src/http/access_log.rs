@@ -1,4 +1,4 @@
-//! The trail that a request leaves: its `X-Request-Id` on the answer, and one line in the log.
+//! What a request leaves behind: its `X-Request-Id` on the answer, and one line in the log.
 
 use rocket::fairing::{Fairing, Info, Kind};
 use rocket::{Data, Request, Response};
@@ -9,12 +9,12 @@ use super::context::RequestContext;
 use crate::app::App;
 
 /// Opens each request's [`RequestContext`] and closes it with the header and the access line.
-pub struct Trail;
+pub struct AccessLog;
 
 #[rocket::async_trait]
-impl Fairing for Trail {
+impl Fairing for AccessLog {
     fn info(&self) -> Info {
-        Info { name: "Request trail", kind: Kind::Request | Kind::Response }
+        Info { name: "Access log", kind: Kind::Request | Kind::Response }
     }
 
     async fn on_request(&self, request: &mut Request<'_>, _: &mut Data<'_>) {

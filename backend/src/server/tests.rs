@@ -4,10 +4,10 @@ use rocket::http::{ContentType, Header, Method};
 use rocket::local::asynchronous::Client;
 use rocket::{get, routes};
 
-use super::auth::INTERNAL_KEY_HEADER;
-use super::server;
-use super::testing::{Answer, INTERNAL_KEY, Site, db_that_is_away};
+use crate::http::auth::INTERNAL_KEY_HEADER;
 use crate::on_each_engine;
+use crate::server;
+use crate::testing::{Answer, INTERNAL_KEY, Site, db_that_is_away};
 
 #[get("/panics")]
 fn panics() -> &'static str {
@@ -145,7 +145,7 @@ async fn a_body_is_taken_as_json_only_and_up_to_its_limit() {
     }
     let with_charset = ContentType::JSON.with_params(("charset", "utf-8"));
     assert_eq!(asked(Some(with_charset), "{".to_owned()).await, (400, "invalid_json".to_owned()));
-    let largest = super::body::JSON_BYTES_MAX;
+    let largest = crate::http::body::JSON_BYTES_MAX;
     assert_eq!(asked(Some(ContentType::JSON), " ".repeat(largest)).await, (400, "invalid_json".to_owned()));
     assert_eq!(asked(Some(ContentType::JSON), " ".repeat(largest + 1)).await, (413, "body_too_large".to_owned()));
 }

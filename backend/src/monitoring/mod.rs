@@ -1,0 +1,4 @@
+//! For whoever watches the process: whether it lives, whether it can work, and its metrics.
+
+pub mod health;
+pub mod metrics;
