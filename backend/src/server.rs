@@ -16,13 +16,15 @@ use tracing::{info, warn};
 use crate::app::App;
 use crate::http::access_log::AccessLog;
 use crate::http::catchers;
+use crate::http::in_flight::InFlight;
 use crate::monitoring;
+use crate::webhooks::inbox::Inbox;
 use crate::{api_keys, customers, webhooks};
 
 #[cfg(test)]
 mod tests;
 
-/// How long what is under way at a stop may take.
+/// How long requests in flight may take after a stop.
 const DRAIN: Duration = Duration::from_secs(10);
 
 /// How long connections may take to close once the last answer has been handed to them: the last bytes to be written,
@@ -44,9 +46,11 @@ pub enum ServeError {
 }
 
 /// The server with all of its routes, not yet listening.
-pub fn rocket(app: App) -> Rocket<Build> {
+pub fn rocket(app: App, inbox: Inbox) -> Rocket<Build> {
     rocket::custom(config(&app))
         .manage(app)
+        .manage(inbox)
+        .manage(InFlight::default())
         .attach(AccessLog)
         .attach(webhooks::routes::AcceptPost)
         .attach(AdHoc::on_liftoff("Say where", |rocket| {
@@ -84,11 +88,12 @@ fn config(app: &App) -> rocket::Config {
     }
 }
 
-/// Serves until `stop` resolves; then takes no new connections, and returns when what is under way has been answered
-/// and its connections are closed, at the latest after ten seconds.
-pub async fn serve(app: App, stop: impl Future<Output = ()>) -> Result<(), ServeError> {
-    let in_flight = app.in_flight.clone();
-    let rocket = rocket(app).ignite().await.map_err(|error| ServeError::Ended(error.kind().to_string()))?;
+/// Serves until `stop` resolves; then takes no new connections, and returns when the requests in flight are answered
+/// and their connections are closed, at the latest after ten seconds.
+pub async fn serve(app: App, inbox: Inbox, stop: impl Future<Output = ()>) -> Result<(), ServeError> {
+    let rocket = rocket(app, inbox);
+    let in_flight = rocket.state::<InFlight>().expect("`rocket` manages one").clone();
+    let rocket = rocket.ignite().await.map_err(|error| ServeError::Ended(error.kind().to_string()))?;
     let shutdown = rocket.shutdown();
     let mut launched = tokio::spawn(launch(rocket));
     tokio::select! {
@@ -123,9 +128,13 @@ pub async fn serve(app: App, stop: impl Future<Output = ()>) -> Result<(), Serve
         }
     });
     if drained.await.is_ok() {
-        info!("stopped: everything under way was answered");
+        info!("stopped: every request was answered");
     } else {
-        warn!(in_flight = in_flight.count(), "stopped: gave up what was still under way after {DRAIN:?}");
+        warn!(
+            in_flight = in_flight.count(),
+            "shutdown timed out after {DRAIN:?} with {} requests in flight",
+            in_flight.count()
+        );
     }
     Ok(())
 }

@@ -15,6 +15,7 @@ use crate::db::Db;
 use crate::http::auth::INTERNAL_KEY_HEADER;
 use crate::monitoring::metrics;
 use crate::server;
+use crate::webhooks::inbox::Inbox;
 use crate::webhooks::routes::INTAKE_PATH;
 
 /// What an internal caller shows.
@@ -41,6 +42,7 @@ features = { sync = true, seats = 3 }
 /// The application, with a clock that stands still.
 pub(crate) struct Site {
     pub(crate) app: App,
+    pub(crate) inbox: Inbox,
     pub(crate) client: Client,
 }
 
@@ -63,8 +65,10 @@ impl Site {
     pub(crate) async fn with(db: Db, variables: &[(&str, &str)]) -> Self {
         metrics::start();
         let app = App::new(Arc::new(config(variables)), db, Clock::manual(from_unix(START).unwrap()), Rng::seeded(1));
-        let client = Client::untracked(server::rocket(app.clone())).await.expect("the routes do not collide");
-        Self { app, client }
+        let inbox = Inbox::open(app.clone());
+        let rocket = server::rocket(app.clone(), inbox.clone());
+        let client = Client::untracked(rocket).await.expect("the routes do not collide");
+        Self { app, inbox, client }
     }
 
     /// A request with the internal key.

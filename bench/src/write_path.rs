@@ -1,6 +1,5 @@
 //! The backend's inbox without HTTP, beside inserting the bare payloads into the same engine.
 
-use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -8,12 +7,12 @@ use anyhow::{Context, Result, anyhow, ensure};
 use bytes::Bytes;
 use sqlx::{Connection as _, Executor as _, PgConnection};
 use tokio::time::Instant;
-use tollgate_backend::db::{DatabaseUrl, Db};
-use tollgate_backend::plans::Plans;
-use tollgate_backend::sealer::Sealer;
-use tollgate_backend::webhooks::inbox::{Inbox, Ours, Outcome, Parts};
-use tollgate_backend::widgets::defaults::WidgetDefaults;
-use tollgate_shared::{Clock, RequestId, Rng, Secret};
+use tollgate_backend::app::App;
+use tollgate_backend::config::Config;
+use tollgate_backend::db::Db;
+use tollgate_backend::webhooks::inbox::{Inbox, Outcome};
+use tollgate_shared::env::Env;
+use tollgate_shared::{Clock, RequestId, Rng};
 use tollgate_tests::stack::WIDGETS;
 use tollgate_tests::stripe::catalogue::PLANS;
 use tollgate_tests::{Database, Engine};
@@ -116,18 +115,21 @@ async fn open(database: &Database) -> Result<Inbox> {
         let path = folder.path().join(name);
         std::fs::write(&path, text).map(|()| path)
     };
-    let (clock, rng) = (Clock::system(), Rng::system());
-    let url = DatabaseUrl::from_str(&database.url())?;
-    let db = Db::open(&url)?;
+    let key = "k".repeat(32);
+    let (plans, widgets) = (file("plans.toml", PLANS)?, file("widgets.json", WIDGETS)?);
+    let url = database.url();
+    let variables = [
+        ("DATABASE_URL", &*url),
+        ("INTERNAL_API_KEY", "internal"),
+        ("AUTH_SECRET", "auth"),
+        ("CRON_SECRET", "cron"),
+        ("ENCRYPTION_KEY", &*key),
+        ("PLANS_FILE", plans.to_str().context("a temporary folder has a name of UTF-8")?),
+        ("WIDGETS_FILE", widgets.to_str().context("a temporary folder has a name of UTF-8")?),
+    ];
+    let env = Env::from_vars(variables.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    let config = Config::from_env(&env)?;
+    let db = Db::open(&config.database_url)?;
     db.migrate().await?;
-    Ok(Inbox::open(Parts {
-        db,
-        clock,
-        rng,
-        plans: Arc::new(Plans::load(&file("plans.toml", PLANS)?)?),
-        widgets: Arc::new(WidgetDefaults::load(&file("widgets.json", WIDGETS)?)?),
-        sealer: Arc::new(Sealer::new(&Secret::new("k".repeat(32)).into())),
-        ours: Ours::default(),
-        stripe: None,
-    }))
+    Ok(Inbox::open(App::new(Arc::new(config), db, Clock::system(), Rng::system())))
 }

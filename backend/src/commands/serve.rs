@@ -12,9 +12,11 @@ use tracing::{debug, error, info, warn};
 
 use crate::app::App;
 use crate::config::Config;
-use crate::customers;
+use crate::customers::replan;
 use crate::db::{Db, DbError};
-use crate::{monitoring::metrics, server};
+use crate::monitoring::metrics;
+use crate::server;
+use crate::webhooks::inbox::Inbox;
 
 /// How often a database that is away is tried: soon, since it may be starting beside us.
 const PREPARE_AGAIN: Backoff = Backoff { first: Duration::from_millis(250), longest: Duration::from_secs(5) };
@@ -32,9 +34,10 @@ pub(super) async fn run(config: Config) -> anyhow::Result<()> {
 
     let db = Db::open(&config.database_url).context("could not open DATABASE_URL")?;
     let app = App::new(Arc::new(config), db.clone(), clock, rng);
-    app.inbox.keep_retrying();
+    let inbox = Inbox::open(app.clone());
+    inbox.keep_retrying();
     let preparing = tokio::spawn(prepare(app.clone()));
-    let served = server::serve(app, stop).await;
+    let served = server::serve(app, inbox, stop).await;
     preparing.abort();
     // Everything that was answered is committed; a connection that hangs must not hold up the exit.
     let _ = timeout(CLOSE_WITHIN, db.close()).await;
@@ -67,7 +70,7 @@ async fn prepare(app: App) {
             Err(failure) => {
                 said = Some(failure.class());
                 if failure.is_transient() || !app.config.migrates {
-                    warn!(reason = failure.class(), "not ready: {failure}; looking again until it is");
+                    warn!(reason = failure.class(), "database not ready, retrying: {failure}");
                 } else {
                     error!(reason = failure.class(), "could not prepare the database: {failure}; trying again");
                 }
@@ -83,6 +86,6 @@ async fn try_to_prepare(app: &App) -> Result<(), DbError> {
         app.db.migrate().await?;
     }
     app.db.ready().await?;
-    customers::replan::replan(app.inbox.parts()).await?;
+    replan::replan(app).await?;
     Ok(())
 }

@@ -4,11 +4,11 @@
 use tollgate_shared::Timestamp;
 use tracing::info;
 
+use crate::app::App;
 use crate::audit::Cause;
 use crate::customers;
 use crate::db::{DbError, Tx};
 use crate::webhooks::decide::Needs;
-use crate::webhooks::inbox::Parts;
 use crate::webhooks::world::World;
 
 /// Customers in one transaction: as many as a batch of events, so that events do not wait long behind it.
@@ -19,9 +19,9 @@ const SETTLED_BY: &str = "plans_digest";
 
 /// Settles every customer again if the plans are not those that they were last settled by; says how many there were.
 /// Stopped half-way, it begins again at the next start; on two replicas at once it does the same twice.
-pub async fn replan(parts: &Parts) -> Result<u64, DbError> {
-    let digest = parts.plans.digest();
-    let mut tx = parts.db.read().await?;
+pub async fn replan(app: &App) -> Result<u64, DbError> {
+    let digest = app.config.plans.digest();
+    let mut tx = app.db.read().await?;
     let settled_by = setting(&mut tx).await?;
     drop(tx);
     if settled_by.as_deref() == Some(&*digest) {
@@ -30,7 +30,7 @@ pub async fn replan(parts: &Parts) -> Result<u64, DbError> {
     let mut settled = 0;
     let mut after = String::new();
     loop {
-        let mut tx = parts.db.write().await?;
+        let mut tx = app.db.write().await?;
         let page = next_page(&mut tx, &after).await?;
         let Some(last) = page.last() else {
             remember(&mut tx, &digest).await?;
@@ -38,18 +38,18 @@ pub async fn replan(parts: &Parts) -> Result<u64, DbError> {
             break;
         };
         last.clone_into(&mut after);
-        settle(&mut tx, parts, parts.clock.now(), &page).await?;
+        settle(&mut tx, app, app.clock.now(), &page).await?;
         tx.commit().await?;
         settled += page.len() as u64;
     }
     if settled > 0 {
-        info!(customers = settled, "the plans have changed: settled {settled} customers again");
+        info!(customers = settled, "plans changed: recomputed {settled} customers");
     }
     Ok(settled)
 }
 
-async fn settle(tx: &mut Tx, parts: &Parts, now: Timestamp, page: &[String]) -> Result<(), DbError> {
-    let rules = parts.rules();
+async fn settle(tx: &mut Tx, app: &App, now: Timestamp, page: &[String]) -> Result<(), DbError> {
+    let rules = app.rules();
     let needs = Needs { customers: page.iter().cloned().collect(), ..Needs::default() };
     let mut world = World::load(tx, &rules, now, &needs).await?;
     for customer in page {

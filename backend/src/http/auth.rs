@@ -5,7 +5,6 @@ use rocket::outcome::Outcome;
 use rocket::request::{self, FromRequest};
 use tollgate_shared::Secrets;
 
-use super::context::RequestContext;
 use crate::app::App;
 use crate::http::error::ApiError;
 
@@ -48,7 +47,5 @@ fn shows_one_of<T>(keys: &Secrets, request: &Request<'_>, guard: T) -> request::
 
 /// Ends a guard with `error` as the answer.
 pub(super) fn refuse<T>(request: &Request<'_>, error: ApiError) -> request::Outcome<T, ()> {
-    let status = error.status;
-    RequestContext::of(request).refuse(error);
-    Outcome::Error((status, ()))
+    Outcome::Error((error.refuse(request), ()))
 }

@@ -12,7 +12,6 @@ use serde::de::DeserializeOwned;
 use serde_path_to_error::Segment;
 use tokio::io::AsyncReadExt;
 
-use super::context::RequestContext;
 use crate::http::error::ApiError;
 
 /// The largest JSON body of any route but the webhook's: none of them has a field that grows.
@@ -49,9 +48,7 @@ impl<'r, T: DeserializeOwned> FromData<'r> for JsonBody<T> {
 
 /// Ends a data guard with `error` as the answer.
 pub fn refuse<'r, T: FromData<'r, Error = ()>>(request: &Request<'_>, error: ApiError) -> data::Outcome<'r, T> {
-    let status = error.status;
-    RequestContext::of(request).refuse(error);
-    Outcome::Error((status, ()))
+    Outcome::Error((error.refuse(request), ()))
 }
 
 /// The whole body, if it has no more than `bytes_max` bytes. What is more is not kept.

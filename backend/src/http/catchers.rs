@@ -3,7 +3,6 @@
 use rocket::http::Status;
 use rocket::{Catcher, Request, catch, catchers};
 
-use super::context::RequestContext;
 use crate::http::error::ApiError;
 
 /// One catcher for every status.
@@ -13,6 +12,6 @@ pub fn catchers() -> Vec<Catcher> {
 
 #[catch(default)]
 fn refused(status: Status, request: &Request<'_>) -> ApiError {
-    let refusal = RequestContext::of(request).refusal().filter(|refusal| refusal.status == status);
+    let refusal = ApiError::refusal(request).filter(|refusal| refusal.status == status);
     refusal.cloned().unwrap_or_else(|| ApiError::of_status(status))
 }

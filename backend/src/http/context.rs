@@ -1,7 +1,4 @@
-//! What is known of a request while it is under way: its ids, when it came, why a guard refused it, and that it counts
-//! as being in flight.
-
-use std::sync::OnceLock;
+//! What is known of a request while it is being answered: its ids, when it came, and that it counts as in flight.
 
 use rocket::Request;
 use rocket::outcome::Outcome;
@@ -9,9 +6,8 @@ use rocket::request::{self, FromRequest};
 use tollgate_shared::request_id::{REQUEST_ID_HEADER, TRACEPARENT_HEADER};
 use tollgate_shared::{RequestId, Timestamp, TraceParent};
 
-use super::in_flight::Flight;
+use super::in_flight::{Flight, InFlight};
 use crate::app::App;
-use crate::http::error::ApiError;
 
 /// Lives as long as Rocket's request does, which is until the last byte of the answer is handed to the connection.
 pub struct RequestContext {
@@ -21,7 +17,6 @@ pub struct RequestContext {
     pub trace: TraceParent,
     /// When the request's head had been read.
     pub started_at: Timestamp,
-    refusal: OnceLock<ApiError>,
     _flight: Flight,
 }
 
@@ -35,20 +30,9 @@ impl RequestContext {
                 request_id: RequestId::adopt(request.headers().get_one(REQUEST_ID_HEADER), now, &app.rng),
                 trace: TraceParent::adopt(request.headers().get_one(TRACEPARENT_HEADER), &app.rng),
                 started_at: now,
-                refusal: OnceLock::new(),
-                _flight: app.in_flight.enter(),
+                _flight: InFlight::of(request).enter(),
             }
         })
-    }
-
-    /// Notes why a guard refuses the request, for the catcher to answer; the first reason stays.
-    pub fn refuse(&self, error: ApiError) {
-        let _ = self.refusal.set(error);
-    }
-
-    /// Why a guard refused the request.
-    pub fn refusal(&self) -> Option<&ApiError> {
-        self.refusal.get()
     }
 }
 

@@ -2,6 +2,7 @@
 //! sent or the database said.
 
 use std::borrow::Cow;
+use std::sync::OnceLock;
 
 use rocket::Request;
 use rocket::http::{ContentType, Status};
@@ -108,6 +109,18 @@ impl ApiError {
         )
     }
 
+    /// Notes why a guard refuses `request`, for the catcher to answer; the first reason stays. Gives the status to end with.
+    pub fn refuse(self, request: &Request<'_>) -> Status {
+        let status = self.status;
+        let _ = request.local_cache(Refusal::default).0.set(self);
+        status
+    }
+
+    /// Why a guard refused `request`.
+    pub fn refusal<'r>(request: &'r Request<'_>) -> Option<&'r Self> {
+        request.local_cache(Refusal::default).0.get()
+    }
+
     /// The inside of the error body for the request with this id.
     pub fn detail(&self, request_id: &str) -> ErrorDetail {
         let body = ErrorBody::new(self.code, &self.message, Some(request_id));
@@ -118,9 +131,14 @@ impl ApiError {
     }
 }
 
+/// What a request keeps of a guard's refusal: Rocket hands a catcher the status alone.
+#[derive(Default)]
+struct Refusal(OnceLock<ApiError>);
+
 impl From<DbError> for ApiError {
     fn from(failure: DbError) -> Self {
-        if failure.is_transient() {
+        // Why a schema does not fit is logged by whoever tries to migrate it, once, and not at each request.
+        if failure.is_transient() || matches!(failure, DbError::Schema(_)) {
             return Self::database_unavailable();
         }
         error!(reason = failure.class(), "could not use the database: {failure}");

@@ -1,10 +1,11 @@
-//! How many requests are under way, so that a stop can wait for them.
+//! How many requests are in flight, so that a stop can wait for them.
 //!
 //! Rocket's own shutdown waits either for nothing or for the whole of its grace period, and may give up at once under
 //! load; this gauge says when there is nothing left to wait for.
 
 use std::sync::Arc;
 
+use rocket::Request;
 use tokio::sync::watch;
 
 /// The gauge. Clones count the same requests.
@@ -18,6 +19,11 @@ impl Default for InFlight {
 }
 
 impl InFlight {
+    /// The gauge of the server that `request` came to.
+    pub fn of<'r>(request: &'r Request<'_>) -> &'r Self {
+        request.rocket().state().expect("`server::rocket` manages the gauge of every Rocket that it makes")
+    }
+
     /// Counts one request until the answer is dropped.
     pub fn enter(&self) -> Flight {
         self.0.send_modify(|count| *count += 1);
@@ -36,7 +42,7 @@ impl InFlight {
     }
 }
 
-/// One request that is under way.
+/// One request in flight.
 #[derive(Debug)]
 pub struct Flight(InFlight);
 

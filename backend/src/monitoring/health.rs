@@ -1,4 +1,4 @@
-//! For whoever watches the process: `/live`, `/ready`, `/metrics`.
+//! `/live`, `/ready`, `/metrics`.
 
 use rocket::http::ContentType;
 use rocket::serde::json::Json;
@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::metrics;
 use crate::app::App;
 use crate::http::error::ApiError;
+use crate::http::in_flight::InFlight;
 
 /// The routes of this module.
 pub fn routes() -> Vec<Route> {
@@ -35,6 +36,6 @@ async fn ready(app: &State<App>) -> Result<Json<Health>, ApiError> {
 
 /// Everything that is counted, as Prometheus reads it. Without the database it leaves out what only that knows.
 #[get("/metrics")]
-async fn exposition(app: &State<App>) -> (ContentType, String) {
-    (ContentType::new("text", "plain").with_params(("version", "0.0.4")), metrics::render(app).await)
+async fn exposition(app: &State<App>, in_flight: &State<InFlight>) -> (ContentType, String) {
+    (ContentType::new("text", "plain").with_params(("version", "0.0.4")), metrics::render(app, in_flight).await)
 }

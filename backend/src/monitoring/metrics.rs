@@ -1,5 +1,5 @@
-//! What is counted, as Prometheus reads it. Other modules count by name; here the names are described, and what only
-//! the database knows is asked when somebody looks.
+//! Metrics, in Prometheus's text format. Other modules count by name; here the names are described, and what only the
+//! database knows is asked at each scrape.
 
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -10,6 +10,7 @@ use tokio::time::timeout;
 
 use crate::app::App;
 use crate::db::DbError;
+use crate::http::in_flight::InFlight;
 use crate::webhooks;
 
 /// How long the database is waited for when somebody looks: Prometheus gives up after ten seconds.
@@ -60,13 +61,13 @@ fn describe() {
     describe_gauge!("tollgate_backend_events_dead_lettered", Unit::Count, "Events that a person should look at");
     describe_gauge!("tollgate_backend_database_up", Unit::Count, "1 when the database answered, else 0");
     describe_gauge!("tollgate_backend_database_connections", Unit::Count, "Open connections to the database, by use");
-    describe_gauge!("tollgate_backend_requests_in_flight", Unit::Count, "Requests that are under way");
+    describe_gauge!("tollgate_backend_requests_in_flight", Unit::Count, "Requests in flight");
 }
 
 /// Everything that is counted, as text.
-pub async fn render(app: &App) -> String {
+pub async fn render(app: &App, in_flight: &InFlight) -> String {
     let handle = start();
-    gauge!("tollgate_backend_requests_in_flight").set(app.in_flight.count() as f64);
+    gauge!("tollgate_backend_requests_in_flight").set(in_flight.count() as f64);
     let (open, idle) = app.db.connections();
     gauge!("tollgate_backend_database_connections", "state" => "idle").set(idle as f64);
     gauge!("tollgate_backend_database_connections", "state" => "used").set((open as usize).saturating_sub(idle) as f64);

@@ -5,6 +5,8 @@ use rocket::local::asynchronous::Client;
 use rocket::{get, routes};
 
 use crate::http::auth::INTERNAL_KEY_HEADER;
+use crate::http::body::JSON_BYTES_MAX;
+use crate::http::in_flight::InFlight;
 use crate::on_each_engine;
 use crate::server;
 use crate::testing::{Answer, INTERNAL_KEY, Site, db_that_is_away};
@@ -42,7 +44,9 @@ async fn a_path_or_method_that_is_not_built_is_404_in_the_form_of_an_error() {
 #[rocket::async_test]
 async fn every_status_that_rocket_decides_on_has_the_form_of_an_error() {
     let site = Site::on(db_that_is_away()).await;
-    let client = Client::untracked(server::rocket(site.app.clone()).mount("/", routes![ends_with])).await.unwrap();
+    let client = Client::untracked(server::rocket(site.app.clone(), site.inbox.clone()).mount("/", routes![ends_with]))
+        .await
+        .unwrap();
     for (status, code) in [
         (400, "bad_request"),
         (401, "unauthorized"),
@@ -66,7 +70,9 @@ async fn every_status_that_rocket_decides_on_has_the_form_of_an_error() {
 #[rocket::async_test]
 async fn a_panic_is_500_and_says_nothing_of_itself() {
     let site = Site::on(db_that_is_away()).await;
-    let client = Client::untracked(server::rocket(site.app.clone()).mount("/", routes![panics])).await.unwrap();
+    let client = Client::untracked(server::rocket(site.app.clone(), site.inbox.clone()).mount("/", routes![panics]))
+        .await
+        .unwrap();
     let answer = Answer::of(client.get("/panics").header(Header::new("x-request-id", "req-of-a-caller"))).await;
     assert_eq!(answer.refusal(), (500, "internal_error".to_owned()));
     assert_eq!(answer.request_id.as_deref(), Some("req-of-a-caller"));
@@ -88,11 +94,11 @@ async fn a_good_request_id_is_kept_and_another_is_replaced() {
 }
 
 #[rocket::async_test]
-async fn requests_are_counted_while_they_are_under_way() {
+async fn requests_are_counted_while_they_are_in_flight() {
     let site = Site::on(db_that_is_away()).await;
     let metrics = site.get("/metrics").await;
     assert!(metrics.body.contains("tollgate_backend_requests_in_flight 1\n"), "{}", metrics.body);
-    site.app.in_flight.none_left().await;
+    site.client.rocket().state::<InFlight>().unwrap().none_left().await;
 }
 
 #[rocket::async_test]
@@ -145,7 +151,7 @@ async fn a_body_is_taken_as_json_only_and_up_to_its_limit() {
     }
     let with_charset = ContentType::JSON.with_params(("charset", "utf-8"));
     assert_eq!(asked(Some(with_charset), "{".to_owned()).await, (400, "invalid_json".to_owned()));
-    let largest = crate::http::body::JSON_BYTES_MAX;
+    let largest = JSON_BYTES_MAX;
     assert_eq!(asked(Some(ContentType::JSON), " ".repeat(largest)).await, (400, "invalid_json".to_owned()));
     assert_eq!(asked(Some(ContentType::JSON), " ".repeat(largest + 1)).await, (413, "body_too_large".to_owned()));
 }

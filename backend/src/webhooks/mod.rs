@@ -1,9 +1,10 @@
 //! Webhook events: taken once, in effect once, kept with their very bytes.
 //!
-//! The way of an event: [`inbox::Inbox::take`] parses it and puts it where a writer finds it; the writer takes all that
+//! The way of an event: [`inbox::Inbox::take`] parses it and hands it to a writer; the writer takes all that
 //! wait, claims their ids, loads what they touch ([`world`]), lets each be decided ([`decide`]) and stores what
 //! changed, in one transaction. What fails in a way that may pass is stored as `failed` and tried again by [`retry`].
 
+pub mod attempts;
 pub mod decide;
 pub mod inbox;
 mod refetch;

@@ -3,7 +3,6 @@
 //!
 //! The queue is in memory: a tie that is lost with it stays as the ids have decided it, which is the same everywhere.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::value::RawValue;
@@ -14,10 +13,10 @@ use tollgate_shared::backoff::Backoff;
 use tollgate_stripe::{Event, Observation};
 use tracing::{info, warn};
 
+use crate::app::App;
 use crate::db::DbError;
 use crate::stripe_api::{CallError, Client, Fetched};
 use crate::webhooks::decide::{self, Needs};
-use crate::webhooks::inbox::Parts;
 use crate::webhooks::world::World;
 
 /// How many ties may wait. Beyond it they stay as they are decided.
@@ -69,12 +68,12 @@ pub(super) struct Ties(mpsc::Sender<Tie>);
 
 impl Ties {
     /// Starts to settle what will be handed in.
-    pub(super) fn settle(parts: Arc<Parts>, client: Client) -> Self {
+    pub(super) fn settle(app: App, client: Client) -> Self {
         let (waiting, mut ties) = mpsc::channel::<Tie>(WAITING_MAX);
         tokio::spawn(async move {
             while let Some(tie) = ties.recv().await {
                 // On its own, so that a tie whose settling panics is the only one that stays.
-                let _ = tokio::spawn(settle(parts.clone(), client.clone(), tie)).await;
+                let _ = tokio::spawn(settle(app.clone(), client.clone(), tie)).await;
             }
         });
         Self(waiting)
@@ -114,18 +113,18 @@ impl Unsettled {
     }
 }
 
-async fn settle(parts: Arc<Parts>, client: Client, mut tie: Tie) {
+async fn settle(app: App, client: Client, mut tie: Tie) {
     for tries in 1..=TRIES {
-        match try_to_settle(&parts, &client, &tie).await {
+        match try_to_settle(&app, &client, &tie).await {
             Ok(None) => return info!(object.id = %tie.id, "asked Stripe how {} is: its events did not tell", tie.id),
             Err(failure) if failure.is_transient() && tries < TRIES => {
                 let second_ends_soon = matches!(failure, Unsettled::TooEarly);
                 let failures = if second_ends_soon { 1 } else { tries };
-                sleep(BETWEEN_TRIES.after(failures, &parts.rng)).await;
+                sleep(BETWEEN_TRIES.after(failures, &app.rng)).await;
             }
             Ok(Some(another)) => {
                 tie = another;
-                sleep(BETWEEN_TRIES.after(1, &parts.rng)).await;
+                sleep(BETWEEN_TRIES.after(1, &app.rng)).await;
             }
             Err(failure) => {
                 return warn!(object.id = %tie.id, "could not ask Stripe how {} is, so its events' ids decide: {failure}", tie.id);
@@ -135,13 +134,13 @@ async fn settle(parts: Arc<Parts>, client: Client, mut tie: Tie) {
 }
 
 /// Gives the tie that there is now, if an event of the very second of Stripe's answer says otherwise than that.
-async fn try_to_settle(parts: &Parts, client: &Client, tie: &Tie) -> Result<Option<Tie>, Unsettled> {
+async fn try_to_settle(app: &App, client: &Client, tie: &Tie) -> Result<Option<Tie>, Unsettled> {
     let fetched = client.fetch(tie.object.resource(), &tie.id).await?;
     if fetched.at.timestamp() <= tie.second {
         return Err(Unsettled::TooEarly);
     }
     let seen = observation(tie, &fetched).ok_or(Unsettled::AnotherObject)?;
-    Ok(observe(parts, parts.clock.now(), &seen).await?)
+    Ok(observe(app, app.clock.now(), &seen).await?)
 }
 
 /// What an event would say that told how the object is now, named alike by every replica that asks in the same second.
@@ -155,11 +154,11 @@ fn observation(tie: &Tie, fetched: &Fetched) -> Option<Observation> {
     event.observation().ok().flatten()
 }
 
-async fn observe(parts: &Parts, now: Timestamp, seen: &Observation) -> Result<Option<Tie>, DbError> {
-    let rules = parts.rules();
+async fn observe(app: &App, now: Timestamp, seen: &Observation) -> Result<Option<Tie>, DbError> {
+    let rules = app.rules();
     let mut needs = Needs::default();
     decide::needs(seen, &mut needs);
-    let mut tx = parts.db.write().await?;
+    let mut tx = app.db.write().await?;
     let mut world = World::load(&mut tx, &rules, now, &needs).await?;
     decide::decide(&rules, now, seen, &mut world);
     world.keep();

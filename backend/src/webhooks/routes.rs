@@ -14,7 +14,7 @@ use tollgate_shared::error_body::ErrorDetail;
 use tollgate_shared::json_seq;
 
 use super::Status;
-use super::inbox::{self, Outcome, Refused};
+use super::inbox::{Delivery, Inbox, IntakeError};
 use super::view::{self, EventRow, Filter};
 use crate::app::App;
 use crate::http::auth::{Intake, Internal};
@@ -56,13 +56,13 @@ impl Fairing for AcceptPost {
 }
 
 /// What the relay hands over: the very bytes, of one event or of several.
-enum Delivery {
+enum IntakeBody {
     One(Bytes),
     Several(Vec<Bytes>),
 }
 
 #[rocket::async_trait]
-impl<'r> FromData<'r> for Delivery {
+impl<'r> FromData<'r> for IntakeBody {
     type Error = ();
 
     async fn from_data(request: &'r Request<'_>, data: Data<'r>) -> data::Outcome<'r, Self> {
@@ -88,42 +88,24 @@ fn is_sequence(content_type: &ContentType) -> bool {
 }
 
 /// Takes one event, or a sequence of up to 256 (RFC 7464).
-#[post("/subscriptions/internal/stripe-webhook", data = "<delivery>")]
-async fn take(_relay: Intake, delivery: Delivery, app: &State<App>, context: &RequestContext) -> IntakeAnswer {
-    match delivery {
-        Delivery::One(event) => IntakeAnswer::One(Taken::of(app.inbox.take(event, &context.request_id).await)),
-        Delivery::Several(events) => {
-            let taken = app.inbox.take_together(events, &context.request_id).await;
-            IntakeAnswer::Several(taken.into_iter().map(Taken::of).collect())
-        }
+#[post("/subscriptions/internal/stripe-webhook", data = "<body>")]
+async fn take(_relay: Intake, body: IntakeBody, inbox: &State<Inbox>, context: &RequestContext) -> IntakeResponse {
+    match body {
+        IntakeBody::One(event) => IntakeResponse::One(inbox.take(event, &context.request_id).await),
+        IntakeBody::Several(events) => IntakeResponse::Several(inbox.take_together(events, &context.request_id).await),
     }
 }
 
-/// What became of one delivery.
-struct Taken {
-    event_id: Option<String>,
-    result: Result<Outcome, Refused>,
-}
-
-impl Taken {
-    fn of(taken: inbox::Taken) -> Self {
-        match taken {
-            Ok((id, outcome)) => Self { event_id: Some(id), result: Ok(outcome) },
-            Err((event_id, refused)) => Self { event_id, result: Err(refused) },
-        }
-    }
-}
-
-enum IntakeAnswer {
-    One(Taken),
-    Several(Vec<Taken>),
+enum IntakeResponse {
+    One(Delivery),
+    Several(Vec<Delivery>),
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Received {
     received: bool,
-    event_id: Option<String>,
+    event_id: String,
     outcome: &'static str,
 }
 
@@ -151,18 +133,17 @@ struct EventResult {
 }
 
 impl EventResult {
-    fn of(taken: Taken, request_id: &str) -> Self {
-        let event_id = taken.event_id;
-        match taken.result {
-            Ok(outcome) => Self {
-                event_id,
+    fn of(delivery: Delivery, request_id: &str) -> Self {
+        match delivery {
+            Ok((event_id, outcome)) => Self {
+                event_id: Some(event_id),
                 status: HttpStatus::Ok.code,
                 received: true,
                 outcome: Some(outcome.name()),
                 error: None,
             },
-            Err(refused) => {
-                let error = ApiError::from(refused);
+            Err((event_id, error)) => {
+                let error = ApiError::from(error);
                 let detail = error.detail(request_id);
                 Self { event_id, status: error.status.code, received: false, outcome: None, error: Some(detail) }
             }
@@ -170,41 +151,41 @@ impl EventResult {
     }
 }
 
-impl<'r> Responder<'r, 'static> for IntakeAnswer {
+impl<'r> Responder<'r, 'static> for IntakeResponse {
     fn respond_to(self, request: &'r Request<'_>) -> response::Result<'static> {
         let request_id = RequestContext::of(request).request_id.as_str();
         match self {
-            Self::One(Taken { event_id, result: Ok(outcome) }) => {
+            Self::One(Ok((event_id, outcome))) => {
                 Json(Received { received: true, event_id, outcome: outcome.name() }).respond_to(request)
             }
-            Self::One(Taken { result: Err(refused @ Refused::Stored), .. }) => {
-                let error = ApiError::from(refused);
+            Self::One(Err((_, error @ IntakeError::RetryScheduled))) => {
+                let error = ApiError::from(error);
                 let stored = Json(Stored { error: error.detail(request_id), stored: true });
                 response::status::Custom(error.status, stored).respond_to(request)
             }
-            Self::One(Taken { result: Err(refused), .. }) => ApiError::from(refused).respond_to(request),
-            Self::Several(taken) => {
-                let results = taken.into_iter().map(|taken| EventResult::of(taken, request_id)).collect();
+            Self::One(Err((_, error))) => ApiError::from(error).respond_to(request),
+            Self::Several(deliveries) => {
+                let results = deliveries.into_iter().map(|delivery| EventResult::of(delivery, request_id)).collect();
                 Json(Results { results }).respond_to(request)
             }
         }
     }
 }
 
-impl From<Refused> for ApiError {
-    fn from(refused: Refused) -> Self {
-        match refused {
-            Refused::Malformed => Self::new(
+impl From<IntakeError> for ApiError {
+    fn from(error: IntakeError) -> Self {
+        match error {
+            IntakeError::Malformed => Self::new(
                 HttpStatus::BadRequest,
                 "malformed_event",
                 "an event is a JSON object with a string `id` of 1 to 255 characters and a string `type`",
             ),
-            Refused::Stored => Self::new(
+            IntakeError::RetryScheduled => Self::new(
                 HttpStatus::InternalServerError,
                 "processing_failed",
                 "the event is stored and will be tried again here",
             ),
-            Refused::NotStored => Self::database_unavailable(),
+            IntakeError::NotStored => Self::database_unavailable(),
         }
     }
 }

@@ -68,7 +68,7 @@ pub async fn reclaim(
 }
 
 /// Makes a dead letter of an event that was claimed in this transaction.
-pub async fn bury(tx: &mut Tx, now: Timestamp, id: &str, reason: &str) -> Result<(), DbError> {
+pub async fn dead_letter(tx: &mut Tx, now: Timestamp, id: &str, reason: &str) -> Result<(), DbError> {
     tx.sql(
         "UPDATE webhook_events
          SET status = 'dead_lettered', reason = $2, processed_at = $3, next_attempt_at = NULL
@@ -105,7 +105,13 @@ pub async fn fail_again(
 }
 
 /// Makes a dead letter of an event that was tried too often.
-pub async fn give_up(tx: &mut Tx, now: Timestamp, id: &str, attempts: i64, error: &str) -> Result<(), DbError> {
+pub async fn dead_letter_exhausted(
+    tx: &mut Tx,
+    now: Timestamp,
+    id: &str,
+    attempts: i64,
+    error: &str,
+) -> Result<(), DbError> {
     tx.sql(
         "UPDATE webhook_events
          SET status = 'dead_lettered', reason = 'retries_exhausted', attempts = $2, last_error = $3,
@@ -139,7 +145,7 @@ pub async fn due(tx: &mut Tx, now: Timestamp, limit: i64) -> Result<Vec<Bytes>, 
 }
 
 /// Makes every event that failed for want of the database due now; says how many.
-pub async fn hurry(tx: &mut Tx, now: Timestamp) -> Result<u64, DbError> {
+pub async fn make_due_now(tx: &mut Tx, now: Timestamp) -> Result<u64, DbError> {
     tx.sql(
         "UPDATE webhook_events
          SET next_attempt_at = $1

@@ -5,7 +5,8 @@ use tollgate_shared::{RequestId, Timestamp};
 use tollgate_stripe::{Event, Observation};
 use tracing::{error, info, warn};
 
-use super::{Ours, Outcome, Refused};
+use super::filter::EventFilter;
+use super::outcome::{IntakeError, Outcome};
 use crate::webhooks::{Status, WebhookEvent};
 
 /// One event on its way, with what it will do.
@@ -13,7 +14,7 @@ pub(super) struct Job {
     pub(super) event: Event,
     pub(super) intent: Intent,
     pub(super) request_id: RequestId,
-    pub(super) answer: oneshot::Sender<Result<Outcome, Refused>>,
+    pub(super) answer: oneshot::Sender<Result<Outcome, IntakeError>>,
 }
 
 /// What a delivery asks for.
@@ -23,18 +24,18 @@ pub(super) enum Intent {
     /// To be stored without effect.
     Ignore { reason: Option<&'static str> },
     /// To be kept for a person to look at.
-    Bury { reason: String },
+    DeadLetter { reason: String },
 }
 
 impl Intent {
-    pub(super) fn of(event: &Event, ours: &Ours) -> Self {
-        if let Some(reason) = ours.objection(event) {
+    pub(super) fn of(event: &Event, filter: &EventFilter) -> Self {
+        if let Some(reason) = filter.ignore_reason(event) {
             return Self::Ignore { reason: Some(reason) };
         }
         match event.observation() {
             Ok(Some(observation)) => Self::Observe(Box::new(observation)),
             Ok(None) => Self::Ignore { reason: None },
-            Err(unreadable) => Self::Bury { reason: unreadable.to_string() },
+            Err(unreadable) => Self::DeadLetter { reason: unreadable.to_string() },
         }
     }
 
@@ -42,7 +43,7 @@ impl Intent {
         match self {
             Self::Observe(_) => Status::Processed,
             Self::Ignore { .. } => Status::Ignored,
-            Self::Bury { .. } => Status::DeadLettered,
+            Self::DeadLetter { .. } => Status::DeadLettered,
         }
     }
 
@@ -50,7 +51,7 @@ impl Intent {
         match self {
             Self::Observe(_) => None,
             Self::Ignore { reason } => reason.map(str::to_owned),
-            Self::Bury { reason } => Some(reason.clone()),
+            Self::DeadLetter { reason } => Some(reason.clone()),
         }
     }
 }
@@ -78,7 +79,7 @@ impl Job {
         }
     }
 
-    pub(super) fn answer(self, answer: Result<Outcome, Refused>) {
+    pub(super) fn answer(self, answer: Result<Outcome, IntakeError>) {
         let (id, kind, request_id) = (&self.event.id, &self.event.event_type, &self.request_id);
         let outcome = answer.map_or_else(|_| "failed", Outcome::name);
         metrics::counter!("tollgate_backend_events_total", "outcome" => outcome, "class" => type_class(kind))
@@ -88,10 +89,10 @@ impl Job {
                 info!(event.id = %id, event.r#type = %kind, %request_id, "Successfully processed event {id} ({kind})");
             }
             Ok(Outcome::Duplicate) => {
-                info!(event.id = %id, event.r#type = %kind, %request_id, "already had event {id} ({kind})");
+                info!(event.id = %id, event.r#type = %kind, %request_id, "duplicate event {id} ({kind})");
             }
             Ok(Outcome::Ignored) => {
-                info!(event.id = %id, event.r#type = %kind, %request_id, "stored event {id} ({kind}), which has no effect here");
+                info!(event.id = %id, event.r#type = %kind, %request_id, "ignored event {id} ({kind})");
             }
             Ok(Outcome::DeadLettered) => {
                 error!(event.id = %id, event.r#type = %kind, %request_id, "dead-lettered event {id} ({kind}): a person should look at it");

@@ -10,9 +10,10 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use serde_json::{Value, json};
 use tollgate_shared::clock::from_unix;
-use tollgate_shared::{Clock, RequestId, Rng, Secrets};
+use tollgate_shared::{Clock, RequestId, Rng};
 
-use super::{Inbox, Ours, Outcome, Parts, Refused};
+use super::{Inbox, IntakeError, Outcome};
+use crate::app::App;
 use crate::customers::Customer;
 use crate::db::testing::{Database, block_on};
 use crate::db::{Db, DbError, Engine, Faults, Lock, Moment, Record};
@@ -21,39 +22,15 @@ use crate::invoices::Invoice;
 use crate::licenses::License;
 use crate::on_each_engine;
 use crate::payments::Payment;
-use crate::plans::Plans;
-use crate::sealer::Sealer;
 use crate::subscriptions::Subscription;
+use crate::testing;
 use crate::webhooks::{retry, store};
-use crate::widgets::defaults::WidgetDefaults;
 
 const START: i64 = 1_780_000_000;
 
-const PLANS: &str = r#"
-default_tier = "free"
-
-[[plan]]
-id = "pro_monthly"
-tier = "pro"
-name = "Pro, monthly"
-stripe_price = "price_pro"
-currency = "usd"
-unit_amount = 2900
-interval = "month"
-max_activations = 3
-"#;
-
-fn parts(db: Db, clock: Clock) -> Parts {
-    Parts {
-        db,
-        clock,
-        rng: Rng::system(), // replicas that draw the same numbers would make the same keys
-        plans: Arc::new(Plans::parse(PLANS).unwrap()),
-        widgets: Arc::new(WidgetDefaults::parse(r#"[{"name": "default", "config": {}}]"#).unwrap()),
-        sealer: Arc::new(Sealer::new(&Secrets::parse("0123456789abcdef0123456789abcdef").unwrap())),
-        ours: Ours { livemode: Some(false), accounts: ["acct_ours".to_owned()].into() },
-        stripe: None,
-    }
+fn app(db: Db, clock: Clock) -> App {
+    let config = testing::config(&[("STRIPE_LIVEMODE", "false"), ("STRIPE_ACCOUNTS", "acct_ours")]);
+    App::new(Arc::new(config), db, clock, Rng::system()) // replicas that draw the same numbers would make the same keys
 }
 
 fn clock() -> Clock {
@@ -61,7 +38,7 @@ fn clock() -> Clock {
 }
 
 fn inbox(db: &Db) -> Inbox {
-    Inbox::open(parts(db.clone(), clock()))
+    Inbox::open(app(db.clone(), clock()))
 }
 
 fn event(id: &str, kind: &str, second: i64, object: Value) -> Bytes {
@@ -77,7 +54,7 @@ fn subscription(customer: &str, status: &str, quantity: i64) -> Value {
         "id": format!("sub_of_{customer}"), "object": "subscription", "customer": customer, "status": status,
         "created": START, "livemode": false,
         "items": { "object": "list", "total_count": 1, "data": [{
-            "id": "si_1", "price": { "id": "price_pro" }, "quantity": quantity,
+            "id": "si_1", "price": { "id": "price_pro_month" }, "quantity": quantity,
             "current_period_start": START, "current_period_end": START + 2_592_000,
         }] },
     })
@@ -98,7 +75,7 @@ fn paid(id: &str, customer: &str, second: i64, invoice: &str) -> Bytes {
     event(id, "invoice.paid", second, object)
 }
 
-async fn take(inbox: &Inbox, payload: &Bytes) -> Result<Outcome, Refused> {
+async fn take(inbox: &Inbox, payload: &Bytes) -> Result<Outcome, IntakeError> {
     let request_id = RequestId::parse("req_of_a_test").unwrap();
     inbox.take(payload.clone(), &request_id).await.map(|(_, outcome)| outcome).map_err(|(_, refused)| refused)
 }
@@ -202,7 +179,7 @@ fn fail_each_operation_in_turn(engine: Engine, moment: Moment, failure: &DbError
         let faults = Arc::new(Faults::default());
         let db = database.open().with_faults(faults.clone());
         let clock = clock();
-        let inbox = Inbox::open(parts(db.clone(), clock.clone()));
+        let inbox = Inbox::open(app(db.clone(), clock.clone()));
         let mut failures = 0;
         for nth in 1.. {
             let customer = format!("cus_{nth}");
@@ -248,13 +225,13 @@ fn what_failed_waits_for_its_time_and_repeats_use_up_no_attempts() {
         let faults = Arc::new(Faults::default());
         let db = db.with_faults(faults.clone());
         let clock = clock();
-        let inbox = Inbox::open(parts(db.clone(), clock.clone()));
+        let inbox = Inbox::open(app(db.clone(), clock.clone()));
         assert_eq!(retry::tick(&inbox).await.unwrap(), 0);
         let event = updated("2", "cus_1", 1, "active", 2);
         fail_next(&faults);
-        assert_eq!(take(&inbox, &event).await, Err(Refused::Stored));
+        assert_eq!(take(&inbox, &event).await, Err(IntakeError::RetryScheduled));
         for _ in 0..20 {
-            assert_eq!(take(&inbox, &event).await, Err(Refused::Stored));
+            assert_eq!(take(&inbox, &event).await, Err(IntakeError::RetryScheduled));
         }
         let known = known(&db, "evt_2").await;
         assert_eq!((known.status.as_str(), known.attempts), ("failed", 1));
@@ -283,11 +260,11 @@ fn the_eighth_failure_makes_a_dead_letter() {
         let faults = Arc::new(Faults::default());
         let db = db.with_faults(faults.clone());
         let clock = clock();
-        let inbox = Inbox::open(parts(db.clone(), clock.clone()));
+        let inbox = Inbox::open(app(db.clone(), clock.clone()));
         let event = updated("1", "cus_1", 0, "active", 1);
         for attempt in 1..=8 {
             fail_next(&faults);
-            let expected = if attempt < 8 { Err(Refused::Stored) } else { Ok(Outcome::DeadLettered) };
+            let expected = if attempt < 8 { Err(IntakeError::RetryScheduled) } else { Ok(Outcome::DeadLettered) };
             assert_eq!(take(&inbox, &event).await, expected, "attempt {attempt}");
             clock.advance(Duration::from_hours(13));
         }

@@ -9,19 +9,22 @@ use tokio::sync::{Mutex, mpsc};
 use tollgate_stripe::Observation;
 use tracing::{error, warn};
 
+use super::BATCH_MAX;
 use super::claims::Claims;
 use super::job::{Intent, Job};
-use super::{BATCH_MAX, Outcome, Parts, Refused};
+use super::outcome::{IntakeError, Outcome};
+use crate::app::App;
 use crate::db::DbError;
+use crate::webhooks::attempts::retry_delay;
 use crate::webhooks::decide::{self, Needs};
 use crate::webhooks::refetch::Ties;
 use crate::webhooks::world::World;
-use crate::webhooks::{Status, retry, store};
+use crate::webhooks::{Status, store};
 
 /// One that writes. Several may, as several replicas do.
 #[derive(Clone)]
 pub(super) struct Writer {
-    pub(super) parts: Arc<Parts>,
+    pub(super) app: App,
     pub(super) database_was_away: Arc<AtomicBool>,
     /// Where what events leave open is settled, if Stripe can be asked.
     pub(super) ties: Option<Ties>,
@@ -52,7 +55,7 @@ impl Writer {
         };
         self.note(&failure);
         if matches!(failure, DbError::Unavailable { .. }) {
-            return batch.into_iter().for_each(|job| job.answer(Err(Refused::NotStored)));
+            return batch.into_iter().for_each(|job| job.answer(Err(IntakeError::NotStored)));
         }
         let alone = batch.len() == 1;
         for job in batch {
@@ -72,7 +75,7 @@ impl Writer {
     async fn apply_again_on_conflict<'a>(
         &self,
         batch: impl IntoIterator<Item = &'a Job> + Clone,
-    ) -> Result<Vec<Result<Outcome, Refused>>, DbError> {
+    ) -> Result<Vec<Result<Outcome, IntakeError>>, DbError> {
         match self.apply(batch.clone()).await {
             Err(DbError::Conflict { .. }) => self.apply(batch).await,
             answers => answers,
@@ -82,17 +85,17 @@ impl Writer {
     async fn apply<'a>(
         &self,
         batch: impl IntoIterator<Item = &'a Job>,
-    ) -> Result<Vec<Result<Outcome, Refused>>, DbError> {
+    ) -> Result<Vec<Result<Outcome, IntakeError>>, DbError> {
         let batch: Vec<&Job> = batch.into_iter().collect();
-        let now = self.parts.clock.now();
-        let rules = self.parts.rules();
-        let mut tx = self.parts.db.inbox().await?;
+        let now = self.app.clock.now();
+        let rules = self.app.rules();
+        let mut tx = self.app.db.inbox().await?;
         let claims = Claims::take(&mut tx, now, &batch).await?;
         let observed: Vec<(usize, &Observation)> = claims
             .ours()
-            .filter_map(|place| match &batch[place].intent {
-                Intent::Observe(observation) => Some((place, &**observation)),
-                Intent::Ignore { .. } | Intent::Bury { .. } => None,
+            .filter_map(|index| match &batch[index].intent {
+                Intent::Observe(observation) => Some((index, &**observation)),
+                Intent::Ignore { .. } | Intent::DeadLetter { .. } => None,
             })
             .collect();
 
@@ -101,15 +104,15 @@ impl Writer {
             decide::needs(observation, &mut needs);
         }
         let mut world = World::load(&mut tx, &rules, now, &needs).await?;
-        let mut buried = BTreeSet::new();
-        for (place, observation) in observed {
+        let mut dead_lettered = BTreeSet::new();
+        for (index, observation) in observed {
             let decision = AssertUnwindSafe(|| decide::decide(&rules, now, observation, &mut world));
             if catch_unwind(decision).is_ok() {
                 world.keep();
             } else {
                 world.drop_draft();
-                buried.insert(place);
-                store::bury(&mut tx, now, &batch[place].event.id, "panicked").await?;
+                dead_lettered.insert(index);
+                store::dead_letter(&mut tx, now, &batch[index].event.id, "panicked").await?;
             }
         }
         world.store(&mut tx).await?;
@@ -117,10 +120,10 @@ impl Writer {
         if let Some(ties) = &self.ties {
             ties.hand_in(&world);
         }
-        Ok(claims.answers(&batch, &buried))
+        Ok(claims.answers(&batch, &dead_lettered))
     }
 
-    async fn store_failure(&self, job: &Job, failure: &DbError) -> Result<Outcome, Refused> {
+    async fn store_failure(&self, job: &Job, failure: &DbError) -> Result<Outcome, IntakeError> {
         self.note(failure);
         let event = &job.event;
         warn!(event.id = %event.id, request_id = %job.request_id, reason = failure.class(), "could not process event {}", event.id);
@@ -129,24 +132,26 @@ impl Writer {
             Err(failure) => {
                 self.note(&failure);
                 error!(event.id = %event.id, request_id = %job.request_id, reason = failure.class(), "could not store event {}", event.id);
-                Err(Refused::NotStored)
+                Err(IntakeError::NotStored)
             }
         }
     }
 
-    async fn try_store_failure(&self, job: &Job, failure: &DbError) -> Result<Result<Outcome, Refused>, DbError> {
-        let now = self.parts.clock.now();
-        let mut tx = self.parts.db.inbox().await?;
+    async fn try_store_failure(&self, job: &Job, failure: &DbError) -> Result<Result<Outcome, IntakeError>, DbError> {
+        let now = self.app.clock.now();
+        let mut tx = self.app.db.inbox().await?;
         let answer = match store::lock(&mut tx, &job.event.id).await? {
             Some(known) if known.status() != Status::Failed => Ok(Outcome::Duplicate),
-            Some(known) if !known.is_due(now) => Err(Refused::Stored),
+            Some(known) if !known.is_due(now) => Err(IntakeError::RetryScheduled),
             known => {
                 let attempts = known.as_ref().map_or(0, |known| known.attempts) + 1;
-                let next = retry::delay_after(attempts).filter(|_| !is_poison(failure)).map(|delay| now + delay);
+                let next = retry_delay(attempts).filter(|_| !is_poison(failure)).map(|delay| now + delay);
                 let class = failure.class();
                 match (known, next) {
                     (Some(_), Some(at)) => store::fail_again(&mut tx, &job.event.id, attempts, class, at).await?,
-                    (Some(_), None) => store::give_up(&mut tx, now, &job.event.id, attempts, class).await?,
+                    (Some(_), None) => {
+                        store::dead_letter_exhausted(&mut tx, now, &job.event.id, attempts, class).await?
+                    }
                     (None, next) => {
                         let status = if next.is_some() { Status::Failed } else { Status::DeadLettered };
                         let mut row = job.row(now, status);
@@ -156,7 +161,7 @@ impl Writer {
                         tx.insert(&[&row]).await?;
                     }
                 }
-                next.map_or(Ok(Outcome::DeadLettered), |_| Err(Refused::Stored))
+                next.map_or(Ok(Outcome::DeadLettered), |_| Err(IntakeError::RetryScheduled))
             }
         };
         tx.commit().await?;
