@@ -10,8 +10,8 @@ use tracing::error;
 use crate::config::Config;
 use crate::db::{Db, DbError, Tx};
 use crate::sealer::Sealer;
+use crate::settings::Settings;
 use crate::stripe_api::Client;
-use crate::webhooks::decide::Rules;
 
 /// Everything a route or a background task works with. Cheap to clone.
 #[derive(Clone)]
@@ -48,14 +48,14 @@ impl App {
         request.rocket().state().expect("`server::rocket` manages the app of every Rocket that it makes")
     }
 
-    /// What decisions are made by.
-    pub fn rules(&self) -> Rules<'_> {
-        Rules {
-            plans: &self.config.plans,
-            widgets: &self.config.widgets,
-            sealer: &self.sealer,
-            rng: &self.rng,
-            livemode_by_default: self.config.stripe.livemode.unwrap_or(false),
+    /// What the rules go by.
+    pub fn settings(&self) -> Settings {
+        Settings {
+            plans: self.config.plans.clone(),
+            widgets: self.config.widgets.clone(),
+            sealer: self.sealer.clone(),
+            rng: self.rng.clone(),
+            livemode: self.config.stripe.livemode,
         }
     }
 

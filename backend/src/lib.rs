@@ -6,11 +6,13 @@
 
 pub mod api_keys;
 pub mod app;
+pub mod apply;
 pub mod audit;
 pub mod commands;
 pub mod config;
 pub mod customers;
 pub mod db;
+pub mod entitlements;
 pub mod events;
 pub mod history;
 pub mod http;
@@ -22,6 +24,7 @@ pub mod payments;
 pub mod plans;
 pub mod sealer;
 pub mod server;
+pub mod settings;
 pub mod stripe_api;
 pub mod subscriptions;
 #[cfg(test)]

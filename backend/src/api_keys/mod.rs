@@ -5,10 +5,10 @@ pub mod routes;
 pub mod store;
 
 use bytes::Bytes;
-use tollgate_shared::{Rng, Timestamp, ids};
+use tollgate_shared::Timestamp;
 
 use crate::api_keys::key::ApiKey;
-use crate::db::record;
+use crate::db::{UnitOfWork, record};
 use crate::sealer::Sealer;
 
 record! {
@@ -40,19 +40,19 @@ pub fn seal_context(id: &str) -> String {
     format!("api_key:{id}")
 }
 
-/// The key that a customer's first subscription gives.
-pub fn grant(now: Timestamp, rng: &Rng, sealer: &Sealer, live: bool, customer_id: &str) -> StoredKey {
-    let key = ApiKey::generate(live, rng);
-    let id = ids::new_id("key", now, rng);
-    StoredKey {
-        sealed: Some(sealer.seal(&seal_context(&id), key.expose().as_bytes(), rng)),
+/// Makes the key that a customer's first subscription gives, once.
+pub fn grant(work: &mut UnitOfWork, sealer: &Sealer, live: bool, customer_id: &str) {
+    let key = ApiKey::generate(live, work.rng());
+    let id = work.new_id("key");
+    work.append_if_absent(StoredKey {
+        sealed: Some(sealer.seal(&seal_context(&id), key.expose().as_bytes(), work.rng())),
         id,
         customer_id: customer_id.to_owned(),
         origin: "webhook".to_owned(),
         name: None,
         prefix: key.prefix(),
         hash: key.hash(),
-        created_at: now,
+        created_at: work.now(),
         revoked_at: None,
-    }
+    });
 }

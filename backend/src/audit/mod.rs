@@ -1,14 +1,15 @@
-//! The audit trail: each change of a tier, a status, a plan, with who made it and the event that caused it.
+//! The audit log: each change of a tier, a status, a plan, with who made it and the event that caused it.
 //!
-//! A trail tells what we came to know and when, so it follows the order of arrival; what it leads to does not.
+//! It records what we learned, in order of arrival; what that leads to does not depend on the order.
 
-use tollgate_shared::{Rng, Timestamp, ids};
+use tollgate_shared::Timestamp;
 
-use crate::db::record;
+use crate::db::{UnitOfWork, record};
+use tollgate_stripe::Observation;
 
 record! {
     /// A row of `changes`.
-    pub struct Change in "changes" {
+    pub struct AuditEntry in "changes" {
         /// `chg_…`, in order of making.
         pub id: String,
         /// Whose change it is.
@@ -41,9 +42,21 @@ pub struct Cause<'a> {
     pub event_id: Option<&'a str>,
 }
 
-/// One observed difference of a customer or of one of its subscriptions.
+impl<'a> Cause<'a> {
+    /// What Stripe showed us.
+    pub fn stripe(observation: &'a Observation) -> Self {
+        Self { actor: "stripe", event_id: Some(&observation.source) }
+    }
+
+    /// Time, or a change of the operator's files.
+    pub fn system() -> Self {
+        Self { actor: "system", event_id: None }
+    }
+}
+
+/// A difference of a customer or of one of its subscriptions.
 #[derive(Clone, Copy, Debug)]
-pub struct Difference<'a> {
+pub struct Diff<'a> {
     /// What changed.
     pub change: &'static str,
     /// The value before.
@@ -52,21 +65,20 @@ pub struct Difference<'a> {
     pub to: Option<&'a str>,
 }
 
-impl Difference<'_> {
+impl Diff<'_> {
     /// The entry for this difference, if it is one.
-    pub fn entry(
+    pub fn to_audit_entry(
         self,
-        now: Timestamp,
-        rng: &Rng,
+        work: &UnitOfWork,
         cause: Cause<'_>,
         customer_id: &str,
         subscription_id: Option<&str>,
-    ) -> Option<Change> {
-        (self.from != self.to).then(|| Change {
-            id: ids::new_id("chg", now, rng),
+    ) -> Option<AuditEntry> {
+        (self.from != self.to).then(|| AuditEntry {
+            id: work.new_id("chg"),
             customer_id: customer_id.to_owned(),
             subscription_id: subscription_id.map(str::to_owned),
-            at: now,
+            at: work.now(),
             actor: cause.actor.to_owned(),
             change: self.change.to_owned(),
             from_value: self.from.map(str::to_owned),

@@ -5,11 +5,10 @@ use tollgate_shared::Timestamp;
 use tracing::info;
 
 use crate::app::App;
+use crate::apply::{self, Touched};
 use crate::audit::Cause;
-use crate::customers;
 use crate::db::{DbError, Tx};
-use crate::webhooks::decide::Needs;
-use crate::webhooks::world::World;
+use crate::{entitlements, subscriptions};
 
 /// Customers in one transaction: as many as a batch of events, so that events do not wait long behind it.
 const PAGE: i64 = 64;
@@ -49,20 +48,20 @@ pub async fn replan(app: &App) -> Result<u64, DbError> {
 }
 
 async fn settle(tx: &mut Tx, app: &App, now: Timestamp, page: &[String]) -> Result<(), DbError> {
-    let rules = app.rules();
-    let needs = Needs { customers: page.iter().cloned().collect(), ..Needs::default() };
-    let mut world = World::load(tx, &rules, now, &needs).await?;
+    let settings = app.settings();
+    let touched = Touched { customers: page.iter().cloned().collect(), ..Touched::default() };
+    let mut work = apply::load(tx, &settings, now, &touched).await?;
     for customer in page {
-        let of_customer: Vec<_> = world.subscriptions_of(customer).into_iter().cloned().collect();
+        let of_customer: Vec<_> = subscriptions::of_customer(&work, customer).into_iter().cloned().collect();
         for mut subscription in of_customer {
-            subscription.settle(rules.plans);
-            world.subscriptions.put(subscription);
+            subscription.recompute(&settings.plans);
+            work.insert(subscription);
         }
-        let cause = Cause { actor: "system", event_id: None };
-        customers::follow(&rules, now, cause, customer, &mut world);
-        world.keep();
+        entitlements::follow(&mut work, &settings, Cause::system(), customer);
+        work.release_savepoint();
     }
-    world.store(tx).await
+    work.write(tx).await?;
+    Ok(())
 }
 
 async fn next_page(tx: &mut Tx, after: &str) -> Result<Vec<String>, DbError> {

@@ -8,7 +8,8 @@ use tollgate_shared::Timestamp;
 use tollgate_shared::clock::rfc3339;
 
 use crate::db::{DbError, Json, Lock, Tx};
-use crate::subscriptions::{self, Subscription};
+use crate::subscriptions::Subscription;
+use crate::subscriptions::view::SubscriptionView;
 use crate::widgets::Widget;
 
 /// The answer of `GET /v1/customers/{id}`.
@@ -21,7 +22,7 @@ pub struct CustomerView {
     name: Option<String>,
     deleted: bool,
     tier: String,
-    subscription: Option<Value>,
+    subscription: Option<SubscriptionView>,
     subscriptions: BTreeMap<String, String>,
     payments: PaymentsView,
     default_payment_method: Option<PaymentMethodView>,
@@ -86,7 +87,7 @@ pub async fn load(tx: &mut Tx, id: &str) -> Result<Option<CustomerView>, DbError
         subscription: of_customer
             .iter()
             .find(|subscription| Some(&subscription.id) == current)
-            .map(subscriptions::view),
+            .map(SubscriptionView::of),
         // A placeholder, which only has a name yet, has no status to show.
         subscriptions: of_customer.into_iter().filter_map(|row| Some((row.id, row.status?))).collect(),
         payments: payments(&invoices(tx, id).await?),

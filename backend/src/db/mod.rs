@@ -10,6 +10,7 @@
 //! | `tx` | a transaction, its statements, its end |
 //! | `value`, `column` | what goes in and comes out, and its one form on each engine |
 //! | `record`, `bulk`, `writes` | a table's rows: their SQL, their parameters, those of several tables at once |
+//! | `unit_of_work` | the rows of a transaction: loaded, changed in memory, written at once |
 //! | `migrate` | the schema's versions |
 //! | `error`, `faults` | what fails, and what a test makes fail |
 //! | `testing` | both engines for a test |
@@ -26,6 +27,7 @@ pub mod testing;
 #[cfg(test)]
 mod tests;
 mod tx;
+mod unit_of_work;
 mod url;
 mod value;
 mod writes;
@@ -41,6 +43,7 @@ pub use self::faults::{Faults, Moment, Operation};
 pub use self::migrate::SchemaProblem;
 pub use self::record::{Record, Statements};
 pub use self::tx::{Lock, Query, Row, Tx};
+pub use self::unit_of_work::{Announcement, Change, Changes, Effect, UnitOfWork};
 pub use self::url::{DatabaseUrl, UnusableUrl};
 pub use self::value::{Bind, Json, Kind, Value, storable};
 pub use self::writes::Writes;

@@ -20,6 +20,8 @@ pub trait Record: Clone + PartialEq + Send + Sync + Sized + 'static {
     /// Its columns, or those of them that this type knows. The first is the key, a text; where rows are only ever
     /// inserted, any text that names them.
     const COLUMNS: &'static [Column];
+    /// The tables that its foreign keys reference: their rows are written first.
+    const REFERENCES: &'static [&'static str];
 
     /// The key's column.
     fn key_column() -> &'static str {
@@ -39,10 +41,11 @@ pub trait Record: Clone + PartialEq + Send + Sync + Sized + 'static {
 }
 
 /// Declares a row's type: `record! { pub struct Invoice in "invoices" { pub id: String, … } }`. Fields are columns by
-/// name, the first is the key; what types they can be says [`Cell`](crate::db::column::Cell).
+/// name, the first is the key; what types they can be says [`Cell`](crate::db::column::Cell). After `in "…"` may stand
+/// `references "…", "…"`: the tables of its foreign keys.
 #[macro_export]
 macro_rules! record {
-    ($(#[$doc:meta])* $vis:vis struct $name:ident in $table:literal {
+    ($(#[$doc:meta])* $vis:vis struct $name:ident in $table:literal $(references $($parent:literal),+)? {
         $(#[$key_doc:meta])* pub $key:ident: $key_type:ty,
         $($(#[$field_doc:meta])* pub $field:ident: $type:ty),* $(,)?
     }) => {
@@ -55,6 +58,7 @@ macro_rules! record {
 
         impl $crate::db::Record for $name {
             const TABLE: &'static str = $table;
+            const REFERENCES: &'static [&'static str] = &[$($($parent),+)?];
             const COLUMNS: &'static [$crate::db::column::Column] = &[
                 $crate::db::column::Column::of::<$key_type>(stringify!($key)),
                 $($crate::db::column::Column::of::<$type>(stringify!($field)),)*
@@ -113,6 +117,8 @@ pub(super) enum Verb {
     Upsert,
     /// Insert what is not there, and say the keys of that.
     Insert,
+    /// Insert, and fail where a unique constraint forbids it.
+    Append,
     /// Insert what is not there, and give every row, locked.
     LoadOrInsert,
 }
@@ -156,6 +162,7 @@ fn text(engine: Engine, verb: Verb, first: usize, table: &str, columns: &[Column
             format!("INSERT INTO {table} ({names}) {rows} ON CONFLICT (\"{key}\") DO UPDATE SET {replaced}")
         }
         Verb::Insert => format!("INSERT INTO {table} ({names}) {rows} ON CONFLICT DO NOTHING RETURNING \"{key}\""),
+        Verb::Append => format!("INSERT INTO {table} ({names}) {rows}"),
         Verb::LoadOrInsert => match engine {
             Engine::Sqlite => format!(
                 "INSERT INTO {table} ({names}) {rows} ON CONFLICT DO NOTHING; \

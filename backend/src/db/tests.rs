@@ -5,6 +5,7 @@ mod migrations;
 mod records;
 mod schema;
 mod transactions;
+mod unit_of_work;
 
 use super::testing::Database;
 use super::{Db, DbError, Engine};

@@ -81,6 +81,11 @@ impl Writes {
         self.add(Verb::Insert, rows)
     }
 
+    /// Inserts `rows`, and fails where a unique constraint forbids one of them.
+    pub fn append<T: Record>(self, rows: &[&T]) -> Self {
+        self.add(Verb::Append, rows)
+    }
+
     fn add<T: Record>(mut self, verb: Verb, rows: &[&T]) -> Self {
         let first = self.parameters.len() + 1;
         self.statements.push(statement::<T>(self.engine, verb, first));

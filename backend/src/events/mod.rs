@@ -2,22 +2,20 @@
 //! the change it tells of.
 
 use serde_json::Value;
-use tollgate_shared::{Rng, Timestamp, ids};
+use tollgate_shared::Timestamp;
 
-use crate::db::{Json, record};
-use crate::licenses::License;
-use crate::webhooks::world::World;
+use crate::db::{Json, UnitOfWork, record};
 
 record! {
     /// A row of `license_events`. Its key is (`license_id`, `seq`).
-    pub struct LicenseEvent in "license_events" {
+    pub struct LicenseEvent in "license_events" references "licenses" {
         /// The licence whose log this is.
         pub license_id: String,
         /// 1, 2, 3, …
         pub seq: i64,
         /// `sev_…`
         pub id: String,
-        /// The type, as in [`Told`].
+        /// The type, as in [`EventType`].
         pub r#type: String,
         /// What the apps get as `data`.
         pub data: Json<Value>,
@@ -28,7 +26,7 @@ record! {
 
 /// What desktop apps can be told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Told {
+pub enum EventType {
     /// A current subscription where there was none.
     SubscriptionCreated,
     /// Some other change of it.
@@ -59,7 +57,7 @@ pub enum Told {
     LicenseReinstated,
 }
 
-impl Told {
+impl EventType {
     /// The type's name on the wire.
     pub fn name(self) -> &'static str {
         match self {
@@ -81,32 +79,24 @@ impl Told {
     }
 }
 
-/// Something to tell the apps of a customer.
+/// What happened, before it has a number in a log.
 #[derive(Clone, Debug, PartialEq)]
-pub struct News {
+pub struct PendingEvent {
     /// What happened.
-    pub told: Told,
+    pub event_type: EventType,
     /// What it is about.
     pub data: Value,
 }
 
-/// Appends to the log of `license`, which the caller then puts back into the world.
-pub fn append(now: Timestamp, rng: &Rng, license: &mut License, told: Told, data: Value, world: &mut World) {
-    license.last_seq += 1;
-    world.license_events.add(LicenseEvent {
-        license_id: license.id.clone(),
-        seq: license.last_seq,
-        id: ids::new_id("sev", now, rng),
-        r#type: told.name().to_owned(),
-        data: Json(data),
-        created_at: now,
+/// Appends to the log of the licence `license_id`, whose newest number so far is `last_seq`.
+pub fn append(work: &mut UnitOfWork, license_id: &str, last_seq: &mut i64, event: PendingEvent) {
+    *last_seq += 1;
+    work.append(LicenseEvent {
+        license_id: license_id.to_owned(),
+        seq: *last_seq,
+        id: work.new_id("sev"),
+        r#type: event.event_type.name().to_owned(),
+        data: Json(event.data),
+        created_at: work.now(),
     });
-}
-
-/// Appends to the log of the customer's licence, if there is one: without a licence there is nobody to tell.
-pub fn tell(now: Timestamp, rng: &Rng, customer_id: &str, told: Told, data: Value, world: &mut World) {
-    if let Some(mut license) = world.license_of(customer_id) {
-        append(now, rng, &mut license, told, data, world);
-        world.licenses.put(license);
-    }
 }

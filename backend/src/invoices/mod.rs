@@ -3,14 +3,10 @@
 use serde_json::json;
 use tollgate_shared::Timestamp;
 use tollgate_shared::clock::{from_unix, rfc3339};
-use tollgate_stripe::{self as stripe, Line, Observation};
 
-use crate::db::record;
-use crate::events::{News, Told};
-use crate::subscriptions::Inferred;
-use crate::webhooks::decide::Rules;
-use crate::webhooks::world::World;
-use crate::{customers, payments};
+use crate::db::{UnitOfWork, record};
+use crate::events::{EventType, PendingEvent};
+use tollgate_stripe::{self as stripe, Observation};
 
 record! {
     /// A row of `invoices`.
@@ -67,7 +63,7 @@ fn progress(status: &str) -> i8 {
 }
 
 impl Invoice {
-    fn of(seen: &Observation, state: &stripe::Invoice) -> Self {
+    fn of(observation: &Observation, state: &stripe::Invoice) -> Self {
         Self {
             id: state.id.clone(),
             customer_id: state.customer.clone(),
@@ -84,20 +80,20 @@ impl Invoice {
             created_at: state.created.and_then(from_unix),
             paid_at: state.paid_at.and_then(from_unix),
             first_failed_at: None,
-            seen_at: seen.seen_at,
+            seen_at: observation.seen_at,
             seen_attempts: state.attempt_count,
-            seen_source: seen.source.clone(),
+            seen_source: observation.source.clone(),
         }
     }
 
     /// The order of an invoice's snapshots.
-    fn standing(&self) -> (i8, Timestamp, i64, &str) {
+    fn precedence(&self) -> (i8, Timestamp, i64, &str) {
         (progress(&self.status), self.seen_at, self.seen_attempts, &self.seen_source)
     }
 
     /// What two snapshots of one invoice amount to, whichever came first.
     fn merge(self, other: Self) -> Self {
-        let other_is_newer = other.standing() > self.standing();
+        let other_is_newer = other.precedence() > self.precedence();
         let (newer, older) = if other_is_newer { (other, self) } else { (self, other) };
         Self {
             attempts: newer.attempts.max(older.attempts),
@@ -109,78 +105,36 @@ impl Invoice {
     }
 }
 
+/// When the oldest open invoice of a subscription first failed.
+pub fn failing_since(work: &UnitOfWork, subscription_id: &str) -> Option<Timestamp> {
+    let open =
+        |invoice: &&Invoice| invoice.status == "open" && invoice.subscription_id.as_deref() == Some(subscription_id);
+    work.all().filter(open).filter_map(|invoice| invoice.first_failed_at).min()
+}
+
 /// Takes in a snapshot of an invoice; says what that is to the payer's apps. `failed` is Stripe's word that a payment of
 /// it just failed.
-pub fn observe(
-    rules: &Rules,
-    now: Timestamp,
-    seen: &Observation,
+pub fn apply(
+    work: &mut UnitOfWork,
+    observation: &Observation,
     state: &stripe::Invoice,
     failed: bool,
-    world: &mut World,
-) -> Option<News> {
-    let known = world.invoices.take(&state.id);
+) -> Option<PendingEvent> {
+    let known: Option<Invoice> = work.get_cloned(&state.id);
     let (was_paid, attempts_were) = known.as_ref().map_or((false, 0), |row| (row.status == "paid", row.attempts));
-    let mut next = Invoice::of(seen, state);
-    next.first_failed_at = failed.then_some(seen.seen_at);
+    let mut next = Invoice::of(observation, state);
+    next.first_failed_at = failed.then_some(observation.seen_at);
     let row = match known {
         Some(known) => known.merge(next),
         None => next,
     };
-    world.invoices.put(row.clone());
-
-    if state.status == "paid" {
-        payments::observe_paid_invoice(seen, state, world);
-    }
-    if let Some(intent) = &state.payment_intent {
-        payments::tie(intent, &state.id, world);
-    }
-    if let Some(customer) = &state.customer {
-        infer_subscription(rules, now, seen, state, customer, world);
-    }
-    let told = match (was_paid, &*row.status) {
-        (false, "paid") => Told::PaymentSucceeded,
-        (false, "draft" | "open") if failed && row.attempts > attempts_were => Told::PaymentFailed,
+    work.insert(row.clone());
+    let event_type = match (was_paid, &*row.status) {
+        (false, "paid") => EventType::PaymentSucceeded,
+        (false, "draft" | "open") if failed && row.attempts > attempts_were => EventType::PaymentFailed,
         _ => return None,
     };
-    Some(News { told, data: json!({ "payment": view(&row) }) })
-}
-
-/// A paid invoice of a subscription says that the subscription is active, where nothing better is known.
-fn infer_subscription(
-    rules: &Rules,
-    now: Timestamp,
-    seen: &Observation,
-    state: &stripe::Invoice,
-    customer: &str,
-    world: &mut World,
-) {
-    let Some(subscription) = &state.subscription else { return };
-    let known = world.subscriptions.contains(subscription);
-    let mut row = world.subscription(now, subscription, customer);
-    let mut news = !known;
-    if state.status == "paid" {
-        let line = chosen_line(&state.lines, rules);
-        let inferred = Inferred {
-            invoice: (state.created.unwrap_or_default(), state.id.clone()),
-            price: line.map(|line| line.price.clone()).unwrap_or_default(),
-            quantity: line.and_then(|line| line.quantity),
-            period_start: line.and_then(|line| line.period_start),
-            period_end: line.and_then(|line| line.period_end),
-        };
-        news |= row.infer(inferred, rules.plans);
-        customers::grant(rules, now, seen, customer, "active", world);
-    }
-    if news {
-        world.subscriptions.put(row);
-    }
-}
-
-/// The line that says what was bought: the first that a plan matches, else the first; prorations only if there is nothing else.
-fn chosen_line<'a>(lines: &'a [Line], rules: &Rules) -> Option<&'a Line> {
-    let matched = |line: &&Line| rules.plans.of_price(&line.price).is_some();
-    let regular = || lines.iter().filter(|line| !line.proration);
-    regular().find(matched).or_else(|| regular().next()).or_else(|| lines.iter().find(matched)).or(lines.first())
+    Some(PendingEvent { event_type, data: json!({ "payment": view(&row) }) })
 }
 
 /// An invoice as a payment, as the desktop apps see it.

@@ -7,15 +7,14 @@
 pub mod key;
 
 use serde_json::{Value, json};
+use tollgate_shared::Timestamp;
 use tollgate_shared::clock::rfc3339;
-use tollgate_shared::{Rng, Timestamp, ids};
 
-use crate::db::record;
-use crate::events::{self, Told};
+use crate::db::{UnitOfWork, record};
+use crate::events::{self, EventType, PendingEvent};
 use crate::licenses::key::LicenseKey;
 use crate::plans::Plans;
-use crate::subscriptions::{Standing, Subscription};
-use crate::webhooks::world::World;
+use crate::subscriptions::{StatusClass, Subscription};
 
 record! {
     /// A row of `licenses`.
@@ -47,7 +46,7 @@ record! {
 
 /// What follows from the current subscription for the licence of its customer.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Terms {
+pub struct LicenseTerms {
     /// `active`, `suspended` or `expired`.
     pub status: &'static str,
     /// The subscription's tier, else the default.
@@ -63,12 +62,12 @@ pub struct Terms {
 /// Seats of a licence whose subscription no plan matches.
 const MAX_ACTIVATIONS_WITHOUT_PLAN: i64 = 1;
 
-impl Terms {
+impl LicenseTerms {
     /// The terms under `subscription`; `entitled` says whether its status gives the customer what was bought.
     pub fn under(subscription: Option<&Subscription>, entitled: bool, plans: &Plans) -> Self {
         let plan = subscription.and_then(|subscription| plans.by_id(subscription.plan_id.as_deref()?));
-        let standing = subscription.and_then(|subscription| Standing::of(subscription.access_status.as_deref()?));
-        let ended = standing == Some(Standing::Ended);
+        let class = subscription.and_then(|subscription| StatusClass::of(subscription.access_status.as_deref()?));
+        let ended = class == Some(StatusClass::Ended);
         Self {
             status: match entitled {
                 true => "active",
@@ -83,15 +82,20 @@ impl Terms {
     }
 }
 
+/// The licence of a customer.
+pub fn of_customer<'w>(work: &'w UnitOfWork, customer_id: &str) -> Option<&'w License> {
+    work.all().find(|license: &&License| license.customer_id == customer_id)
+}
+
 /// Makes the customer's licence, under no terms yet: [`follow`] sets them.
-pub fn grant(now: Timestamp, rng: &Rng, plans: &Plans, customer_id: &str, world: &mut World) {
-    if world.license_of(customer_id).is_some() {
+pub fn grant(work: &mut UnitOfWork, plans: &Plans, customer_id: &str) {
+    if of_customer(work, customer_id).is_some() {
         return;
     }
-    world.licenses.put(License {
-        id: ids::new_id("lic", now, rng),
+    work.insert(License {
+        id: work.new_id("lic"),
         customer_id: customer_id.to_owned(),
-        key: LicenseKey::generate(rng).expose().to_owned(),
+        key: LicenseKey::generate(work.rng()).expose().to_owned(),
         status: "suspended".to_owned(),
         tier: plans.default_tier().to_owned(),
         plan_id: None,
@@ -99,13 +103,13 @@ pub fn grant(now: Timestamp, rng: &Rng, plans: &Plans, customer_id: &str, world:
         expires_at: None,
         revoked_at: None,
         last_seq: 0,
-        created_at: now,
+        created_at: work.now(),
     });
 }
 
 /// Brings the customer's licence under `terms` and tells its apps what changed for them.
-pub fn follow(now: Timestamp, rng: &Rng, plans: &Plans, customer_id: &str, terms: Terms, world: &mut World) {
-    let Some(mut license) = world.license_of(customer_id) else { return };
+pub fn follow(work: &mut UnitOfWork, plans: &Plans, customer_id: &str, terms: LicenseTerms) {
+    let Some(mut license) = of_customer(work, customer_id).cloned() else { return };
     let was = license.clone();
     if license.revoked_at.is_none() {
         terms.status.clone_into(&mut license.status);
@@ -114,22 +118,31 @@ pub fn follow(now: Timestamp, rng: &Rng, plans: &Plans, customer_id: &str, terms
     license.plan_id = terms.plan_id;
     license.max_activations = terms.max_activations;
     license.expires_at = terms.expires_at;
-    let is_new = world.licenses.before(&license.id).is_none();
-    if let Some(told) = if is_new { Some(Told::LicenseCreated) } else { told(&was.status, &license.status) } {
+    let is_new = work.before::<License>(&license.id).is_none();
+    let event_type = if is_new { Some(EventType::LicenseCreated) } else { event_of(&was.status, &license.status) };
+    if let Some(event_type) = event_type {
         let data = json!({ "license": view(&license, plans) });
-        events::append(now, rng, &mut license, told, data, world);
+        events::append(work, &license.id, &mut license.last_seq, PendingEvent { event_type, data });
     }
     if license != was {
-        world.licenses.put(license);
+        work.insert(license);
     }
 }
 
-fn told(was: &str, is: &str) -> Option<Told> {
+/// Appends to the log of the customer's licence, if there is one: without a licence there is nobody to tell.
+pub fn append_event(work: &mut UnitOfWork, customer_id: &str, event: PendingEvent) {
+    if let Some(mut license) = of_customer(work, customer_id).cloned() {
+        events::append(work, &license.id, &mut license.last_seq, event);
+        work.insert(license);
+    }
+}
+
+fn event_of(was: &str, is: &str) -> Option<EventType> {
     match (was, is) {
         (before, after) if before == after => None,
-        (_, "active") => Some(Told::LicenseReinstated),
-        (_, "suspended") => Some(Told::LicenseSuspended),
-        (_, "expired") => Some(Told::LicenseExpired),
+        (_, "active") => Some(EventType::LicenseReinstated),
+        (_, "suspended") => Some(EventType::LicenseSuspended),
+        (_, "expired") => Some(EventType::LicenseExpired),
         _ => None,
     }
 }

@@ -1,10 +1,9 @@
 //! Payment methods: the brand and last four of the cards that a customer's default may point to.
 
 use tollgate_shared::Timestamp;
-use tollgate_stripe::{self as stripe, MethodChange, Observation};
 
-use crate::db::record;
-use crate::webhooks::world::World;
+use crate::db::{UnitOfWork, record};
+use tollgate_stripe::{self as stripe, MethodChange, Observation};
 
 record! {
     /// A row of `payment_methods`.
@@ -35,19 +34,19 @@ impl PaymentMethod {
 }
 
 /// Takes in a snapshot of a payment method.
-pub fn observe(seen: &Observation, state: &stripe::PaymentMethod, change: MethodChange, world: &mut World) {
-    let mut row = world.payment_methods.take(&state.id).unwrap_or_else(|| PaymentMethod::placeholder(&state.id));
+pub fn apply(work: &mut UnitOfWork, observation: &Observation, state: &stripe::PaymentMethod, change: MethodChange) {
     let detached = change == MethodChange::Detached;
+    let mut row = work.get_cloned(&state.id).unwrap_or_else(|| PaymentMethod::placeholder(&state.id));
     let newest = (row.detached, row.seen_at, row.seen_source.as_deref());
-    if (detached, Some(seen.seen_at), Some(&*seen.source)) > newest {
+    if (detached, Some(observation.seen_at), Some(&*observation.source)) > newest {
         row.brand.clone_from(&state.brand);
         row.last4.clone_from(&state.last4);
         row.detached = detached;
-        row.seen_at = Some(seen.seen_at);
-        row.seen_source = Some(seen.source.clone());
+        row.seen_at = Some(observation.seen_at);
+        row.seen_source = Some(observation.source.clone());
         if state.customer.is_some() {
             row.customer_id.clone_from(&state.customer);
         }
-        world.payment_methods.put(row);
+        work.insert(row);
     }
 }

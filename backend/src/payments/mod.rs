@@ -6,11 +6,10 @@
 use serde_json::json;
 use tollgate_shared::Timestamp;
 use tollgate_shared::clock::{from_unix, rfc3339};
-use tollgate_stripe::{self as stripe, Observation, SessionOutcome};
 
-use crate::db::record;
-use crate::events::{News, Told};
-use crate::webhooks::world::World;
+use crate::db::{UnitOfWork, record};
+use crate::events::{EventType, PendingEvent};
+use tollgate_stripe::{self as stripe, Observation, SessionOutcome};
 
 record! {
     /// A row of `payments`.
@@ -71,7 +70,7 @@ impl Payment {
 
     /// Where this row stands in the order of snapshots: how final its status is, then when it was seen, then how far an
     /// attempt had come within that second, then by which event.
-    fn standing(&self) -> (u8, Option<Timestamp>, u8, Option<&str>) {
+    fn precedence(&self) -> (u8, Option<Timestamp>, u8, Option<&str>) {
         let finality = self.status.as_deref().map_or(0, |status| finality(&self.kind, status));
         let progress = self.status.as_deref().map_or(0, |status| progress(status, self.failure_code.is_some()));
         (finality, self.seen_at, progress, self.seen_source.as_deref())
@@ -105,12 +104,12 @@ fn progress(status: &str, failed: bool) -> u8 {
 
 /// Takes in what became of a Checkout session; says what that is to the buyer's apps. Only a one-off session that made no
 /// invoice is a payment of its own: any other is paid by its invoices.
-pub fn observe_session(
-    seen: &Observation,
+pub fn apply_session(
+    work: &mut UnitOfWork,
+    observation: &Observation,
     session: &stripe::CheckoutSession,
     outcome: SessionOutcome,
-    world: &mut World,
-) -> Option<News> {
+) -> Option<PendingEvent> {
     let status = match outcome {
         SessionOutcome::Completed if session.payment_status.as_deref() == Some("paid") => "succeeded",
         SessionOutcome::Completed => "pending",
@@ -119,9 +118,9 @@ pub fn observe_session(
         SessionOutcome::Open | SessionOutcome::Expired => return None,
     };
     if session.mode.as_deref() != Some("payment") {
-        return (status == "failed").then(|| news_of_session(session, Told::PaymentFailed));
+        return (status == "failed").then(|| event_of_session(session, EventType::PaymentFailed));
     }
-    let status_was = world.payments.look(&session.id).and_then(|known| known.status.clone());
+    let status_was = work.get(&session.id).and_then(|known: &Payment| known.status.clone());
     let mut row = Payment::placeholder(&session.id);
     row.customer_id.clone_from(&session.customer);
     row.belongs_to.clone_from(&session.invoice);
@@ -129,22 +128,22 @@ pub fn observe_session(
     row.amount = session.amount_total.unwrap_or_default();
     row.currency.clone_from(&session.currency);
     row.status = Some(status.to_owned());
-    row.paid_at = (status == "succeeded").then_some(seen.seen_at);
+    row.paid_at = (status == "succeeded").then_some(observation.seen_at);
     row.created_at = session.created.and_then(from_unix);
-    let status_is = advance(seen, row, world);
+    let status_is = advance(work, observation, row);
     if let Some(intent) = &session.payment_intent {
-        tie(intent, session.invoice.as_ref().unwrap_or(&session.id), world);
+        link_intent(work, intent, session.invoice.as_ref().unwrap_or(&session.id));
     }
     match status_is.as_deref() {
         now if now == status_was.as_deref() || session.invoice.is_some() => None,
-        Some("succeeded") => Some(news_of_session(session, Told::PaymentSucceeded)),
-        Some("failed") => Some(news_of_session(session, Told::PaymentFailed)),
+        Some("succeeded") => Some(event_of_session(session, EventType::PaymentSucceeded)),
+        Some("failed") => Some(event_of_session(session, EventType::PaymentFailed)),
         _ => None,
     }
 }
 
 /// Takes in a snapshot of a payment intent.
-pub fn observe_intent(seen: &Observation, intent: &stripe::PaymentIntent, world: &mut World) {
+pub fn apply_intent(work: &mut UnitOfWork, observation: &Observation, intent: &stripe::PaymentIntent) {
     let mut row = Payment::placeholder(&intent.id);
     row.customer_id.clone_from(&intent.customer);
     row.payment_intent_id = Some(intent.id.clone());
@@ -152,71 +151,80 @@ pub fn observe_intent(seen: &Observation, intent: &stripe::PaymentIntent, world:
     row.currency.clone_from(&intent.currency);
     row.status.clone_from(&intent.status);
     row.failure_code.clone_from(&intent.failure_code);
-    row.paid_at = (intent.status.as_deref() == Some("succeeded")).then_some(seen.seen_at);
+    row.paid_at = (intent.status.as_deref() == Some("succeeded")).then_some(observation.seen_at);
     row.created_at = intent.created.and_then(from_unix);
-    advance(seen, row, world);
+    advance(work, observation, row);
     if let Some(invoice) = &intent.invoice {
-        tie(&intent.id, invoice, world);
+        link_intent(work, &intent.id, invoice);
     }
 }
 
-/// Takes in the payment that a paid invoice is.
-pub fn observe_paid_invoice(seen: &Observation, invoice: &stripe::Invoice, world: &mut World) {
+/// Takes in the payment that a paid invoice is, and which intent pays it.
+pub fn apply_invoice(work: &mut UnitOfWork, observation: &Observation, invoice: &stripe::Invoice) {
+    if invoice.status == "paid" {
+        apply_paid_invoice(work, observation, invoice);
+    }
+    if let Some(intent) = &invoice.payment_intent {
+        link_intent(work, intent, &invoice.id);
+    }
+}
+
+fn apply_paid_invoice(work: &mut UnitOfWork, observation: &Observation, invoice: &stripe::Invoice) {
     let mut row = Payment::placeholder(&invoice.id);
     row.customer_id.clone_from(&invoice.customer);
     row.payment_intent_id.clone_from(&invoice.payment_intent);
     row.amount = invoice.amount_paid;
     row.currency.clone_from(&invoice.currency);
     row.status = Some("succeeded".to_owned());
-    row.paid_at = Some(invoice.paid_at.and_then(from_unix).unwrap_or(seen.seen_at));
+    row.paid_at = Some(invoice.paid_at.and_then(from_unix).unwrap_or(observation.seen_at));
     row.created_at = invoice.created.and_then(from_unix);
-    advance(seen, row, world);
+    advance(work, observation, row);
 }
 
 /// Says that `intent` pays `payee`, an invoice or a session.
-pub fn tie(intent: &str, payee: &str, world: &mut World) {
-    let mut row = world.payments.take(intent).unwrap_or_else(|| Payment::placeholder(intent));
-    let payee = stronger(row.belongs_to.clone(), Some(payee.to_owned()));
+pub fn link_intent(work: &mut UnitOfWork, intent: &str, payee: &str) {
+    let mut row = work.get_cloned(intent).unwrap_or_else(|| Payment::placeholder(intent));
+    let payee = prefer_invoice(row.belongs_to.clone(), Some(payee.to_owned()));
     if row.belongs_to != payee {
         row.belongs_to = payee;
-        world.payments.put(row);
+        work.insert(row);
     }
 }
 
 /// Puts `next` in the place of what is known, if it is the newer; what only the older one knows is kept. Says the status.
-fn advance(seen: &Observation, mut next: Payment, world: &mut World) -> Option<String> {
-    next.seen_at = Some(seen.seen_at);
-    next.seen_source = Some(seen.source.clone());
-    let (mut newer, older) = match world.payments.take(&next.id) {
-        Some(known) if known.standing() >= next.standing() => (known, Some(next)),
+fn advance(work: &mut UnitOfWork, observation: &Observation, mut next: Payment) -> Option<String> {
+    next.seen_at = Some(observation.seen_at);
+    next.seen_source = Some(observation.source.clone());
+    let (mut newer, older) = match work.get_cloned::<Payment>(&next.id) {
+        Some(known) if known.precedence() >= next.precedence() => (known, Some(next)),
         known => (next, known),
     };
     if let Some(older) = older {
-        newer.belongs_to = stronger(newer.belongs_to, older.belongs_to);
+        newer.belongs_to = prefer_invoice(newer.belongs_to, older.belongs_to);
         newer.customer_id = newer.customer_id.or(older.customer_id);
         newer.payment_intent_id = newer.payment_intent_id.or(older.payment_intent_id);
     }
     let status = newer.status.clone();
-    world.payments.put(newer);
+    work.insert(newer);
     status
 }
 
 /// Of two payees of one intent the one that is counted: an invoice outranks the session that led to it.
-fn stronger(a: Option<String>, b: Option<String>) -> Option<String> {
+fn prefer_invoice(a: Option<String>, b: Option<String>) -> Option<String> {
     a.into_iter().chain(b).max_by_key(|payee| (payee.starts_with("in_"), payee.clone()))
 }
 
 /// A session's payment, as the desktop apps see it.
-fn news_of_session(session: &stripe::CheckoutSession, told: Told) -> News {
+fn event_of_session(session: &stripe::CheckoutSession, event_type: EventType) -> PendingEvent {
     let payment = json!({
         "id": session.id,
         "invoiceId": session.invoice,
         "paymentIntentId": session.payment_intent,
         "amount": session.amount_total,
         "currency": session.currency,
-        "status": if told == Told::PaymentSucceeded { "succeeded" } else { "failed" },
+        "status": if event_type == EventType::PaymentSucceeded { "succeeded" } else { "failed" },
         "failureCode": null,
         "createdAt": session.created.and_then(from_unix).map(rfc3339),
     });
-    News { told, data: json!({ "payment": payment }) }
+    PendingEvent { event_type, data: json!({ "payment": payment }) }
 }

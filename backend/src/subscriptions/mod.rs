@@ -3,19 +3,17 @@
 //! Life of a row: a placeholder when something names the subscription before its own snapshot came (`status` is then
 //! null); *inferred* once an invoice of it is paid; whole with the first snapshot, which replaces all that was inferred.
 
+pub mod view;
+
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
 use tollgate_shared::Timestamp;
-use tollgate_shared::clock::{from_unix, rfc3339};
-use tollgate_stripe::{self as stripe, Item, Observation, PriceRef};
+use tollgate_shared::clock::from_unix;
 use tracing::warn;
 
-use crate::customers;
-use crate::db::{Json, record};
+use crate::db::{Json, UnitOfWork, record};
 use crate::history::{History, Snapshot, State};
 use crate::plans::{Plan, Plans};
-use crate::webhooks::decide::Rules;
-use crate::webhooks::world::World;
+use tollgate_stripe::{self as stripe, Item, Line, Observation, PriceRef};
 
 record! {
     /// A row of `subscriptions`: the history, and the columns that follow from it.
@@ -80,21 +78,21 @@ pub struct Inferred {
 
 /// What a subscription's status is to us. Stripe's eight; any other is not understood.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
+pub enum StatusClass {
     /// `trialing`, `active`, `past_due`: the customer has, or is still given, what was bought.
-    Good,
-    /// `unpaid`, `paused`, `incomplete`: alive, but nothing is due to the customer.
-    Waiting,
+    Live,
+    /// `unpaid`, `paused`, `incomplete`: it goes on, but nothing is due to the customer.
+    OnHold,
     /// `canceled`, `incomplete_expired`: over for good.
     Ended,
 }
 
-impl Standing {
-    /// The standing of a Stripe status, if it is one that we know.
+impl StatusClass {
+    /// The class of a Stripe status, if it is one that we know.
     pub fn of(status: &str) -> Option<Self> {
         match status {
-            "trialing" | "active" | "past_due" => Some(Self::Good),
-            "unpaid" | "paused" | "incomplete" => Some(Self::Waiting),
+            "trialing" | "active" | "past_due" => Some(Self::Live),
+            "unpaid" | "paused" | "incomplete" => Some(Self::OnHold),
             "canceled" | "incomplete_expired" => Some(Self::Ended),
             _ => None,
         }
@@ -103,46 +101,85 @@ impl Standing {
 
 impl State for stripe::Subscription {
     fn is_terminal(&self) -> bool {
-        Standing::of(&self.status) == Some(Standing::Ended)
+        StatusClass::of(&self.status) == Some(StatusClass::Ended)
     }
 
     fn is_understood(&self) -> bool {
-        Standing::of(&self.status).is_some()
+        StatusClass::of(&self.status).is_some()
     }
 }
 
-/// Takes in a snapshot of a subscription. `ended` is Stripe's word that it is over (`customer.subscription.deleted`),
-/// whatever status the snapshot still shows.
-pub fn observe(
-    rules: &Rules,
-    now: Timestamp,
-    seen: &Observation,
+/// Every subscription of a customer.
+pub fn of_customer<'w>(work: &'w UnitOfWork, customer_id: &str) -> Vec<&'w Subscription> {
+    work.all().filter(|subscription: &&Subscription| subscription.customer_id == customer_id).collect()
+}
+
+/// Takes in a snapshot of a subscription and gives the status that it shows, which a stale one shows too. `ended` is
+/// Stripe's word that it is over (`customer.subscription.deleted`), whatever status the snapshot still has.
+pub fn apply(
+    work: &mut UnitOfWork,
+    plans: &Plans,
+    observation: &Observation,
     before: Option<&stripe::Subscription>,
     after: &stripe::Subscription,
     ended: bool,
-    world: &mut World,
-) {
+) -> String {
     let mut state = after.clone();
     if ended && !state.is_terminal() {
         "canceled".clone_into(&mut state.status);
     }
     let status = state.status.clone();
-    let mut row = world.subscription(now, &state.id, &state.customer);
-    let second = seen.seen_at.timestamp();
-    let news = row.history.observe(Snapshot::new(&seen.source, second, seen.is_creation, before, state));
-    if news {
-        row.settle(rules.plans);
+    let mut row = Subscription::of(work, &state.id, &state.customer);
+    let second = observation.seen_at.timestamp();
+    let is_news =
+        row.history.observe(Snapshot::new(&observation.source, second, observation.is_creation, before, state));
+    if is_news {
+        row.recompute(plans);
         if row.plan_id.is_none() {
             metrics::counter!("tollgate_backend_subscriptions_without_plan_total").increment(1);
-            warn!(subscription.id = %row.id, event.id = %seen.source, "no plan matches an item of subscription {}", row.id);
+            warn!(subscription.id = %row.id, event.id = %observation.source, "no plan matches an item of subscription {}", row.id);
         }
-        world.subscriptions.put(row);
+        work.insert(row);
     }
-    // A stale snapshot gives licence and key too, so that the order of arrival makes no difference.
-    customers::grant(rules, now, seen, &after.customer, &status, world);
+    status
+}
+
+/// Notes that there is a subscription, of which only the name is known.
+pub fn name(work: &mut UnitOfWork, id: &str, customer_id: &str) {
+    if work.get::<Subscription>(id).is_none() {
+        work.insert(Subscription::placeholder(work.now(), id, customer_id));
+    }
+}
+
+/// Takes in what an invoice says of its subscription where nothing better is known: a paid one, that it is active. Gives
+/// the customer for whom something was paid.
+pub fn infer<'i>(work: &mut UnitOfWork, plans: &Plans, invoice: &'i stripe::Invoice) -> Option<&'i str> {
+    let (Some(customer), Some(subscription)) = (&invoice.customer, &invoice.subscription) else { return None };
+    name(work, subscription, customer);
+    if invoice.status != "paid" {
+        return None;
+    }
+    let line = chosen_line(&invoice.lines, plans);
+    let inferred = Inferred {
+        invoice: (invoice.created.unwrap_or_default(), invoice.id.clone()),
+        price: line.map(|line| line.price.clone()).unwrap_or_default(),
+        quantity: line.and_then(|line| line.quantity),
+        period_start: line.and_then(|line| line.period_start),
+        period_end: line.and_then(|line| line.period_end),
+    };
+    let mut row = Subscription::of(work, subscription, customer);
+    if row.infer(inferred, plans) {
+        work.insert(row);
+    }
+    Some(customer)
 }
 
 impl Subscription {
+    /// The subscription's row as it is now, or a placeholder.
+    pub fn of(work: &UnitOfWork, id: &str, customer_id: &str) -> Self {
+        work.get_cloned(id).unwrap_or_else(|| Self::placeholder(work.now(), id, customer_id))
+    }
+
     /// A row for a subscription of which only the name is known.
     pub fn placeholder(now: Timestamp, id: &str, customer_id: &str) -> Self {
         Self {
@@ -175,21 +212,21 @@ impl Subscription {
             return false;
         }
         self.inferred = Some(Json(inferred));
-        self.settle(plans);
+        self.recompute(plans);
         true
     }
 
     /// Sets every column that follows from the history, or from what was inferred.
-    pub fn settle(&mut self, plans: &Plans) {
+    pub fn recompute(&mut self, plans: &Plans) {
         if let Some(last) = self.history.last().cloned() {
             let understood = self.history.last_understood().map(|snapshot| snapshot.state.status.clone());
-            self.settle_as(last, understood, plans);
+            self.recompute_as(last, understood, plans);
         } else if let Some(inferred) = self.inferred.clone() {
-            self.settle_inferred(&inferred, plans);
+            self.recompute_inferred(&inferred, plans);
         }
     }
 
-    fn settle_as(&mut self, last: Snapshot<stripe::Subscription>, understood: Option<String>, plans: &Plans) {
+    fn recompute_as(&mut self, last: Snapshot<stripe::Subscription>, understood: Option<String>, plans: &Plans) {
         let Snapshot { state, second, .. } = last;
         let (plan, item) = chosen_item(&state.items, plans);
         self.ended_at = match (state.ended_at, state.is_terminal()) {
@@ -212,7 +249,7 @@ impl Subscription {
         self.access_status = understood;
     }
 
-    fn settle_inferred(&mut self, inferred: &Inferred, plans: &Plans) {
+    fn recompute_inferred(&mut self, inferred: &Inferred, plans: &Plans) {
         let plan = plans.of_price(&inferred.price);
         self.status = Some("active".to_owned());
         self.access_status = Some("active".to_owned());
@@ -228,7 +265,7 @@ impl Subscription {
 
     /// Whether it is in a live status. One that we do not understand is live until we hear that it ended.
     pub fn is_live(&self) -> bool {
-        self.status.as_deref().is_some_and(|status| Standing::of(status) != Some(Standing::Ended))
+        self.status.as_deref().is_some_and(|status| StatusClass::of(status) != Some(StatusClass::Ended))
     }
 
     /// Whether its end is announced, by flag or by date, and has not come.
@@ -259,32 +296,9 @@ fn chosen_item<'a>(items: &'a [Item], plans: &'a Plans) -> (Option<&'a Plan>, Op
     }
 }
 
-/// A subscription as anybody outside sees it.
-pub fn view(subscription: &Subscription) -> Value {
-    let time = |at: Option<Timestamp>| at.map(rfc3339);
-    json!({
-        "stripeSubscriptionId": subscription.id,
-        "status": subscription.status,
-        "tier": subscription.tier,
-        "priceId": subscription.price_id,
-        "quantity": subscription.quantity,
-        "itemCount": subscription.item_count,
-        "cancelAtPeriodEnd": subscription.cancel_at_period_end,
-        "cancelAt": time(subscription.cancel_at),
-        "cancelScheduled": subscription.is_cancel_scheduled(),
-        "currentPeriodStart": time(subscription.current_period_start),
-        "currentPeriodEnd": time(subscription.current_period_end),
-        "trialEnd": time(subscription.trial_end),
-        "endedAt": time(subscription.ended_at),
-        "collectionPaused": subscription.collection_paused,
-    })
-}
-
-/// The same, with the plan that it is on.
-pub fn view_with_plan(subscription: &Subscription, plans: &Plans) -> Value {
-    let plan = subscription.plan_id.as_deref().and_then(|id| plans.by_id(id));
-    let mut view = view(subscription);
-    view["planId"] = json!(plan.map(|plan| &plan.id));
-    view["planName"] = json!(plan.map(|plan| &plan.name));
-    view
+/// The line that says what was bought: the first that a plan matches, else the first; prorations only if there is nothing else.
+fn chosen_line<'a>(lines: &'a [Line], plans: &Plans) -> Option<&'a Line> {
+    let matched = |line: &&Line| plans.of_price(&line.price).is_some();
+    let regular = || lines.iter().filter(|line| !line.proration);
+    regular().find(matched).or_else(|| regular().next()).or_else(|| lines.iter().find(matched)).or(lines.first())
 }

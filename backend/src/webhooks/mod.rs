@@ -1,20 +1,16 @@
 //! Webhook events: taken once, in effect once, kept with their very bytes.
 //!
 //! The way of an event: [`inbox::Inbox::take`] parses it and hands it to a writer; the writer takes all that
-//! wait, claims their ids, loads what they touch ([`world`]), lets each be decided ([`decide`]) and stores what
-//! changed, in one transaction. What fails in a way that may pass is stored as `failed` and tried again by [`retry`].
+//! wait, claims their ids, loads what they touch, applies each ([`crate::apply`]) and writes what changed, in one
+//! transaction. What fails in a way that may pass is stored as `failed` and tried again by [`retry`].
 
 pub mod attempts;
-pub mod decide;
 pub mod inbox;
 mod refetch;
 pub mod retry;
 pub mod routes;
 pub mod store;
-#[cfg(test)]
-mod tests;
 pub mod view;
-pub mod world;
 
 use tollgate_shared::Timestamp;
 

@@ -14,10 +14,11 @@ use tollgate_stripe::{Event, Observation};
 use tracing::{info, warn};
 
 use crate::app::App;
-use crate::db::DbError;
+use crate::apply::{self, Touched};
+use crate::customers::Customer;
+use crate::db::{Changes, DbError};
 use crate::stripe_api::{CallError, Client, Fetched};
-use crate::webhooks::decide::{self, Needs};
-use crate::webhooks::world::World;
+use crate::subscriptions::Subscription;
 
 /// How many ties may wait. Beyond it they stay as they are decided.
 const WAITING_MAX: usize = 1024;
@@ -28,7 +29,7 @@ const BETWEEN_TRIES: Backoff = Backoff { first: Duration::from_secs(1), longest:
 
 /// An object of which we do not know which of its newest snapshots is the last.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Tie {
+pub(super) struct Tie {
     /// What it is.
     pub object: Tied,
     /// Its id.
@@ -39,7 +40,7 @@ pub struct Tie {
 
 /// The kinds of objects that may be tied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Tied {
+pub(super) enum Tied {
     /// A customer.
     Customer,
     /// A subscription.
@@ -79,14 +80,24 @@ impl Ties {
         Self(waiting)
     }
 
-    /// Hands in what `world` does not know.
-    pub(super) fn hand_in(&self, world: &World) {
-        for tie in world.ties() {
+    /// Hands in the ties that `changes` left.
+    pub(super) fn hand_in(&self, changes: &Changes) {
+        for tie in ties(changes) {
             if let Err(mpsc::error::TrySendError::Full(tie)) = self.0.try_send(tie) {
                 warn!(object.id = %tie.id, "too many ties wait: {} stays as its events' ids decide", tie.id);
             }
         }
     }
+}
+
+/// The changed objects of which nothing but their events' ids says which snapshot is the last.
+fn ties(changes: &Changes) -> Vec<Tie> {
+    let tie = |object, id: &str, second| Tie { object, id: id.to_owned(), second };
+    let customers = changes.of::<Customer>().map(|change| change.after);
+    let customers = customers.filter_map(|row| Some(tie(Tied::Customer, &row.id, row.history.tie()?)));
+    let subscriptions = changes.of::<Subscription>().map(|change| change.after);
+    let subscriptions = subscriptions.filter_map(|row| Some(tie(Tied::Subscription, &row.id, row.history.tie()?)));
+    customers.chain(subscriptions).collect()
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -155,14 +166,14 @@ fn observation(tie: &Tie, fetched: &Fetched) -> Option<Observation> {
 }
 
 async fn observe(app: &App, now: Timestamp, seen: &Observation) -> Result<Option<Tie>, DbError> {
-    let rules = app.rules();
-    let mut needs = Needs::default();
-    decide::needs(seen, &mut needs);
+    let settings = app.settings();
+    let mut touched = Touched::default();
+    apply::touched_by(seen, &mut touched);
     let mut tx = app.db.write().await?;
-    let mut world = World::load(&mut tx, &rules, now, &needs).await?;
-    decide::decide(&rules, now, seen, &mut world);
-    world.keep();
-    world.store(&mut tx).await?;
+    let mut work = apply::load(&mut tx, &settings, now, &touched).await?;
+    apply::apply(&mut work, &settings, seen);
+    work.release_savepoint();
+    let changes = work.write(&mut tx).await?;
     tx.commit().await?;
-    Ok(world.ties().pop())
+    Ok(ties(&changes).pop())
 }

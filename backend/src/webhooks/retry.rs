@@ -8,13 +8,12 @@ use tollgate_shared::{RequestId, Timestamp};
 use tracing::{debug, info};
 
 use crate::app::App;
+use crate::apply::{self, Touched};
 use crate::audit::Cause;
-use crate::customers;
 use crate::db::DbError;
-use crate::webhooks::decide::Needs;
+use crate::entitlements;
 use crate::webhooks::inbox::{BATCH_MAX, Inbox, WeakInbox};
 use crate::webhooks::store;
-use crate::webhooks::world::World;
 
 /// How often to look for what is due.
 const TICK_INTERVAL: Duration = Duration::from_secs(1);
@@ -78,15 +77,14 @@ async fn follow_due(app: &App) -> Result<(), DbError> {
 
 /// Brings `customers` into step with their subscriptions as of `now`.
 async fn follow_customers(app: &App, now: Timestamp, customers: &[String]) -> Result<(), DbError> {
-    let rules = app.rules();
+    let settings = app.settings();
     let mut tx = app.db.write().await?;
-    let needs = Needs { customers: customers.iter().cloned().collect(), ..Needs::default() };
-    let mut world = World::load(&mut tx, &rules, now, &needs).await?;
+    let touched = Touched { customers: customers.iter().cloned().collect(), ..Touched::default() };
+    let mut work = apply::load(&mut tx, &settings, now, &touched).await?;
     for customer in customers {
-        let cause = Cause { actor: "system", event_id: None };
-        customers::follow(&rules, now, cause, customer, &mut world);
-        world.keep();
+        entitlements::follow(&mut work, &settings, Cause::system(), customer);
+        work.release_savepoint();
     }
-    world.store(&mut tx).await?;
+    work.write(&mut tx).await?;
     tx.commit().await
 }

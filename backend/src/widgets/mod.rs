@@ -2,9 +2,9 @@
 
 pub mod defaults;
 
-use tollgate_shared::{Rng, Timestamp, ids};
+use tollgate_shared::Timestamp;
 
-use crate::db::{Json, record};
+use crate::db::{Json, UnitOfWork, record};
 use crate::widgets::defaults::WidgetDefaults;
 
 record! {
@@ -25,15 +25,16 @@ record! {
     }
 }
 
-/// The widgets that a new customer starts with.
-pub fn seed(now: Timestamp, rng: &Rng, defaults: &WidgetDefaults, customer_id: &str) -> Vec<Widget> {
-    let widget = |default: &defaults::WidgetDefault| Widget {
-        id: ids::new_id("wid", now, rng),
-        customer_id: customer_id.to_owned(),
-        name: default.name.clone(),
-        config: Json(default.config.clone()),
-        created_at: now,
-        updated_at: now,
-    };
-    defaults.iter().map(widget).collect()
+/// Makes the widgets that a new customer starts with. One that has such a name already stays as it is.
+pub fn seed(work: &mut UnitOfWork, defaults: &WidgetDefaults, customer_id: &str) {
+    for default in defaults.iter() {
+        work.append_if_absent(Widget {
+            id: work.new_id("wid"),
+            customer_id: customer_id.to_owned(),
+            name: default.name.clone(),
+            config: Json(default.config.clone()),
+            created_at: work.now(),
+            updated_at: work.now(),
+        });
+    }
 }

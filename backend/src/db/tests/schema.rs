@@ -153,6 +153,26 @@ fn every_record_is_of_its_table() {
     });
 }
 
+/// Or a unit of work would write a child before its parent.
+#[test]
+fn every_foreign_key_is_declared_by_its_record() {
+    block_on(async {
+        let (_sqlite, on_sqlite, _postgres, on_postgres) = both().await;
+        let in_file = "SELECT t.name, k.\"table\" FROM pragma_table_list AS t JOIN pragma_foreign_key_list(t.name) AS k
+                       WHERE t.schema = 'main'";
+        let on_server = "SELECT conrelid::regclass::text, confrelid::regclass::text FROM pg_constraint
+                         WHERE contype = 'f' AND connamespace = 'public'::regnamespace";
+        let declared = source::records().into_iter();
+        let declared: BTreeSet<(String, String)> = declared
+            .flat_map(|record| record.references.into_iter().map(move |parent| (record.table.clone(), parent)))
+            .collect();
+        for (db, sql) in [(on_sqlite, in_file), (on_postgres, on_server)] {
+            let keys: Vec<(String, String)> = db.read().await.unwrap().sql(sql).all().await.unwrap();
+            assert_eq!(keys.into_iter().collect::<BTreeSet<_>>(), declared, "{:?}", db.engine());
+        }
+    });
+}
+
 #[test]
 fn every_statement_can_be_prepared_on_both_engines() {
     block_on(async {

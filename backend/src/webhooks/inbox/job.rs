@@ -19,7 +19,7 @@ pub(super) struct Job {
 
 /// What a delivery asks for.
 pub(super) enum Intent {
-    /// To take this into the world.
+    /// To apply this.
     Observe(Box<Observation>),
     /// To be stored without effect.
     Ignore { reason: Option<&'static str> },

@@ -14,11 +14,10 @@ use super::claims::Claims;
 use super::job::{Intent, Job};
 use super::outcome::{IntakeError, Outcome};
 use crate::app::App;
+use crate::apply::{self, Touched};
 use crate::db::DbError;
 use crate::webhooks::attempts::retry_delay;
-use crate::webhooks::decide::{self, Needs};
 use crate::webhooks::refetch::Ties;
-use crate::webhooks::world::World;
 use crate::webhooks::{Status, store};
 
 /// One that writes. Several may, as several replicas do.
@@ -88,7 +87,7 @@ impl Writer {
     ) -> Result<Vec<Result<Outcome, IntakeError>>, DbError> {
         let batch: Vec<&Job> = batch.into_iter().collect();
         let now = self.app.clock.now();
-        let rules = self.app.rules();
+        let settings = self.app.settings();
         let mut tx = self.app.db.inbox().await?;
         let claims = Claims::take(&mut tx, now, &batch).await?;
         let observed: Vec<(usize, &Observation)> = claims
@@ -99,26 +98,26 @@ impl Writer {
             })
             .collect();
 
-        let mut needs = Needs::default();
+        let mut touched = Touched::default();
         for (_, observation) in &observed {
-            decide::needs(observation, &mut needs);
+            apply::touched_by(observation, &mut touched);
         }
-        let mut world = World::load(&mut tx, &rules, now, &needs).await?;
+        let mut work = apply::load(&mut tx, &settings, now, &touched).await?;
         let mut dead_lettered = BTreeSet::new();
         for (index, observation) in observed {
-            let decision = AssertUnwindSafe(|| decide::decide(&rules, now, observation, &mut world));
-            if catch_unwind(decision).is_ok() {
-                world.keep();
+            let applied = catch_unwind(AssertUnwindSafe(|| apply::apply(&mut work, &settings, observation)));
+            if applied.is_ok() {
+                work.release_savepoint();
             } else {
-                world.drop_draft();
+                work.rollback();
                 dead_lettered.insert(index);
                 store::dead_letter(&mut tx, now, &batch[index].event.id, "panicked").await?;
             }
         }
-        world.store(&mut tx).await?;
+        let changes = work.write(&mut tx).await?;
         tx.commit().await?;
         if let Some(ties) = &self.ties {
-            ties.hand_in(&world);
+            ties.hand_in(&changes);
         }
         Ok(claims.answers(&batch, &dead_lettered))
     }

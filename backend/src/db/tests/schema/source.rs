@@ -1,5 +1,6 @@
 //! Our own source, read for its SQL: as text, since no macro sees all of it.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use crate::db::Kind;
@@ -10,6 +11,8 @@ pub(super) struct Declared {
     pub(super) place: String,
     /// Its table.
     pub(super) table: String,
+    /// The tables that its foreign keys reference, as it says.
+    pub(super) references: BTreeSet<String>,
     /// Name, kind, whether null.
     pub(super) columns: Vec<(String, Kind, bool)>,
 }
@@ -91,7 +94,8 @@ fn records_in(place: &str, text: &str) -> Vec<Declared> {
     let code = without_comments(text);
     let declared = |body: &str| {
         let (head, fields) = body.split_once('{')?;
-        let table = head.split('"').nth(1)?.to_owned();
+        let mut tables = head.split('"').skip(1).step_by(2).map(str::to_owned);
+        let table = tables.next()?;
         let fields = fields.split_once('}')?.0;
         let columns = fields.lines().filter_map(|line| {
             let (name, kind) = line.trim().strip_prefix("pub ")?.trim_end_matches(',').split_once(": ")?;
@@ -110,7 +114,7 @@ fn records_in(place: &str, text: &str) -> Vec<Declared> {
             };
             Some((name.trim_start_matches("r#").to_owned(), kind, nullable))
         });
-        Some(Declared { place: place.to_owned(), table, columns: columns.collect() })
+        Some(Declared { place: place.to_owned(), table, references: tables.collect(), columns: columns.collect() })
     };
     code.split("record! {\n").skip(1).filter_map(declared).collect()
 }
@@ -127,8 +131,9 @@ fn a_statement_is_found_whatever_its_literal_looks_like() {
 
 #[test]
 fn a_record_is_found_with_its_columns() {
-    let code = "record! {\n    /// doc\n    pub struct X in \"xs\" {\n        /// doc\n        pub id: String,\n        pub r#type: Option<Json<Vec<u8>>>,\n    }\n}\n";
+    let code = "record! {\n    /// doc\n    pub struct X in \"xs\" references \"ys\", \"zs\" {\n        /// doc\n        pub id: String,\n        pub r#type: Option<Json<Vec<u8>>>,\n    }\n}\n";
     let found = records_in("f.rs", code);
     assert_eq!(found[0].table, "xs");
+    assert_eq!(found[0].references, ["ys".to_owned(), "zs".to_owned()].into());
     assert_eq!(found[0].columns, [("id".to_owned(), Kind::Text, false), ("type".to_owned(), Kind::Json, true)]);
 }

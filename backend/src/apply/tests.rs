@@ -1,23 +1,29 @@
-//! The rules of [`super::decide`], without a database: observations in, rows out.
+//! The rules of [`super::apply`], without a database: observations in, rows out.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use proptest::prelude::*;
 use proptest::sample::Index;
 use tollgate_shared::clock::from_unix;
 use tollgate_shared::{Rng, Secrets, Timestamp};
-use tollgate_stripe::{self as stripe, Item, Line, Object, Observation, PriceRef, SessionOutcome};
 
+use super::apply;
+use crate::api_keys::StoredKey;
+use crate::audit::AuditEntry;
 use crate::customers::Customer;
+use crate::db::UnitOfWork;
+use crate::events::LicenseEvent;
 use crate::invoices::Invoice;
-use crate::licenses::License;
+use crate::licenses::{self, License};
 use crate::payments::Payment;
 use crate::plans::Plans;
 use crate::sealer::Sealer;
+use crate::settings::Settings;
 use crate::subscriptions::Subscription;
-use crate::webhooks::decide::{Rules, decide};
-use crate::webhooks::world::World;
+use crate::widgets::Widget;
 use crate::widgets::defaults::WidgetDefaults;
+use tollgate_stripe::{self as stripe, Item, Line, Object, Observation, PriceRef, SessionOutcome};
 
 const CUSTOMER: &str = "cus_1";
 const START: i64 = 1_750_000_000;
@@ -47,38 +53,32 @@ interval = "month"
 max_activations = 10
 "#;
 
-/// A world, and what decides in it.
+/// The rows, and what they are changed by.
 struct Scene {
-    plans: Plans,
-    widgets: WidgetDefaults,
-    sealer: Sealer,
-    rng: Rng,
-    now: Timestamp,
-    world: World,
+    settings: Settings,
+    work: UnitOfWork,
 }
 
 impl Scene {
     fn new() -> Self {
-        Self {
-            plans: Plans::parse(PLANS).expect("the plans of this test are right"),
-            widgets: WidgetDefaults::parse(r#"[{"name": "default", "config": {"theme": "light"}}]"#).unwrap(),
-            sealer: Sealer::new(&Secrets::parse("0123456789abcdef0123456789abcdef").unwrap()),
-            rng: Rng::seeded(7),
-            now: at(0),
-            world: World::default(),
-        }
+        Self::at(at(0))
     }
 
-    fn see(&mut self, seen: &Observation) {
-        let rules = Rules {
-            plans: &self.plans,
-            widgets: &self.widgets,
-            sealer: &self.sealer,
-            rng: &self.rng,
-            livemode_by_default: false,
+    fn at(now: Timestamp) -> Self {
+        let rng = Rng::seeded(7);
+        let settings = Settings {
+            plans: Arc::new(Plans::parse(PLANS).expect("the plans of this test are right")),
+            widgets: Arc::new(WidgetDefaults::parse(r#"[{"name": "default", "config": {"theme": "light"}}]"#).unwrap()),
+            sealer: Arc::new(Sealer::new(&Secrets::parse("0123456789abcdef0123456789abcdef").unwrap())),
+            rng: rng.clone(),
+            livemode: None,
         };
-        decide(&rules, self.now, seen, &mut self.world);
-        self.world.keep();
+        Self { settings, work: UnitOfWork::new(now, rng) }
+    }
+
+    fn see(&mut self, observation: &Observation) {
+        apply(&mut self.work, &self.settings, observation);
+        self.work.release_savepoint();
     }
 
     fn see_all<'a>(mut self, seen: impl IntoIterator<Item = &'a Observation>) -> Self {
@@ -89,28 +89,28 @@ impl Scene {
     }
 
     fn customer(&self) -> &Customer {
-        self.world.customers.look(CUSTOMER).expect("the customer is known")
+        self.work.get(CUSTOMER).expect("the customer is known")
     }
 
     fn license(&self) -> Option<License> {
-        self.world.license_of(CUSTOMER)
+        licenses::of_customer(&self.work, CUSTOMER).cloned()
     }
 
     fn told(&self) -> Vec<&str> {
-        self.world.license_events.kept().iter().map(|event| &*event.r#type).collect()
+        self.work.appended().map(|event: &LicenseEvent| &*event.r#type).collect()
     }
 
     /// Everything but what is random, and the logs of what was seen in which order.
     fn end(&self) -> End {
         let rows = |license: License| License { id: String::new(), key: String::new(), last_seq: 0, ..license };
         End {
-            customers: self.world.customers.all().cloned().map(|row| (row.id.clone(), row)).collect(),
-            subscriptions: self.world.subscriptions.all().cloned().map(|row| (row.id.clone(), row)).collect(),
-            invoices: self.world.invoices.all().cloned().map(|row| (row.id.clone(), row)).collect(),
-            payments: self.world.payments.all().cloned().map(|row| (row.id.clone(), row)).collect(),
-            licenses: self.world.licenses.all().cloned().map(rows).collect(),
-            api_keys: self.world.api_keys.kept().len(),
-            widgets: self.world.widgets.kept().len(),
+            customers: self.work.all().cloned().map(|row: Customer| (row.id.clone(), row)).collect(),
+            subscriptions: self.work.all().cloned().map(|row: Subscription| (row.id.clone(), row)).collect(),
+            invoices: self.work.all().cloned().map(|row: Invoice| (row.id.clone(), row)).collect(),
+            payments: self.work.all().cloned().map(|row: Payment| (row.id.clone(), row)).collect(),
+            licenses: self.work.all().cloned().map(rows).collect(),
+            api_keys: self.work.appended::<StoredKey>().count(),
+            widgets: self.work.appended::<Widget>().count(),
         }
     }
 }
@@ -130,13 +130,13 @@ fn at(seconds: i64) -> Timestamp {
     from_unix(START + seconds).unwrap()
 }
 
-fn seen(id: &str, seconds: i64, object: Object) -> Observation {
+fn observed(id: &str, seconds: i64, object: Object) -> Observation {
     Observation {
         source: format!("evt_{id}"),
         is_creation: false,
         is_announcement: false,
-        seen_at: at(seconds),
         account: None,
+        seen_at: at(seconds),
         livemode: Some(false),
         object,
     }
@@ -163,11 +163,11 @@ fn subscription(status: &str, price: &str) -> stripe::Subscription {
 }
 
 fn updated(id: &str, seconds: i64, before: &stripe::Subscription, after: &stripe::Subscription) -> Observation {
-    seen(id, seconds, Object::Subscription { before: Some(before.clone()), after: after.clone(), ended: false })
+    observed(id, seconds, Object::Subscription { before: Some(before.clone()), after: after.clone(), ended: false })
 }
 
 fn snapshot(id: &str, seconds: i64, after: &stripe::Subscription) -> Observation {
-    seen(id, seconds, Object::Subscription { before: None, after: after.clone(), ended: false })
+    observed(id, seconds, Object::Subscription { before: None, after: after.clone(), ended: false })
 }
 
 fn created(id: &str, seconds: i64, after: &stripe::Subscription) -> Observation {
@@ -175,7 +175,7 @@ fn created(id: &str, seconds: i64, after: &stripe::Subscription) -> Observation 
 }
 
 fn deleted(id: &str, seconds: i64, after: &stripe::Subscription) -> Observation {
-    seen(id, seconds, Object::Subscription { before: None, after: after.clone(), ended: true })
+    observed(id, seconds, Object::Subscription { before: None, after: after.clone(), ended: true })
 }
 
 fn invoice(status: &str) -> stripe::Invoice {
@@ -196,7 +196,7 @@ fn invoice(status: &str) -> stripe::Invoice {
 }
 
 fn invoice_seen(id: &str, seconds: i64, invoice: stripe::Invoice) -> Observation {
-    seen(id, seconds, Object::Invoice(invoice, false))
+    observed(id, seconds, Object::Invoice(invoice, false))
 }
 
 fn session(reference: Option<&str>, metadata: Option<&str>) -> stripe::CheckoutSession {
@@ -213,7 +213,7 @@ fn session(reference: Option<&str>, metadata: Option<&str>) -> stripe::CheckoutS
 }
 
 fn completed(id: &str, seconds: i64, session: stripe::CheckoutSession) -> Observation {
-    seen(id, seconds, Object::CheckoutSession(session, SessionOutcome::Completed))
+    observed(id, seconds, Object::CheckoutSession(session, SessionOutcome::Completed))
 }
 
 #[test]
@@ -253,8 +253,11 @@ fn the_end_takes_the_tier_back_and_expires_the_licence_at_its_end() {
     let license = scene.license().unwrap();
     assert_eq!((&*license.status, license.expires_at), ("expired", Some(at(9))));
     assert_eq!(scene.told(), ["license_created", "subscription_created", "license_expired", "subscription_cancelled"]);
-    let trail: Vec<_> =
-        scene.world.changes.kept().iter().map(|c| (&*c.change, c.to_value.as_deref(), c.event_id.as_deref())).collect();
+    let trail: Vec<_> = scene
+        .work
+        .appended()
+        .map(|c: &AuditEntry| (&*c.change, c.to_value.as_deref(), c.event_id.as_deref()))
+        .collect();
     assert_eq!(
         trail,
         [
@@ -275,7 +278,7 @@ fn a_status_that_nobody_knows_changes_no_access() {
         let scene = Scene::new().see_all(order.map(|n| &events[n]));
         assert_eq!(scene.customer().tier, "pro", "{order:?}");
         assert_eq!(scene.license().unwrap().status, "active");
-        assert_eq!(scene.world.subscriptions.look("sub_1").unwrap().status.as_deref(), Some("on_holiday"));
+        assert_eq!(scene.work.get::<Subscription>("sub_1").unwrap().status.as_deref(), Some("on_holiday"));
     }
 }
 
@@ -290,17 +293,17 @@ fn a_price_that_no_plan_has_gives_a_licence_without_a_tier() {
 #[test]
 fn a_paid_invoice_speaks_for_its_subscription_until_the_first_snapshot_comes() {
     let mut scene = Scene::new().see_all(&[completed("a", 0, session(None, None))]);
-    assert_eq!(scene.world.subscriptions.look("sub_1").unwrap().status, None);
+    assert_eq!(scene.work.get::<Subscription>("sub_1").unwrap().status, None);
     assert_eq!(scene.license(), None);
     scene.see(&invoice_seen("b", 1, invoice("paid")));
-    let inferred = scene.world.subscriptions.look("sub_1").unwrap();
+    let inferred = scene.work.get::<Subscription>("sub_1").unwrap();
     assert_eq!(
         (inferred.status.as_deref(), inferred.price_id.as_deref(), inferred.quantity),
         (Some("active"), Some("price_pro"), Some(2))
     );
     assert_eq!((scene.customer().tier.as_str(), scene.license().unwrap().status.as_str()), ("pro", "active"));
     scene.see(&snapshot("c", 0, &subscription("past_due", "price_team")));
-    let whole = scene.world.subscriptions.look("sub_1").unwrap();
+    let whole = scene.work.get::<Subscription>("sub_1").unwrap();
     assert_eq!(
         (whole.status.as_deref(), whole.price_id.as_deref(), whole.quantity),
         (Some("past_due"), Some("price_team"), Some(1))
@@ -319,7 +322,7 @@ fn the_strongest_claim_says_whose_customer_it_is() {
         ..stripe::Customer::default()
     };
     let events = [
-        (seen("a", 0, Object::Customer { before: None, after: customer, deleted: false }), "by_customer"),
+        (observed("a", 0, Object::Customer { before: None, after: customer, deleted: false }), "by_customer"),
         (snapshot("b", 1, &named(Some("by_subscription"))), "by_subscription"),
         (completed("c", 2, session(None, Some("by_session"))), "by_session"),
         (completed("d", 1, session(Some("by_reference"), None)), "by_reference"),
@@ -338,10 +341,10 @@ fn an_invoice_never_moves_backwards_and_its_attempts_never_fall() {
     let failing = stripe::Invoice { attempt_count: 3, ..invoice("open") };
     let scene = Scene::new().see_all(&[
         invoice_seen("a", 0, invoice("paid")),
-        seen("b", 50, Object::Invoice(failing, true)),
+        observed("b", 50, Object::Invoice(failing, true)),
         invoice_seen("c", 60, invoice("draft")),
     ]);
-    let row = scene.world.invoices.look("in_1").unwrap();
+    let row = scene.work.get::<Invoice>("in_1").unwrap();
     assert_eq!((&*row.status, row.attempts, row.amount_paid), ("paid", 3, 2900));
 }
 
@@ -351,8 +354,8 @@ fn a_failed_payment_is_told_and_so_is_the_one_that_follows() {
     let failed = |n| stripe::Invoice { attempt_count: n, ..invoice("open") };
     let scene = Scene::new().see_all(&[
         created("a", 0, &active),
-        seen("b", 10, Object::Invoice(failed(1), true)),
-        seen("b", 10, Object::Invoice(failed(1), true)),
+        observed("b", 10, Object::Invoice(failed(1), true)),
+        observed("b", 10, Object::Invoice(failed(1), true)),
         updated("c", 11, &active, &subscription("past_due", "price_pro")),
         invoice_seen("d", 20, invoice("paid")),
     ]);
@@ -366,10 +369,10 @@ fn a_failed_payment_is_told_and_so_is_the_one_that_follows() {
 fn grace_for_a_failed_payment_ends_by_time_alone() {
     let past_due = subscription("past_due", "price_pro");
     let failed = stripe::Invoice { attempt_count: 1, ..invoice("open") };
-    let events = [snapshot("a", 0, &past_due), seen("b", 10, Object::Invoice(failed, true))];
+    let events = [snapshot("a", 0, &past_due), observed("b", 10, Object::Invoice(failed, true))];
     let scene = Scene::new().see_all(&events);
     assert_eq!((scene.customer().tier.as_str(), scene.customer().entitled_until), ("pro", Some(at(10 + 14 * 86400))));
-    let mut late = Scene { now: at(10 + 14 * 86400), ..Scene::new() };
+    let mut late = Scene::at(at(10 + 14 * 86400));
     for event in &events {
         late.see(event);
     }
@@ -391,11 +394,11 @@ fn an_intent_that_pays_an_invoice_belongs_to_it_whichever_comes_first() {
         payment_intent: Some("pi_1".to_owned()),
         ..stripe::InvoicePayment::default()
     };
-    let events = [seen("a", 0, Object::PaymentIntent(intent)), seen("b", 1, Object::InvoicePayment(tie))];
+    let events = [observed("a", 0, Object::PaymentIntent(intent)), observed("b", 1, Object::InvoicePayment(tie))];
     let forwards = Scene::new().see_all(&events);
     let backwards = Scene::new().see_all(events.iter().rev());
     assert_eq!(forwards.end(), backwards.end());
-    assert_eq!(forwards.world.payments.look("pi_1").unwrap().belongs_to.as_deref(), Some("in_1"));
+    assert_eq!(forwards.work.get::<Payment>("pi_1").unwrap().belongs_to.as_deref(), Some("in_1"));
 }
 
 #[test]
@@ -416,10 +419,10 @@ fn an_intent_goes_forward_within_a_second_whatever_its_events_are_called() {
     ];
     for pair in life.windows(2) {
         for (first, second) in [("a", "b"), ("b", "a")] {
-            let events = [seen(first, 0, pair[0].clone()), seen(second, 0, pair[1].clone())];
+            let events = [observed(first, 0, pair[0].clone()), observed(second, 0, pair[1].clone())];
             for order in [[0, 1], [1, 0]] {
                 let scene = Scene::new().see_all(order.map(|place| &events[place]));
-                let row = scene.world.payments.look("pi_1").unwrap();
+                let row = scene.work.get::<Payment>("pi_1").unwrap();
                 let Object::PaymentIntent(last) = &pair[1] else { unreachable!() };
                 assert_eq!((&row.status, &row.failure_code), (&last.status, &last.failure_code));
             }
@@ -438,14 +441,14 @@ fn a_paid_one_off_session_is_a_payment_and_an_unpaid_one_waits_for_its_money() {
         ..session(None, None)
     };
     let waiting = completed("a", 0, one_off("unpaid"));
-    let paid = seen("b", 90, Object::CheckoutSession(one_off("paid"), SessionOutcome::AsyncSucceeded));
+    let paid = observed("b", 90, Object::CheckoutSession(one_off("paid"), SessionOutcome::AsyncSucceeded));
     for order in [[&waiting, &paid], [&paid, &waiting]] {
         let scene = Scene::new().see_all(order);
-        let row = scene.world.payments.look("cs_1").unwrap();
+        let row = scene.work.get::<Payment>("cs_1").unwrap();
         assert_eq!((row.status.as_deref(), row.amount, row.paid_at), (Some("succeeded"), 500, Some(at(90))));
     }
     let unpaid = Scene::new().see_all([&waiting]);
-    assert_eq!(unpaid.world.payments.look("cs_1").unwrap().status.as_deref(), Some("pending"));
+    assert_eq!(unpaid.work.get::<Payment>("cs_1").unwrap().status.as_deref(), Some("pending"));
     let subscribed = created("s", 0, &subscription("active", "price_pro"));
     let told = Scene::new().see_all([&subscribed, &waiting, &paid, &paid]);
     assert_eq!(told.told(), ["license_created", "subscription_created", "payment_succeeded"]);
@@ -473,7 +476,7 @@ fn life() -> impl Strategy<Value = Vec<Observation>> {
                 6 => {
                     events.push(invoice_seen(&id, second, invoice("open")));
                     let failed = stripe::Invoice { attempt_count: n as i64, ..invoice("open") };
-                    events.push(seen(&format!("{id}f"), second, Object::Invoice(failed, true)));
+                    events.push(observed(&format!("{id}f"), second, Object::Invoice(failed, true)));
                 }
                 _ => events.push(invoice_seen(&id, second, invoice("paid"))),
             }

@@ -1,0 +1,442 @@
+//! The rows that a transaction touches, in memory: loaded at once, changed by plain code, written at once.
+//!
+//! It knows rows by their type and no table by name, so that a new table needs no line here. What one event does stays
+//! apart until [`UnitOfWork::release_savepoint`], so that an event which fails half-way ([`UnitOfWork::rollback`])
+//! leaves its neighbours in the same transaction untouched.
+
+use std::any::{Any, TypeId};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::mem;
+
+use tollgate_shared::{Rng, Timestamp, ids};
+
+use crate::db::error::DbError;
+use crate::db::record::Record;
+use crate::db::tx::Tx;
+use crate::db::writes::Writes;
+
+/// Rows by type, and the present and the randomness by which they are changed.
+pub struct UnitOfWork {
+    now: Timestamp,
+    rng: Rng,
+    /// A dozen at most: a walk along them is cheaper than a hash.
+    tables: Vec<(TypeId, Box<dyn Table>)>,
+}
+
+impl UnitOfWork {
+    /// Without any row yet. All that is done in it is done at `now`.
+    pub fn new(now: Timestamp, rng: Rng) -> Self {
+        Self { now, rng, tables: Vec::new() }
+    }
+
+    /// The present, which stands still.
+    pub fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    /// Randomness that is fit for keys.
+    pub fn rng(&self) -> &Rng {
+        &self.rng
+    }
+
+    /// A new id such as `lic_0192f0c1a2b37c4d8e5f60718293a4b5`; `prefix` is without the underscore.
+    pub fn new_id(&self, prefix: &str) -> String {
+        ids::new_id(prefix, self.now, &self.rng)
+    }
+
+    /// Takes in rows as they are in the database. Without rows too the table is then a part of what is written: always
+    /// the same tables are one prepared statement.
+    pub fn add_loaded<T: Record>(&mut self, rows: Vec<T>) {
+        self.table_mut::<Rows<T>>().loaded.extend(rows.into_iter().map(|row| (row.key().to_owned(), row)));
+    }
+
+    /// The row as it is now.
+    pub fn get<T: Record>(&self, key: &str) -> Option<&T> {
+        self.table::<Rows<T>>()?.get(key)
+    }
+
+    /// A copy of the row as it is now, to change and [`insert`](Self::insert) again.
+    pub fn get_cloned<T: Record>(&self, key: &str) -> Option<T> {
+        self.get(key).cloned()
+    }
+
+    /// The row as it was at the last savepoint: before the event at hand.
+    pub fn before<T: Record>(&self, key: &str) -> Option<&T> {
+        self.table::<Rows<T>>()?.before(key)
+    }
+
+    /// Every row as it is now.
+    pub fn all<T: Record>(&self) -> impl Iterator<Item = &T> {
+        self.table::<Rows<T>>().into_iter().flat_map(Rows::all)
+    }
+
+    /// Puts a new row in, or one that has changed in the place of what was there.
+    pub fn insert<T: Record>(&mut self, row: T) {
+        self.table_mut::<Rows<T>>().draft.insert(row.key().to_owned(), row);
+    }
+
+    /// Adds a row that nothing may forbid: one that a unique constraint refuses fails the whole transaction.
+    pub fn append<T: Record>(&mut self, row: T) {
+        self.table_mut::<AppendOnly<T>>().draft.push(row);
+    }
+
+    /// Adds a row unless a unique constraint says that it is there already, which then stays as it is.
+    pub fn append_if_absent<T: Record>(&mut self, row: T) {
+        self.table_mut::<AppendIfAbsent<T>>().0.draft.push(row);
+    }
+
+    /// Makes the table of `T` a part of what is written, whether or not rows will be appended to it; see
+    /// [`add_loaded`](Self::add_loaded).
+    pub fn expect_appended<T: Record>(&mut self) {
+        self.table_mut::<AppendOnly<T>>();
+    }
+
+    /// The same for a table that rows are added to by [`append_if_absent`](Self::append_if_absent).
+    pub fn expect_appended_if_absent<T: Record>(&mut self) {
+        self.table_mut::<AppendIfAbsent<T>>();
+    }
+
+    /// Rows that were appended, by either verb, in order; without those since the last savepoint.
+    pub fn appended<T: Record>(&self) -> impl Iterator<Item = &T> {
+        appended(&self.tables)
+    }
+
+    /// Says something to whoever reads the [`Changes`]; it is written nowhere.
+    pub fn announce<T: Announcement>(&mut self, announcement: T) {
+        self.table_mut::<Announcements<T>>().draft.push(announcement);
+    }
+
+    /// Ends one event: what it did counts from here on.
+    pub fn release_savepoint(&mut self) {
+        for (_, table) in &mut self.tables {
+            table.release_savepoint();
+        }
+    }
+
+    /// Undoes everything since the last savepoint.
+    pub fn rollback(&mut self) {
+        for (_, table) in &mut self.tables {
+            table.rollback();
+        }
+    }
+
+    /// Writes what has changed, in one statement. What was done since the last savepoint is not a part of it.
+    pub async fn write(mut self, tx: &mut Tx) -> Result<Changes, DbError> {
+        self.rollback();
+        for (_, table) in &mut self.tables {
+            table.forget_unchanged();
+        }
+        let tables = in_order_of_references(self.tables);
+        let writes = tables.iter().fold(tx.writes(), |writes, (_, table)| table.add_to(writes));
+        tx.write(writes).await?;
+        Ok(Changes { tables })
+    }
+
+    fn table<T: Any>(&self) -> Option<&T> {
+        table(&self.tables)
+    }
+
+    fn table_mut<T: Table + Default>(&mut self) -> &mut T {
+        let id = TypeId::of::<T>();
+        let index = self.tables.iter().position(|(known, _)| *known == id).unwrap_or_else(|| {
+            self.tables.push((id, Box::new(T::default())));
+            self.tables.len() - 1
+        });
+        let table: &mut dyn Any = &mut *self.tables[index].1;
+        table.downcast_mut().expect("a table stands beside its own type")
+    }
+}
+
+/// What a [`UnitOfWork`] wrote: what bells are rung by, effects recorded and mails sent.
+pub struct Changes {
+    tables: Vec<(TypeId, Box<dyn Table>)>,
+}
+
+/// A row that was written, and how it was in the database before.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Change<'a, T> {
+    /// None for a new row.
+    pub before: Option<&'a T>,
+    /// As it was written.
+    pub after: &'a T,
+}
+
+/// A row that was written, by name alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Effect<'a> {
+    /// The table.
+    pub table: &'static str,
+    /// The row's key.
+    pub key: &'a str,
+    /// Whether it was not there before.
+    pub is_new: bool,
+}
+
+impl Changes {
+    /// The rows of one type that are new or have changed.
+    pub fn of<T: Record>(&self) -> impl Iterator<Item = Change<'_, T>> {
+        table::<Rows<T>>(&self.tables).into_iter().flat_map(|rows| {
+            rows.changed.iter().map(move |(key, after)| Change { before: rows.loaded.get(key), after })
+        })
+    }
+
+    /// The rows of one type that were appended, in order.
+    pub fn appended<T: Record>(&self) -> impl Iterator<Item = &T> {
+        appended(&self.tables)
+    }
+
+    /// What was announced, in order.
+    pub fn announced<T: Announcement>(&self) -> &[T] {
+        table::<Announcements<T>>(&self.tables).map_or(&[], |announcements| &announcements.released)
+    }
+
+    /// Every row that was written, by name.
+    pub fn effects(&self) -> Vec<Effect<'_>> {
+        self.tables.iter().flat_map(|(_, table)| table.effects()).collect()
+    }
+}
+
+/// The tables alone: rows hold keys and addresses, which no log may have.
+fn write_tables(name: &str, tables: &[(TypeId, Box<dyn Table>)], f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let tables: Vec<_> = tables.iter().map(|(_, table)| table.name()).collect();
+    f.debug_struct(name).field("tables", &tables).finish_non_exhaustive()
+}
+
+impl fmt::Debug for UnitOfWork {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_tables("UnitOfWork", &self.tables, f)
+    }
+}
+
+impl fmt::Debug for Changes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_tables("Changes", &self.tables, f)
+    }
+}
+
+/// What may be announced.
+pub trait Announcement: Send + Sync + 'static {}
+
+/// A table, whatever its rows are.
+trait Table: Any + Send + Sync {
+    /// The table's name; empty where nothing is written.
+    fn name(&self) -> &'static str;
+    /// The tables whose rows have to be there before those of this one.
+    fn references(&self) -> &'static [&'static str];
+    fn release_savepoint(&mut self);
+    fn rollback(&mut self);
+    /// Leaves out rows that are as they were loaded.
+    fn forget_unchanged(&mut self) {}
+    fn add_to(&self, writes: Writes) -> Writes;
+    fn effects(&self) -> Vec<Effect<'_>>;
+}
+
+fn table<T: Any>(tables: &[(TypeId, Box<dyn Table>)]) -> Option<&T> {
+    let id = TypeId::of::<T>();
+    let (_, table) = tables.iter().find(|(known, _)| *known == id)?;
+    let table: &dyn Any = &**table;
+    table.downcast_ref()
+}
+
+fn appended<T: Record>(tables: &[(TypeId, Box<dyn Table>)]) -> impl Iterator<Item = &T> {
+    let always = table::<AppendOnly<T>>(tables).into_iter().flat_map(|table| &table.released);
+    let if_absent = table::<AppendIfAbsent<T>>(tables).into_iter().flat_map(|table| &table.0.released);
+    always.chain(if_absent)
+}
+
+/// Those that others reference first: SQLite checks a foreign key as soon as its row is written. Among equals by name,
+/// so that the same tables are always the same statement.
+fn in_order_of_references(mut tables: Vec<(TypeId, Box<dyn Table>)>) -> Vec<(TypeId, Box<dyn Table>)> {
+    let references: BTreeMap<_, _> = tables.iter().map(|(_, table)| (table.name(), table.references())).collect();
+    let depth = |name: &'static str| {
+        let (mut depth, mut level) = (0, vec![name]);
+        // A circle of references cannot be written in any order; it ends here all the same.
+        while depth < references.len() && !level.is_empty() {
+            level =
+                level.iter().filter_map(|name| references.get(name)).flat_map(|names| names.iter().copied()).collect();
+            depth += 1;
+        }
+        depth
+    };
+    tables.sort_by_cached_key(|(_, table)| (depth(table.name()), table.name()));
+    tables
+}
+
+/// The rows of one table that are replaced as they change.
+struct Rows<T> {
+    loaded: BTreeMap<String, T>,
+    changed: BTreeMap<String, T>,
+    /// Since the last savepoint.
+    draft: BTreeMap<String, T>,
+}
+
+impl<T> Default for Rows<T> {
+    fn default() -> Self {
+        Self { loaded: BTreeMap::new(), changed: BTreeMap::new(), draft: BTreeMap::new() }
+    }
+}
+
+impl<T: Record> Rows<T> {
+    fn get(&self, key: &str) -> Option<&T> {
+        self.draft.get(key).or_else(|| self.before(key))
+    }
+
+    fn before(&self, key: &str) -> Option<&T> {
+        self.changed.get(key).or_else(|| self.loaded.get(key))
+    }
+
+    fn all(&self) -> impl Iterator<Item = &T> {
+        let in_changed = self.changed.values().filter(|row| !self.draft.contains_key(row.key()));
+        let only_loaded = self
+            .loaded
+            .values()
+            .filter(|row| !self.draft.contains_key(row.key()) && !self.changed.contains_key(row.key()));
+        self.draft.values().chain(in_changed).chain(only_loaded)
+    }
+}
+
+impl<T: Record> Table for Rows<T> {
+    fn name(&self) -> &'static str {
+        T::TABLE
+    }
+
+    fn references(&self) -> &'static [&'static str] {
+        T::REFERENCES
+    }
+
+    fn release_savepoint(&mut self) {
+        // `append` would build the whole tree anew for the few rows of one event.
+        self.changed.extend(mem::take(&mut self.draft));
+    }
+
+    fn rollback(&mut self) {
+        self.draft.clear();
+    }
+
+    fn forget_unchanged(&mut self) {
+        self.changed.retain(|key, row| self.loaded.get(key) != Some(row));
+    }
+
+    fn add_to(&self, writes: Writes) -> Writes {
+        writes.upsert(&self.changed.values().collect::<Vec<_>>())
+    }
+
+    fn effects(&self) -> Vec<Effect<'_>> {
+        let of_row = |key| Effect { table: T::TABLE, key, is_new: !self.loaded.contains_key::<str>(key) };
+        self.changed.keys().map(String::as_str).map(of_row).collect()
+    }
+}
+
+/// Rows that are only ever added.
+struct AppendOnly<T> {
+    released: Vec<T>,
+    /// Since the last savepoint.
+    draft: Vec<T>,
+}
+
+impl<T> Default for AppendOnly<T> {
+    fn default() -> Self {
+        Self { released: Vec::new(), draft: Vec::new() }
+    }
+}
+
+impl<T: Record> Table for AppendOnly<T> {
+    fn name(&self) -> &'static str {
+        T::TABLE
+    }
+
+    fn references(&self) -> &'static [&'static str] {
+        T::REFERENCES
+    }
+
+    fn release_savepoint(&mut self) {
+        self.released.append(&mut self.draft);
+    }
+
+    fn rollback(&mut self) {
+        self.draft.clear();
+    }
+
+    fn add_to(&self, writes: Writes) -> Writes {
+        writes.append(&self.released.iter().collect::<Vec<_>>())
+    }
+
+    fn effects(&self) -> Vec<Effect<'_>> {
+        self.released.iter().map(|row| Effect { table: T::TABLE, key: row.key(), is_new: true }).collect()
+    }
+}
+
+/// Rows that are added where none is yet.
+struct AppendIfAbsent<T>(AppendOnly<T>);
+
+impl<T> Default for AppendIfAbsent<T> {
+    fn default() -> Self {
+        Self(AppendOnly::default())
+    }
+}
+
+impl<T: Record> Table for AppendIfAbsent<T> {
+    fn name(&self) -> &'static str {
+        T::TABLE
+    }
+
+    fn references(&self) -> &'static [&'static str] {
+        T::REFERENCES
+    }
+
+    fn release_savepoint(&mut self) {
+        self.0.release_savepoint();
+    }
+
+    fn rollback(&mut self) {
+        self.0.rollback();
+    }
+
+    fn add_to(&self, writes: Writes) -> Writes {
+        writes.insert(&self.0.released.iter().collect::<Vec<_>>())
+    }
+
+    fn effects(&self) -> Vec<Effect<'_>> {
+        self.0.effects()
+    }
+}
+
+/// What was announced.
+struct Announcements<T> {
+    released: Vec<T>,
+    /// Since the last savepoint.
+    draft: Vec<T>,
+}
+
+impl<T> Default for Announcements<T> {
+    fn default() -> Self {
+        Self { released: Vec::new(), draft: Vec::new() }
+    }
+}
+
+impl<T: Announcement> Table for Announcements<T> {
+    fn name(&self) -> &'static str {
+        ""
+    }
+
+    fn references(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    fn release_savepoint(&mut self) {
+        self.released.append(&mut self.draft);
+    }
+
+    fn rollback(&mut self) {
+        self.draft.clear();
+    }
+
+    fn add_to(&self, writes: Writes) -> Writes {
+        writes
+    }
+
+    fn effects(&self) -> Vec<Effect<'_>> {
+        Vec::new()
+    }
+}

@@ -1,0 +1,24 @@
+//! What the rules go by beside the rows: the operator's files, keys and randomness.
+
+use std::sync::Arc;
+
+use tollgate_shared::Rng;
+
+use crate::plans::Plans;
+use crate::sealer::Sealer;
+use crate::widgets::defaults::WidgetDefaults;
+
+/// What the rules go by. Cheap to clone.
+#[derive(Clone)]
+pub struct Settings {
+    /// What is on sale.
+    pub plans: Arc<Plans>,
+    /// The widgets that a new customer starts with.
+    pub widgets: Arc<WidgetDefaults>,
+    /// Encrypts the reveal-once copy of a key.
+    pub sealer: Arc<Sealer>,
+    /// For ids and keys.
+    pub rng: Rng,
+    /// The deployment's mode, where it has one: a key is `tg_live_` by it where an event does not say its own.
+    pub livemode: Option<bool>,
+}
