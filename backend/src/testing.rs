@@ -14,6 +14,7 @@ use crate::config::Config;
 use crate::db::Db;
 use crate::http::auth::INTERNAL_KEY_HEADER;
 use crate::monitoring::metrics;
+use crate::schema::MIGRATIONS;
 use crate::server;
 use crate::webhooks::inbox::Inbox;
 use crate::webhooks::routes::INTAKE_PATH;
@@ -223,5 +224,5 @@ pub(crate) fn config(variables: &[(&str, &str)]) -> Config {
 
 /// A database where nobody listens.
 pub(crate) fn db_that_is_away() -> Db {
-    Db::open(&"postgres://nobody@127.0.0.1:1/none".parse().unwrap()).unwrap()
+    Db::open(&"postgres://nobody@127.0.0.1:1/none".parse().unwrap(), &MIGRATIONS).unwrap()
 }

@@ -9,8 +9,9 @@ use sqlx::{Connection as _, Executor as _, PgConnection};
 use tokio::time::Instant;
 use tollgate_backend::app::App;
 use tollgate_backend::config::Config;
-use tollgate_backend::db::Db;
+use tollgate_backend::schema::MIGRATIONS;
 use tollgate_backend::webhooks::inbox::{Inbox, Outcome};
+use tollgate_db::Db;
 use tollgate_shared::env::Env;
 use tollgate_shared::{Clock, RequestId, Rng};
 use tollgate_tests::stack::WIDGETS;
@@ -129,7 +130,7 @@ async fn open(database: &Database) -> Result<Inbox> {
     ];
     let env = Env::from_vars(variables.map(|(name, value)| (name.to_owned(), value.to_owned())));
     let config = Config::from_env(&env)?;
-    let db = Db::open(&config.database_url)?;
+    let db = Db::open(&config.database_url, &MIGRATIONS)?;
     db.migrate().await?;
     Ok(Inbox::open(App::new(Arc::new(config), db, Clock::system(), Rng::system())))
 }

@@ -28,10 +28,20 @@ fn documented(heading: &str) -> BTreeSet<String> {
     cells.flat_map(|cell| cell.split('`').skip(1).step_by(2)).map(str::to_owned).collect()
 }
 
-/// Every string literal in a member's sources that is spelt as a variable's name.
-fn in_code(members: &[&str]) -> BTreeSet<String> {
+/// The crates of a tier: its own folder, and those in it.
+fn crates_of(tier: &str) -> Vec<String> {
+    let inside =
+        fs::read_dir(root().join(tier)).expect("a tier has a folder").map(|entry| entry.expect("it is readable"));
+    let inside = inside.filter(|entry| entry.path().join("Cargo.toml").exists());
+    let inside = inside.map(|entry| format!("{tier}/{}", entry.file_name().to_string_lossy()));
+    std::iter::once(tier.to_owned()).chain(inside).collect()
+}
+
+/// Every string literal in the sources of tiers that is spelt as a variable's name.
+fn in_code(tiers: &[&str]) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
-    let mut folders: Vec<_> = members.iter().map(|member| root().join(member).join("src")).collect();
+    let crates = tiers.iter().flat_map(|tier| crates_of(tier));
+    let mut folders: Vec<_> = crates.map(|member| root().join(member).join("src")).collect();
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(folder).expect("a member has sources").map(|entry| entry.expect("it is readable")) {
             let path = entry.path();
@@ -83,10 +93,11 @@ fn everything_on_the_map_is_there() {
 
 #[test]
 fn every_folder_of_source_is_on_the_map() {
-    for parent in ["relay/src", "backend/src"] {
-        for entry in fs::read_dir(root().join(parent)).expect("a member has sources") {
+    for member in ["relay", "backend"].into_iter().flat_map(crates_of) {
+        assert!(map().contains(&member), "{member} is not on the README's map");
+        for entry in fs::read_dir(root().join(&member).join("src")).expect("a crate has sources") {
             let entry = entry.expect("it is readable");
-            let place = format!("{parent}/{}", entry.file_name().to_string_lossy());
+            let place = format!("{member}/src/{}", entry.file_name().to_string_lossy());
             assert!(!entry.path().is_dir() || map().contains(&place), "{place} is not on the README's map");
         }
     }

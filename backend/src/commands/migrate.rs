@@ -5,9 +5,10 @@ use tracing::info;
 
 use crate::config::Config;
 use crate::db::Db;
+use crate::schema::MIGRATIONS;
 
 pub(super) async fn run(config: Config) -> anyhow::Result<()> {
-    let db = Db::open(&config.database_url).context("could not open DATABASE_URL")?;
+    let db = Db::open(&config.database_url, &MIGRATIONS).context("could not open DATABASE_URL")?;
     let migrated = db.migrate().await.context("could not migrate the database");
     db.close().await;
     migrated?;

@@ -15,6 +15,7 @@ use crate::config::Config;
 use crate::customers::replan;
 use crate::db::{Db, DbError};
 use crate::monitoring::metrics;
+use crate::schema::MIGRATIONS;
 use crate::server;
 use crate::webhooks::inbox::Inbox;
 
@@ -32,7 +33,7 @@ pub(super) async fn run(config: Config) -> anyhow::Result<()> {
     metrics::start();
     tokio::spawn(metrics::upkeep());
 
-    let db = Db::open(&config.database_url).context("could not open DATABASE_URL")?;
+    let db = Db::open(&config.database_url, &MIGRATIONS).context("could not open DATABASE_URL")?;
     let app = App::new(Arc::new(config), db.clone(), clock, rng);
     let inbox = Inbox::open(app.clone());
     inbox.keep_retrying();

@@ -15,13 +15,14 @@ use tollgate_shared::{Clock, RequestId, Rng};
 use super::{Inbox, IntakeError, Outcome};
 use crate::app::App;
 use crate::customers::Customer;
-use crate::db::testing::{Database, block_on};
+use crate::db::testing::block_on;
 use crate::db::{Db, DbError, Engine, Faults, Lock, Moment, Record};
 use crate::events::LicenseEvent;
 use crate::invoices::Invoice;
 use crate::licenses::License;
 use crate::on_each_engine;
 use crate::payments::Payment;
+use crate::schema::testing::migrated;
 use crate::subscriptions::Subscription;
 use crate::testing;
 use crate::webhooks::{retry, store};
@@ -175,7 +176,7 @@ fn whichever_operation_fails_the_event_is_in_effect_once_in_the_end() {
 
 fn fail_each_operation_in_turn(engine: Engine, moment: Moment, failure: &DbError) {
     block_on(async {
-        let database = Database::migrated(engine).await;
+        let database = migrated(engine).await;
         let faults = Arc::new(Faults::default());
         let db = database.open().with_faults(faults.clone());
         let clock = clock();
@@ -352,7 +353,7 @@ fn any_order_and_any_repetition_ends_in_the_same_rows_on_both_engines() {
 
 fn end_of(engine: Engine, events: &[Bytes]) -> End {
     block_on(async {
-        let database = Database::migrated(engine).await;
+        let database = migrated(engine).await;
         let db = database.open();
         let inbox = inbox(&db);
         // Some together, some alone, as they come.

@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use crate::db::Kind;
+use tollgate_db::Kind;
 
-/// A use of [`record!`](crate::record).
+/// A use of [`record!`](tollgate_db::record).
 pub(super) struct Declared {
     /// Its file.
     pub(super) place: String,
@@ -27,23 +27,31 @@ pub(super) fn records() -> Vec<Declared> {
     files().iter().flat_map(|(place, text)| records_in(place, text)).collect()
 }
 
-/// Every file of this crate but those of this module's own tests, whose tables are theirs.
+/// Every file of the backend's crates but the tests of data access itself, whose tables are their own.
 fn files() -> Vec<(String, String)> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let root = backend();
     let mut found = Vec::new();
     let mut folders = vec![root.clone()];
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder).unwrap() {
             let path: PathBuf = entry.unwrap().path();
             let place = path.strip_prefix(&root).unwrap().display().to_string();
-            if path.is_dir() && place != "db/tests" {
-                folders.push(path);
+            if path.is_dir() {
+                if !["db/src/tests", "target"].contains(&&*place) {
+                    folders.push(path);
+                }
             } else if path.extension().is_some_and(|extension| extension == "rs") {
                 found.push((place, std::fs::read_to_string(&path).unwrap()));
             }
         }
     }
     found
+}
+
+/// The folder of the backend's crates.
+fn backend() -> PathBuf {
+    let mut folders = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors();
+    folders.find(|folder| folder.join("migrations").is_dir()).expect("the migrations are in it").to_owned()
 }
 
 fn statements_in(place: &str, text: &str) -> Vec<(String, String)> {

@@ -4,7 +4,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::db::DbError;
+use crate::error::DbError;
 
 /// What can fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

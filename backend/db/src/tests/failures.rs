@@ -8,8 +8,8 @@ use bytes::Bytes;
 
 use super::records::{Specimen, specimen, with_table};
 use super::*;
-use crate::db::DatabaseUrl;
-use crate::db::testing::{block_on, on};
+use crate::DatabaseUrl;
+use crate::testing::block_on;
 
 fn unavailable(outcome: Result<impl Sized, DbError>) -> bool {
     matches!(outcome, Err(DbError::Unavailable { .. }))
@@ -19,7 +19,7 @@ fn unavailable(outcome: Result<impl Sized, DbError>) -> bool {
 fn a_server_that_is_away_is_unavailable_once_somebody_needs_it() {
     block_on(async {
         let url: DatabaseUrl = "postgres://nobody:hunter2@127.0.0.1:1/nothing".parse().unwrap();
-        let db = Db::open(&url).unwrap();
+        let db = Db::open(&url, &MIGRATIONS).unwrap();
         let failure = db.ready().await.unwrap_err();
         assert!(failure.is_transient() && matches!(failure, DbError::Unavailable { .. }), "{failure:?}");
         assert!(!format!("{failure} {failure:?}").contains("hunter2"));
@@ -32,7 +32,7 @@ fn a_server_that_takes_connections_and_says_nothing_is_unavailable() {
     block_on(async {
         let silent = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("postgres://nobody@{}/nothing", silent.local_addr().unwrap());
-        let db = Db::open(&url.parse().unwrap()).unwrap();
+        let db = Db::open(&url.parse().unwrap(), &MIGRATIONS).unwrap();
         assert!(unavailable(db.ready().await));
         assert!(unavailable(db.write().await));
     });
@@ -41,7 +41,7 @@ fn a_server_that_takes_connections_and_says_nothing_is_unavailable() {
 #[test]
 fn a_server_without_our_database_is_unavailable() {
     block_on(async {
-        let database = Database::empty(Engine::Postgres).await;
+        let database = Database::empty(Engine::Postgres, &MIGRATIONS).await;
         let db = database.open();
         drop(db.read().await.unwrap());
         drop(database);
@@ -56,7 +56,7 @@ fn a_file_that_cannot_be_opened_is_unavailable_and_its_folder_is_made() {
     block_on(async {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("new/folder/tollgate.db");
-        let db = Db::open(&DatabaseUrl::of_file(&file)).unwrap();
+        let db = Db::open(&DatabaseUrl::of_file(&file), &MIGRATIONS).unwrap();
         assert!(unavailable(db.ready().await), "there is no file yet");
         db.migrate().await.unwrap();
         assert_eq!(db.ready().await, Ok(()));
@@ -64,14 +64,14 @@ fn a_file_that_cannot_be_opened_is_unavailable_and_its_folder_is_made() {
         let mode = std::fs::metadata(file.parent().unwrap()).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o700);
 
-        let folder_instead = Db::open(&DatabaseUrl::of_file(folder.path())).unwrap();
+        let folder_instead = Db::open(&DatabaseUrl::of_file(folder.path()), &MIGRATIONS).unwrap();
         assert!(unavailable(folder_instead.write().await));
         let file_instead = DatabaseUrl::of_file(Path::new("/dev/null/tollgate.db"));
-        assert!(unavailable(Db::open(&file_instead).map(drop)));
+        assert!(unavailable(Db::open(&file_instead, &MIGRATIONS).map(drop)));
 
         let damaged = folder.path().join("damaged.db");
         std::fs::write(&damaged, [b'x'; 8192]).unwrap();
-        assert!(unavailable(Db::open(&DatabaseUrl::of_file(&damaged)).unwrap().write().await));
+        assert!(unavailable(Db::open(&DatabaseUrl::of_file(&damaged), &MIGRATIONS).unwrap().write().await));
     });
 }
 
@@ -81,7 +81,7 @@ fn a_file_that_another_process_writes_to_is_a_conflict() {
         let mut impatient = db.write().await.unwrap();
         impatient.batch("PRAGMA busy_timeout = 1").await.unwrap();
         impatient.commit().await.unwrap();
-        let other = Db::open(db.url()).unwrap();
+        let other = Db::open(db.url(), &MIGRATIONS).unwrap();
         let held = other.write().await.unwrap();
         assert_eq!(db.write().await.map(drop), Err(DbError::Conflict { code: "5".to_owned() }));
         drop(held);
@@ -143,15 +143,13 @@ fn a_failure_never_shows_a_value() {
                 "SELECT CAST($1 AS BIGINT)",
                 "SELECT $1::text::jsonb",
                 "SELECT $1::text::timestamptz",
-                "INSERT INTO webhook_events (id, type, status, attempts, received_at, payload)
-                 VALUES ('x', 'x', $1, 1, now(), '')",
+                "INSERT INTO letters (id, kind) VALUES ('x', $1)",
             ],
             Engine::Sqlite => &[
                 "SELECT json($1)",
                 "SELECT json_extract('{}', $1)",
                 "UPDATE specimens SET amount = $1",
-                "INSERT INTO webhook_events (id, type, status, attempts, received_at, payload)
-                 VALUES ('x', 'x', $1, 1, '', x'')",
+                "INSERT INTO letters (id, kind) VALUES ('x', $1)",
             ],
         };
         for sql in refused {

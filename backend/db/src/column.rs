@@ -1,4 +1,4 @@
-//! What a field of a [`Record`](crate::db::Record) can be, and how it is read back.
+//! What a field of a [`Record`](crate::record::Record) can be, and how it is read back.
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -9,7 +9,7 @@ pub use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, ValueRef};
 use tollgate_shared::Timestamp;
 
-use crate::db::value::{Bind, Json, Kind};
+use crate::value::{Bind, Json, Kind};
 
 /// A column: its name, and what it holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,7 +9,7 @@ use tollgate_shared::Timestamp;
 use tollgate_shared::clock::from_unix;
 
 use super::*;
-use crate::db::{Faults, Json, Lock, Operation, Record, Tx, record};
+use crate::{Faults, Json, Lock, Operation, Record, Tx, record};
 
 record! {
     /// A row of a table of the tests', with a column of every type.

@@ -12,8 +12,8 @@ use sqlx::sqlite::SqliteArguments;
 use sqlx::{Arguments, Encode, Type};
 use tollgate_shared::Timestamp;
 
-use crate::db::record::Record;
-use crate::db::value::{Kind, Value, time_text};
+use crate::record::Record;
+use crate::value::{Kind, Value, time_text};
 
 /// Adds `rows` to the parameters of a statement on PostgreSQL.
 pub(super) fn add_arrays<T: Record>(rows: &[&T], arguments: &mut PgArguments) -> Result<(), BoxDynError> {

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 
 use sqlx::error::DatabaseError;
 
-use crate::db::migrate::SchemaProblem;
+use crate::column::Column;
 
 /// A failure of the database. Its text never holds a value of a statement.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -56,6 +56,31 @@ pub enum DbError {
     },
 }
 
+/// Why a schema is not the one of this program.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SchemaProblem {
+    /// Some migrations were not applied.
+    #[error("the database is not migrated: version {missing} is missing")]
+    Behind {
+        /// The first of them.
+        missing: i64,
+    },
+    /// It has migrations that this program does not know.
+    #[error(
+        "the database is newer than this program: it has version {version}; use the program that made it, or a later one"
+    )]
+    Newer {
+        /// The first of them.
+        version: i64,
+    },
+    /// A migration was edited after it was applied.
+    #[error("version {version} of the schema is not what was applied to the database")]
+    Changed {
+        /// Its version.
+        version: i64,
+    },
+}
+
 impl DbError {
     /// A word for logs and for `lastError`.
     pub fn class(&self) -> &'static str {
@@ -81,7 +106,7 @@ impl DbError {
     }
 
     /// A failure to read a row of `table`, whose columns are `columns` where they are known.
-    pub(super) fn of_row(error: sqlx::Error, table: &'static str, columns: &[super::Column]) -> Self {
+    pub(super) fn of_row(error: sqlx::Error, table: &'static str, columns: &[Column]) -> Self {
         match error {
             sqlx::Error::ColumnDecode { index, .. } => {
                 let name = index.parse().ok().and_then(|index: usize| columns.get(index)).map(|column| column.name);

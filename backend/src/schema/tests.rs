@@ -1,14 +1,12 @@
 //! What the compiler cannot check: both schemas match, every record is of its table, every statement can be prepared.
 
-mod source;
-
 use std::collections::{BTreeMap, BTreeSet};
 
-use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection, SqlSafeStr as _, SqliteConnection};
+use tollgate_db::testing::{Database, block_on};
+use tollgate_db::{Db, Engine, Kind};
 
-use super::*;
-use crate::db::Kind;
-use crate::db::testing::{block_on, on};
+use super::testing::{migrated, on};
+use super::{MIGRATIONS, source};
 
 /// A column as a schema has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,9 +63,17 @@ fn loosely(stored: &Stored) -> Loose {
 }
 
 async fn both() -> (Database, Db, Database, Db) {
-    let (sqlite, postgres) = (Database::migrated(Engine::Sqlite).await, Database::migrated(Engine::Postgres).await);
+    let (sqlite, postgres) = (migrated(Engine::Sqlite).await, migrated(Engine::Postgres).await);
     let (on_sqlite, on_postgres) = (sqlite.open(), postgres.open());
     (sqlite, on_sqlite, postgres, on_postgres)
+}
+
+#[test]
+fn both_engines_have_the_same_versions_by_the_same_names() {
+    let names =
+        |engine| MIGRATIONS.of(engine).iter().map(|migration| (migration.version, migration.name)).collect::<Vec<_>>();
+    assert_eq!(names(Engine::Sqlite), names(Engine::Postgres));
+    assert!(names(Engine::Sqlite).len() > 6, "these are the migrations: {MIGRATIONS:?}");
 }
 
 #[test]
@@ -138,7 +144,7 @@ fn every_id_of_postgresql_is_ordered_by_its_bytes() {
 #[test]
 fn every_record_is_of_its_table() {
     block_on(async {
-        let postgres = Database::migrated(Engine::Postgres).await;
+        let postgres = migrated(Engine::Postgres).await;
         let schema = postgres_schema(&postgres.open()).await;
         let records = source::records();
         assert!(records.len() >= 10, "{} records were found", records.len());
@@ -176,21 +182,12 @@ fn every_foreign_key_is_declared_by_its_record() {
 #[test]
 fn every_statement_can_be_prepared_on_both_engines() {
     block_on(async {
-        let (sqlite, _, postgres, _) = both().await;
-        let mut on_sqlite = SqliteConnection::connect(sqlite.url()).await.unwrap();
-        let mut on_postgres = PgConnection::connect(postgres.url()).await.unwrap();
-        let statements = source::statements();
+        let (places, statements): (Vec<_>, Vec<_>) = source::statements().into_iter().unzip();
         assert!(statements.len() >= 20, "{} statements were found", statements.len());
         let mut refused = Vec::new();
-        for (place, sql) in statements {
-            if let Err(error) = on_sqlite.prepare(AssertSqlSafe(sql.clone()).into_sql_str()).await {
-                refused.push(format!("{place} on SQLite: {error}\n{sql}"));
-            }
-            match on_postgres.prepare(AssertSqlSafe(sql.clone()).into_sql_str()).await {
-                Ok(_) => {}
-                // A parameter whose type only its value says; it is given with the value.
-                Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some("42P18") => {}
-                Err(error) => refused.push(format!("{place} on PostgreSQL: {error}\n{sql}")),
+        for engine in [Engine::Sqlite, Engine::Postgres] {
+            for (index, why) in migrated(engine).await.refused(&statements).await {
+                refused.push(format!("{} on {engine:?}: {why}\n{}", places[index], statements[index]));
             }
         }
         assert!(refused.is_empty(), "{}", refused.join("\n\n"));

@@ -7,8 +7,10 @@ use sqlx::Arguments as _;
 use sqlx::postgres::PgArguments;
 use sqlx::sqlite::SqliteArguments;
 
-use crate::db::record::{Record, Verb, statement, together};
-use crate::db::{DbError, Engine, bulk};
+use crate::bulk;
+use crate::engine::Engine;
+use crate::error::DbError;
+use crate::record::{Record, Verb, statement, together};
 
 /// What one statement is given.
 pub(super) enum Parameters {

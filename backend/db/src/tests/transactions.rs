@@ -8,8 +8,8 @@ use tokio::time::timeout;
 
 use super::records::{Specimen, keys, specimen, with_table};
 use super::*;
-use crate::db::testing::{on, wait_until};
-use crate::db::{Faults, Lock, Moment, Operation, Tx};
+use crate::testing::wait_until;
+use crate::{Faults, Lock, Moment, Operation, Tx};
 
 async fn count(tx: &mut Tx) -> i64 {
     let (count,) = tx.sql("SELECT count(*) FROM specimens").one::<(i64,)>().await.unwrap();
@@ -267,7 +267,7 @@ fn a_server_ends_by_itself_what_takes_too_long() {
 
 /// Cuts every connection to this database but the one that asks.
 async fn cut_all_others(db: &Db) {
-    let administrator = Db::open(db.url()).unwrap();
+    let administrator = Db::open(db.url(), &MIGRATIONS).unwrap();
     let mut tx = administrator.read().await.unwrap();
     let cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
                WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'";

@@ -11,10 +11,10 @@ use std::mem;
 
 use tollgate_shared::{Rng, Timestamp, ids};
 
-use crate::db::error::DbError;
-use crate::db::record::Record;
-use crate::db::tx::Tx;
-use crate::db::writes::Writes;
+use crate::error::DbError;
+use crate::record::Record;
+use crate::tx::Tx;
+use crate::writes::Writes;
 
 /// Rows by type, and the present and the randomness by which they are changed.
 pub struct UnitOfWork {

@@ -9,9 +9,9 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use sqlx::postgres::PgRow;
 use sqlx::sqlite::SqliteRow;
 
-use crate::db::Engine;
-use crate::db::column::Column;
-use crate::db::value::{Kind, Value};
+use crate::column::Column;
+use crate::engine::Engine;
+use crate::value::{Kind, Value};
 
 /// A row of one table, made by [`record!`](crate::record).
 pub trait Record: Clone + PartialEq + Send + Sync + Sized + 'static {
@@ -41,7 +41,7 @@ pub trait Record: Clone + PartialEq + Send + Sync + Sized + 'static {
 }
 
 /// Declares a row's type: `record! { pub struct Invoice in "invoices" { pub id: String, … } }`. Fields are columns by
-/// name, the first is the key; what types they can be says [`Cell`](crate::db::column::Cell). After `in "…"` may stand
+/// name, the first is the key; what types they can be says [`Cell`](crate::column::Cell). After `in "…"` may stand
 /// `references "…", "…"`: the tables of its foreign keys.
 #[macro_export]
 macro_rules! record {
@@ -56,12 +56,12 @@ macro_rules! record {
             $($(#[$field_doc])* pub $field: $type,)*
         }
 
-        impl $crate::db::Record for $name {
+        impl $crate::Record for $name {
             const TABLE: &'static str = $table;
             const REFERENCES: &'static [&'static str] = &[$($($parent),+)?];
-            const COLUMNS: &'static [$crate::db::column::Column] = &[
-                $crate::db::column::Column::of::<$key_type>(stringify!($key)),
-                $($crate::db::column::Column::of::<$type>(stringify!($field)),)*
+            const COLUMNS: &'static [$crate::column::Column] = &[
+                $crate::column::Column::of::<$key_type>(stringify!($key)),
+                $($crate::column::Column::of::<$type>(stringify!($field)),)*
             ];
 
             #[allow(clippy::misnamed_getters, reason = "a row may have a column `key` beside its own key")]
@@ -69,34 +69,34 @@ macro_rules! record {
                 &self.$key
             }
 
-            fn value(&self, index: usize) -> $crate::db::Value<'_> {
-                let values: &[fn(&Self) -> $crate::db::Value<'_>] = &[
-                    |row| $crate::db::Bind::value(&row.$key),
-                    $(|row| $crate::db::Bind::value(&row.$field),)*
+            fn value(&self, index: usize) -> $crate::Value<'_> {
+                let values: &[fn(&Self) -> $crate::Value<'_>] = &[
+                    |row| $crate::Bind::value(&row.$key),
+                    $(|row| $crate::Bind::value(&row.$field),)*
                 ];
                 values[index](self)
             }
 
-            fn of_sqlite(row: &$crate::db::column::SqliteRow) -> Result<Self, $crate::db::column::ReadError> {
+            fn of_sqlite(row: &$crate::column::SqliteRow) -> Result<Self, $crate::column::ReadError> {
                 let mut indexes = 0..;
                 let mut next = || indexes.next().expect("counting does not end");
                 Ok(Self {
-                    $key: $crate::db::column::Cell::of_sqlite(row, next())?,
-                    $($field: $crate::db::column::Cell::of_sqlite(row, next())?,)*
+                    $key: $crate::column::Cell::of_sqlite(row, next())?,
+                    $($field: $crate::column::Cell::of_sqlite(row, next())?,)*
                 })
             }
 
-            fn of_postgres(row: &$crate::db::column::PgRow) -> Result<Self, $crate::db::column::ReadError> {
+            fn of_postgres(row: &$crate::column::PgRow) -> Result<Self, $crate::column::ReadError> {
                 let mut indexes = 0..;
                 let mut next = || indexes.next().expect("counting does not end");
                 Ok(Self {
-                    $key: $crate::db::column::Cell::of_postgres(row, next())?,
-                    $($field: $crate::db::column::Cell::of_postgres(row, next())?,)*
+                    $key: $crate::column::Cell::of_postgres(row, next())?,
+                    $($field: $crate::column::Cell::of_postgres(row, next())?,)*
                 })
             }
 
-            fn statements() -> &'static $crate::db::Statements {
-                static STATEMENTS: $crate::db::Statements = $crate::db::Statements::new();
+            fn statements() -> &'static $crate::Statements {
+                static STATEMENTS: $crate::Statements = $crate::Statements::new();
                 &STATEMENTS
             }
         }

@@ -1,8 +1,8 @@
 //! The schema's versions on real databases.
 
 use super::*;
-use crate::db::SchemaProblem;
-use crate::db::testing::block_on;
+use crate::SchemaProblem;
+use crate::testing::block_on;
 
 async fn versions(db: &Db) -> i64 {
     let mut tx = db.read().await.unwrap();
@@ -14,7 +14,7 @@ async fn versions(db: &Db) -> i64 {
 fn a_new_database_is_not_ready_until_it_is_migrated() {
     block_on(async {
         for engine in [Engine::Sqlite, Engine::Postgres] {
-            let database = Database::empty(engine).await;
+            let database = Database::empty(engine, &MIGRATIONS).await;
             let db = database.open();
             drop(db.write().await.unwrap()); // makes the file
             assert_eq!(db.ready().await, Err(DbError::Schema(SchemaProblem::Behind { missing: 1 })));
@@ -32,7 +32,7 @@ fn a_new_database_is_not_ready_until_it_is_migrated() {
 fn several_replicas_that_migrate_at_once_do_it_once() {
     block_on(async {
         for engine in [Engine::Sqlite, Engine::Postgres] {
-            let database = Database::empty(engine).await;
+            let database = Database::empty(engine, &MIGRATIONS).await;
             let replicas: Vec<_> = (0..5).map(|_| database.open()).collect();
             let migrating: Vec<_> =
                 replicas.iter().cloned().map(|db| tokio::spawn(async move { db.migrate().await })).collect();
@@ -60,7 +60,7 @@ fn a_program_refuses_a_newer_database_at_its_start_and_works_on_when_it_becomes_
         assert_eq!(running.ready().await, Ok(()));
 
         let newer = DbError::Schema(SchemaProblem::Newer { version: 999 });
-        let starting = Db::open(running.url()).unwrap();
+        let starting = Db::open(running.url(), &MIGRATIONS).unwrap();
         assert_eq!(starting.migrate().await, Err(newer.clone()));
         assert_eq!(starting.ready().await, Err(newer));
         starting.close().await;

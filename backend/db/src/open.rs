@@ -10,9 +10,11 @@ use sqlx::postgres::{PgPoolOptions, Postgres};
 use sqlx::sqlite::{Sqlite, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions as _, Pool};
 
-use crate::db::faults::Faults;
-use crate::db::url::Place;
-use crate::db::{DatabaseUrl, DbError, Engine, Tx};
+use crate::engine::Engine;
+use crate::error::DbError;
+use crate::faults::Faults;
+use crate::tx::Tx;
+use crate::url::{DatabaseUrl, Place};
 
 /// How long a request waits for a connection: long enough for a burst, short enough that a caller gets its 503 and a
 /// relay does not count us as hanging.

@@ -11,11 +11,13 @@ use sqlx::{AssertSqlSafe, Executor as _, FromRow};
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 
-use crate::db::faults::{Faults, Operation};
-use crate::db::record::{Record, Verb, statement};
-use crate::db::value::{Bind, storable};
-use crate::db::writes::{Parameters, Writes};
-use crate::db::{DbError, Engine, bulk};
+use crate::bulk;
+use crate::engine::Engine;
+use crate::error::DbError;
+use crate::faults::{Faults, Operation};
+use crate::record::{Record, Verb, statement};
+use crate::value::{Bind, storable};
+use crate::writes::{Parameters, Writes};
 
 /// How long we wait for a server's answer. It ends a statement by itself before that (see `Terms`), unless the network
 /// or the server is gone without a word.

@@ -4,7 +4,9 @@ use tollgate_shared::Rng;
 use tollgate_shared::clock::from_unix;
 
 use super::*;
-use crate::db::{Announcement, Change, Effect, Lock, UnitOfWork, record};
+use crate::record;
+use crate::tx::Lock;
+use crate::unit_of_work::{Announcement, Change, Effect, UnitOfWork};
 
 record! {
     /// What has parts. Its table's name comes after theirs, and what it is a part of itself after that.
