@@ -17,10 +17,16 @@ pub enum DbError {
         /// Why.
         reason: Cow<'static, str>,
     },
-    /// Somebody else was in the way (a deadlock, a busy file, a lock that took too long): the same again may work.
+    /// Somebody else was in the way (a deadlock, a busy file, a statement that took too long): the same again may work.
     #[error("the database was busy with somebody else ({code})")]
     Conflict {
         /// An SQLSTATE, or SQLite's code.
+        code: String,
+    },
+    /// A row was locked by somebody else for longer than we wait; see [`Tx::locked_by_others`](crate::Tx::locked_by_others).
+    #[error("a row is locked by somebody else ({code})")]
+    Locked {
+        /// An SQLSTATE.
         code: String,
     },
     /// The disk is full.
@@ -87,6 +93,7 @@ impl DbError {
         match self {
             Self::Unavailable { .. } => "database_unavailable",
             Self::Conflict { .. } => "database_conflict",
+            Self::Locked { .. } => "database_locked",
             Self::Full { .. } => "database_full",
             Self::Constraint { .. } => "database_constraint",
             Self::Inconsistent { .. } => "database_inconsistent",
@@ -97,7 +104,7 @@ impl DbError {
 
     /// Whether the same may work later.
     pub fn is_transient(&self) -> bool {
-        matches!(self, Self::Unavailable { .. } | Self::Conflict { .. } | Self::Full { .. })
+        matches!(self, Self::Unavailable { .. } | Self::Conflict { .. } | Self::Locked { .. } | Self::Full { .. })
     }
 
     /// What took longer than we wait.
@@ -174,8 +181,9 @@ fn about_the_text(message: &str) -> String {
 fn of_postgres(error: &dyn DatabaseError) -> DbError {
     let code = error.code().unwrap_or_default().into_owned();
     match (&code[..2.min(code.len())], &*code) {
-        // Serialization, deadlock; a lock or a statement that took too long; a transaction that was idle for too long.
-        (_, "40001" | "40P01" | "55P03" | "55006" | "57014" | "25P03" | "25P04") => DbError::Conflict { code },
+        (_, "55P03") => DbError::Locked { code },
+        // Serialization, deadlock; in use; a statement that took too long; a transaction that was idle for, or took, too long.
+        (_, "40001" | "40P01" | "55006" | "57014" | "25P03" | "25P04") => DbError::Conflict { code },
         // A statement that was prepared before a migration of somebody else: the connection is closed, and it works again.
         (_, "0A000") if error.message().contains("cached plan") => DbError::Conflict { code },
         (_, "53100") => DbError::Full { code },

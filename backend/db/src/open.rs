@@ -6,7 +6,7 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::postgres::{PgPoolOptions, Postgres};
+use sqlx::postgres::{PgConnection, PgPoolOptions, Postgres};
 use sqlx::sqlite::{Sqlite, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions as _, Pool};
 
@@ -40,24 +40,40 @@ const STATEMENTS_MAX: usize = 256;
 
 /// All limits of PostgreSQL's are set for the transaction and not for the connection, since a pooler gives every
 /// transaction another one. It ends a statement, a wait for a lock and an idle transaction by itself, so that a replica
-/// that hangs holds no locks. A read is as of one moment, as it is on SQLite.
+/// that hangs does not hold its locks for long: between two statements of a transaction we never wait for anybody. A read
+/// is as of one moment, as it is on SQLite.
 macro_rules! begin {
-    ($($how:literal)*; $($set:literal)*) => {
-        concat!(
-            "BEGIN ISOLATION LEVEL ", $($how)*, "; ",
-            $("SET LOCAL ", $set, "; ",)*
-            "SET LOCAL idle_in_transaction_session_timeout = '15s'"
+    ($how:literal; $($name:literal = $value:literal),*) => {
+        concat!("BEGIN ISOLATION LEVEL ", $how, $("; SET LOCAL ", $name, " = '", $value, "'"),*)
+    };
+}
+const READ: &str =
+    begin!("REPEATABLE READ READ ONLY"; "statement_timeout" = "10s", "idle_in_transaction_session_timeout" = "15s");
+const WRITE: &str = begin!(
+    "READ COMMITTED READ WRITE";
+    "statement_timeout" = "10s", "lock_timeout" = "5s", "idle_in_transaction_session_timeout" = "3s"
+);
+/// Many events of many customers share a transaction of the inbox, so it waits for a row only as long as another one of
+/// them takes. A plan that was made while a table was small stays a sequential scan when it has grown, and the writer's
+/// statements all go by key.
+macro_rules! begin_inbox {
+    ($($name:literal = $value:literal),*) => {
+        begin!(
+            "READ COMMITTED READ WRITE";
+            "statement_timeout" = "10s", "lock_timeout" = "200ms", "idle_in_transaction_session_timeout" = "3s",
+            "enable_seqscan" = "off" $(, $name = $value)*
         )
     };
 }
-const READ: &str = begin!("REPEATABLE READ READ ONLY"; "statement_timeout = '10s'");
-const WRITE: &str = begin!("READ COMMITTED READ WRITE"; "statement_timeout = '10s'" "lock_timeout = '5s'");
-/// A plan that was made while a table was small stays a sequential scan when it has grown, and the writer's statements all
-/// go by key.
-const INBOX: &str =
-    begin!("READ COMMITTED READ WRITE"; "statement_timeout = '10s'" "lock_timeout = '5s'" "enable_seqscan = off");
+const INBOX: &str = begin_inbox!();
+/// The same on a server that can also end a transaction that goes on and on, one short statement after the other.
+const INBOX_FROM_17: &str = begin_inbox!("transaction_timeout" = "20s");
+const VERSION_17: u32 = 17_00_00;
 /// A migration may take its time, and waits for the one of another replica.
-const MIGRATE: &str = begin!("READ COMMITTED READ WRITE"; "statement_timeout = 0" "lock_timeout = '60s'");
+const MIGRATE: &str = begin!(
+    "READ COMMITTED READ WRITE";
+    "statement_timeout" = "0", "lock_timeout" = "60s", "idle_in_transaction_session_timeout" = "15s"
+);
 
 #[derive(Clone)]
 pub(super) enum Pools {
@@ -133,21 +149,21 @@ impl Pools {
     pub(super) async fn read(&self, faults: Option<Arc<Faults>>) -> Result<Tx, DbError> {
         match self {
             Self::Sqlite { read, .. } => begin_sqlite(read, faults, "BEGIN").await,
-            Self::Postgres { shared, .. } => begin_postgres(shared, faults, READ).await,
+            Self::Postgres { shared, .. } => begin_postgres(shared, faults, |_| READ).await,
         }
     }
 
     pub(super) async fn write(&self, faults: Option<Arc<Faults>>) -> Result<Tx, DbError> {
         match self {
             Self::Sqlite { write, .. } => begin_sqlite(write, faults, "BEGIN IMMEDIATE").await,
-            Self::Postgres { shared, .. } => begin_postgres(shared, faults, WRITE).await,
+            Self::Postgres { shared, .. } => begin_postgres(shared, faults, |_| WRITE).await,
         }
     }
 
     pub(super) async fn inbox(&self, faults: Option<Arc<Faults>>) -> Result<Tx, DbError> {
         match self {
             Self::Sqlite { write, .. } => begin_sqlite(write, faults, "BEGIN IMMEDIATE").await,
-            Self::Postgres { inbox, .. } => begin_postgres(inbox, faults, INBOX).await,
+            Self::Postgres { inbox, .. } => begin_postgres(inbox, faults, begin_inbox).await,
         }
     }
 
@@ -161,7 +177,7 @@ impl Pools {
     pub(super) async fn migrate(&self) -> Result<Tx, DbError> {
         let mut tx = match self {
             Self::Sqlite { write, .. } => begin_sqlite(write, None, "BEGIN IMMEDIATE").await?,
-            Self::Postgres { shared, .. } => begin_postgres(shared, None, MIGRATE).await?,
+            Self::Postgres { shared, .. } => begin_postgres(shared, None, |_| MIGRATE).await?,
         };
         tx.take_time();
         Ok(tx)
@@ -192,16 +208,22 @@ async fn begin_sqlite(pool: &Pool<Sqlite>, faults: Option<Arc<Faults>>, begin: &
     Tx::begin_sqlite(pool.acquire().await?, faults, begin).await
 }
 
+fn begin_inbox(connection: &PgConnection) -> &'static str {
+    if connection.server_version_num().is_some_and(|version| version >= VERSION_17) { INBOX_FROM_17 } else { INBOX }
+}
+
 /// A connection that died while it lay idle shows itself here: it is closed, and another is taken. After a restart of the
 /// server all of them are dead.
 async fn begin_postgres(
     pool: &Pool<Postgres>,
     faults: Option<Arc<Faults>>,
-    begin: &'static str,
+    begin: fn(&PgConnection) -> &'static str,
 ) -> Result<Tx, DbError> {
     let mut failure = DbError::Unavailable { reason: Cow::Borrowed("every connection was cut") };
     for _ in 0..=pool.options().get_max_connections() {
-        match Tx::begin_postgres(pool.acquire().await?, faults.clone(), begin).await {
+        let connection = pool.acquire().await?;
+        let begin = begin(&connection);
+        match Tx::begin_postgres(connection, faults.clone(), begin).await {
             Ok(tx) => return Ok(tx),
             Err(DbError::Unavailable { reason }) => failure = DbError::Unavailable { reason },
             Err(failure) => return Err(failure),

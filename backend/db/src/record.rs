@@ -121,6 +121,8 @@ pub(super) enum Verb {
     Append,
     /// Insert what is not there, and give every row, locked.
     LoadOrInsert,
+    /// Lock what nobody else has locked, and give every key, with whether that was done. Only for PostgreSQL.
+    LockFree,
 }
 
 /// The texts of a record's statements, each made when it is first needed.
@@ -175,6 +177,12 @@ fn text(engine: Engine, verb: Verb, first: usize, table: &str, columns: &[Column
                  SELECT {names} FROM known UNION ALL SELECT {names} FROM made"
             ),
         },
+        Verb::LockFree => format!(
+            "WITH free AS MATERIALIZED \
+                 (SELECT \"{key}\" FROM {table} WHERE \"{key}\" = ANY (${first}) ORDER BY \"{key}\" FOR UPDATE SKIP LOCKED) \
+             SELECT \"{key}\", free.\"{key}\" IS NOT NULL FROM {table} LEFT JOIN free USING (\"{key}\") \
+             WHERE \"{key}\" = ANY (${first})"
+        ),
     }
 }
 

@@ -8,12 +8,11 @@ macro_rules! on_each_engine {
 }
 
 mod failures;
+mod locks;
 mod migrations;
 mod records;
 mod transactions;
 mod unit_of_work;
-
-use on_each_engine;
 
 use crate::database::Db;
 use crate::engine::Engine;

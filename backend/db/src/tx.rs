@@ -1,5 +1,7 @@
 //! One transaction on either engine, and the statements in it.
 
+mod locks;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;

@@ -138,7 +138,7 @@ fn a_row_that_is_loaded_for_update_is_waited_for() {
         let mut row: Specimen = first.load("id", &keys(&["a"]), Lock::ForUpdate).await.unwrap().remove(0);
         let others = db.clone();
         let second = tokio::spawn(async move {
-            let mut second = others.inbox().await.unwrap();
+            let mut second = others.write().await.unwrap();
             second.load::<Specimen>("id", &keys(&["a"]), Lock::ForUpdate).await.unwrap().remove(0).amount
         });
         waits_for_a_lock(&db).await;
@@ -158,7 +158,7 @@ fn of_two_that_insert_one_row_at_once_the_second_waits_and_is_given_that_of_the_
         first.load_or_insert(&[&Specimen { amount: 77, ..specimen("a") }]).await.unwrap();
         let others = db.clone();
         let second = tokio::spawn(async move {
-            let mut second = others.inbox().await.unwrap();
+            let mut second = others.write().await.unwrap();
             let rows = second.load_or_insert(&[&specimen("a"), &specimen("b")]).await.unwrap();
             rows.into_iter().map(|row| (row.id, row.amount)).collect::<BTreeMap<_, _>>()
         });
@@ -259,9 +259,9 @@ fn a_server_ends_by_itself_what_takes_too_long() {
         let read = limits(db.read().await.unwrap()).await;
         assert_eq!(read, ["10s", "15s", "0", "on", "repeatable read", "on"]);
         let write = limits(db.write().await.unwrap()).await;
-        assert_eq!(write, ["10s", "15s", "5s", "on", "read committed", "off"]);
+        assert_eq!(write, ["10s", "3s", "5s", "on", "read committed", "off"]);
         let inbox = limits(db.inbox().await.unwrap()).await;
-        assert_eq!(inbox, ["10s", "15s", "5s", "off", "read committed", "off"]);
+        assert_eq!(inbox, ["10s", "3s", "200ms", "off", "read committed", "off"]);
     });
 }
 

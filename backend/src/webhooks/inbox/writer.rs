@@ -76,7 +76,7 @@ impl Writer {
         batch: impl IntoIterator<Item = &'a Job> + Clone,
     ) -> Result<Vec<Result<Outcome, IntakeError>>, DbError> {
         match self.apply(batch.clone()).await {
-            Err(DbError::Conflict { .. }) => self.apply(batch).await,
+            Err(DbError::Conflict { .. } | DbError::Locked { .. }) => self.apply(batch).await,
             answers => answers,
         }
     }
