@@ -7,9 +7,9 @@
 use std::ops::Range;
 
 use bytes::Bytes;
-use tollgate_relay::journal::record::{self, Record};
-use tollgate_relay::journal::scan::{Item, Scan};
-use tollgate_relay::journal::{NewEntry, Position};
+use tollgate_journal::record::{self, Record};
+use tollgate_journal::scan::{Item, Scan};
+use tollgate_journal::{NewEntry, Position};
 use tollgate_shared::RequestId;
 use tollgate_shared::clock::from_unix;
 

@@ -5,13 +5,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tollgate_journal::Options;
 use tollgate_shared::Secrets;
 use tollgate_shared::env::{BadVariables, Env};
 use tollgate_shared::telemetry::LogConfig;
 
 use crate::delivery::BackendConfig;
 use crate::forwarder::Bounds;
-use crate::journal;
 use crate::public_proxy::ProxyConfig;
 use crate::server::Limits;
 use crate::tls;
@@ -58,7 +58,7 @@ pub struct Config {
     /// `RELAY_BODY_BYTES_MAX`: how long a webhook's body may be.
     pub body_bytes_max: usize,
     /// `RELAY_DATA_DIR`, `RELAY_JOURNAL_DAYS_MAX`, `RELAY_JOURNAL_BYTES_MAX`.
-    pub journal: journal::Options,
+    pub journal: Options,
     /// Where events go.
     pub backend: BackendConfig,
     /// What is passed through.
@@ -99,7 +99,7 @@ impl Config {
             forward_deadline: Duration::from_millis(deadline_ms),
             body_bytes_max: number(env, "RELAY_BODY_BYTES_MAX", BODY_BYTES_DEFAULT as u64, BODY_BYTES_LARGEST as u64)
                 as usize,
-            journal: journal::Options {
+            journal: Options {
                 dir: data_dir(env),
                 days_max: number(env, "RELAY_JOURNAL_DAYS_MAX", days.into(), days_most.into()) as u32,
                 bytes_max: number(env, "RELAY_JOURNAL_BYTES_MAX", JOURNAL_BYTES_DEFAULT, i64::MAX as u64),

@@ -6,7 +6,6 @@ pub mod config;
 pub mod delivery;
 pub mod forwarder;
 pub mod intake;
-pub mod journal;
 pub mod metrics;
 pub mod public_proxy;
 pub mod routes;

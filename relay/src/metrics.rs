@@ -10,7 +10,7 @@ use metrics::{
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 use tollgate_shared::Timestamp;
 
-use crate::journal::Stats;
+use tollgate_journal::Stats;
 
 /// Upper bounds of the time it takes to answer a webhook, in seconds: around the 20 ms that 99 of 100 have to meet, and
 /// the deadline of 3 s.

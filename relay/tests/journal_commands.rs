@@ -19,7 +19,7 @@ use hyper_util::server::conn::auto;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
-use tollgate_relay::journal::{Journal, NewEntry, Options, Position};
+use tollgate_journal::{Journal, NewEntry, Options, Position};
 use tollgate_shared::clock::{from_unix, rfc3339};
 use tollgate_shared::{Clock, EventHead, RequestId, Timestamp};
 

@@ -13,7 +13,7 @@ use super::live::TOGETHER_BYTES_MAX;
 use super::schedule::{Failure, Schedule};
 use super::slots::{SlotLimits, Slots};
 use crate::delivery::{Event, Outcome, Readiness};
-use crate::journal::{Position, ReadError};
+use tollgate_journal::{Position, ReadError};
 
 /// One request at a time that is answered in the usual time: that keeps the order of arrival, and what is late is in no
 /// hurry that new events are not in. Those that drag hold up no other.

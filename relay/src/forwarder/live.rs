@@ -10,7 +10,7 @@ use super::Forwarder;
 use super::schedule::{Failure, TOGETHER_MAX};
 use super::slots::{SlotLimits, Slots};
 use crate::delivery::{Event, Outcome};
-use crate::journal::Position;
+use tollgate_journal::Position;
 
 /// Requests with several events: while two are answered, of which the backend decides the one as the other waits for its
 /// database, the next ones gather. Against one at a time, with 64 webhooks in flight (measured): a fifth more events a

@@ -24,7 +24,7 @@ use tollgate_shared::{Clock, RequestId, Rng, telemetry};
 use tracing::{info, warn};
 
 use crate::delivery::{Backend, Event, NoAnswer, Outcome, Shown};
-use crate::journal::Journal;
+use tollgate_journal::Journal;
 use crate::metrics::Metrics;
 use late::Late;
 use live::Live;

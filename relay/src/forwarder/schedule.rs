@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use tollgate_shared::Rng;
 use tollgate_shared::backoff::Backoff;
 
-use crate::journal::Position;
+use tollgate_journal::Position;
 
 /// How many events one request holds at most: as many as the backend works on at a time.
 pub(super) const TOGETHER_MAX: usize = 64;

@@ -25,7 +25,7 @@ use crate::body::{Body, error_response, json_response};
 use crate::config::Ack;
 use crate::delivery::{Event, Outcome, Shown};
 use crate::forwarder::{Forwarder, Handoff};
-use crate::journal::{Journal, NewEntry};
+use tollgate_journal::{Journal, NewEntry};
 use crate::metrics::Metrics;
 use reading::{Reader, Unread};
 

@@ -16,7 +16,7 @@ use tollgate_shared::{Clock, RequestId, Rng};
 
 use super::problem;
 use crate::body::{Body, full, json_response};
-use crate::journal::Journal;
+use tollgate_journal::Journal;
 use crate::metrics::Metrics;
 use crate::server::Phase;
 

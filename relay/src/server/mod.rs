@@ -22,7 +22,7 @@ use crate::config::Config;
 use crate::delivery::{Backend, BackendError};
 use crate::forwarder::{self, Forwarder};
 use crate::intake::{self, ANSWER_CODES, BodyWaits, Intake};
-use crate::journal::{Journal, OpenError};
+use tollgate_journal::{Journal, OpenError};
 use crate::metrics::{FOLD_EVERY, Metrics};
 use crate::public_proxy::{NoRootCertificates, PublicProxy};
 use crate::routes::Public;

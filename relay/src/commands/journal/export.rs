@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::Path;
 
 use super::CommandError;
-use crate::journal::reader::{Reader, Selection};
+use tollgate_journal::reader::{Reader, Selection};
 
 /// Writes the events of `selection`, in order of arrival, each once.
 pub(super) fn export(dir: &Path, selection: &Selection, output: &mut impl Write) -> Result<(), CommandError> {

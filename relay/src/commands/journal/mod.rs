@@ -21,9 +21,9 @@ use tollgate_shared::{Clock, Rng, Timestamp};
 
 use crate::config::data_dir;
 use crate::delivery::{BackendConfig, BackendError};
-use crate::journal::control::{Door, DoorError, Verb};
-use crate::journal::reader::{Reader, ReaderError, Selection};
-use crate::journal::{Entry, Position};
+use tollgate_journal::control::{Door, DoorError, Verb};
+use tollgate_journal::reader::{Reader, ReaderError, Selection};
+use tollgate_journal::{Entry, Position};
 
 /// Look into the journal, and deliver events from it again.
 ///

@@ -14,9 +14,9 @@ use tollgate_shared::{Clock, RequestId, Rng};
 
 use super::{CommandError, end, printable};
 use crate::delivery::{Backend, BackendConfig, Event, NoAnswer, Outcome};
-use crate::journal::control::Verb;
-use crate::journal::reader::{Reader, Selection};
-use crate::journal::{Entry, Position};
+use tollgate_journal::control::Verb;
+use tollgate_journal::reader::{Reader, Selection};
+use tollgate_journal::{Entry, Position};
 
 /// Deliveries under way at a time: they begin in order of arrival, and none gets further ahead than this. The backend
 /// gathers what comes together into one transaction.

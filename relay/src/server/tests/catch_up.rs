@@ -7,7 +7,7 @@ use tollgate_shared::backoff::Backoff;
 
 use super::backend::{Backend, Reply, until};
 use super::stand::{Answer, PATH, Plan, Stand, event, head};
-use crate::journal::reader::{Reader, Selection};
+use tollgate_journal::reader::{Reader, Selection};
 
 /// An hour is never over in a test: what comes earlier has another reason.
 const HOUR: Duration = Duration::from_secs(3600);

@@ -64,5 +64,5 @@ async fn a_second_relay_on_the_same_folder_refuses_to_start() {
         tollgate_shared::Rng::system(),
     );
     let Err(error) = second.await else { panic!("it started") };
-    assert!(matches!(error, crate::server::StartError::Journal(crate::journal::OpenError::Locked(_))), "{error:?}");
+    assert!(matches!(error, crate::server::StartError::Journal(tollgate_journal::OpenError::Locked(_))), "{error:?}");
 }

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test, its own functions included, may panic")]
 
-#[path = "../../fuzz/checks/journal_recovery.rs"]
+#[path = "../../../fuzz/checks/journal_recovery.rs"]
 mod journal_recovery;
 
 use std::fs;
@@ -10,7 +10,7 @@ use std::path::Path;
 
 /// The files of one target's corpus; there have to be some.
 fn corpus(target: &str) -> Vec<Vec<u8>> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus").join(target);
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus").join(target);
     let files = fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
     let inputs: Vec<_> = files.map(|file| fs::read(file.unwrap().path()).unwrap()).collect();
     assert!(!inputs.is_empty(), "{} is empty", folder.display());

@@ -14,7 +14,7 @@ use tracing::{info, warn};
 use super::AppendError;
 use super::entry::timestamp;
 use super::index::Segment;
-use super::names::Span;
+use super::segment_name::Span;
 use super::record::Record;
 use super::scan::{Item, Scan};
 use super::state::{Marks, Shared, State};

@@ -7,7 +7,7 @@ use std::ops::Bound;
 use tollgate_shared::Timestamp;
 
 use super::Position;
-use super::names::{Name, Span};
+use super::segment_name::{Name, Span};
 
 /// An entry that is not confirmed.
 #[derive(Clone, Copy, Debug)]

@@ -10,7 +10,7 @@ use tollgate_shared::Rng;
 
 use super::sim::{Fault, FaultKind, SimDisk};
 use super::*;
-use crate::journal::reader::{Reader, Selection};
+use crate::reader::{Reader, Selection};
 
 const SEGMENT_BYTES: u64 = 4096;
 

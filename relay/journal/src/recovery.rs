@@ -11,7 +11,7 @@ use tracing::{error, info, warn};
 use super::Position;
 use super::disk::{Disk, File};
 use super::index::{Index, Segment};
-use super::names::{Name, Span};
+use super::segment_name::{Name, Span};
 use super::record::{FORMAT_VERSION, Record};
 use super::scan::{Item, Scan, Tail};
 

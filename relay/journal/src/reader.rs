@@ -12,7 +12,7 @@ use tracing::error;
 
 use super::disk::{Disk, File, Folder};
 use super::entry::read_entry;
-use super::names::Name;
+use super::segment_name::Name;
 use super::record::{EntryRecord, Record};
 use super::scan::{Item, ReadAt, Scan};
 use super::{Entry, Position};

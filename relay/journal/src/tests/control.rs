@@ -4,7 +4,7 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 
 use super::*;
-use crate::journal::control::{Door, Verb};
+use crate::control::{Door, Verb};
 
 /// Sends lines, and gives an answer to each.
 async fn ask(dir: &TempDir, lines: &[&str]) -> Vec<String> {

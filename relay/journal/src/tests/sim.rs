@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use crate::journal::disk::{Disk, File};
+use crate::disk::{Disk, File};
 
 /// What reaches the disk as a whole.
 const SECTOR: usize = 512;

@@ -10,8 +10,8 @@ use tracing::{error, info};
 
 use super::disk::{Lock, write_all_at};
 use super::index::Segment;
-use super::keeper;
-use super::names::Name;
+use super::compaction;
+use super::segment_name::Name;
 use super::record;
 use super::recovery::Active;
 use super::state::{Append, Marks, Phase, Shared, State};
@@ -90,7 +90,7 @@ impl Writer {
 
     /// Starts the thread, which keeps `lock` until it ends, and the keeper's.
     pub(super) fn start(mut self, lock: Option<Lock>) -> io::Result<()> {
-        let keeper = keeper::start(Arc::clone(&self.shared))?;
+        let keeper = compaction::start(Arc::clone(&self.shared))?;
         let shared = Arc::clone(&self.shared);
         let running = thread::Builder::new().name("journal-writer".into()).spawn(move || {
             // Also when the loop panics: nobody may wait for a writer that is gone.

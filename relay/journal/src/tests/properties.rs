@@ -8,9 +8,9 @@ use tokio::runtime::Runtime;
 
 use super::sim::SimDisk;
 use super::*;
-use crate::journal::names::Name;
-use crate::journal::reader::{self, Reader, Selection};
-use crate::journal::scan::ReadAt;
+use crate::segment_name::Name;
+use crate::reader::{self, Reader, Selection};
+use crate::scan::ReadAt;
 
 const SEGMENT: &str = "journal-0000000001.log";
 
