@@ -102,7 +102,7 @@ fn damaged(script: &mut Script<'_>) {
         if let Some(body) = &body {
             let entry = NewEntry {
                 event_id: format!("evt_{start}"),
-                kind: "x.y".to_owned(),
+                event_type: "x.y".to_owned(),
                 received_at: from_unix(start as i64).expect("an instant"),
                 request_id: RequestId::parse("req_1234").expect("an id"),
                 body: Bytes::from(body.clone()),

@@ -61,7 +61,7 @@ impl Folder {
     async fn keep_body(&self, journal: &Journal, id: &str, body: &str) -> Position {
         let entry = NewEntry {
             event_id: id.to_owned(),
-            kind: "invoice.paid".to_owned(),
+            event_type: "invoice.paid".to_owned(),
             received_at: self.clock.now(),
             request_id: RequestId::parse(&format!("req-of-{id}")).unwrap(),
             body: Bytes::from(body.to_owned()),

@@ -11,60 +11,62 @@ use chrono::TimeDelta;
 use tollgate_shared::Timestamp;
 use tracing::{info, warn};
 
-use super::AppendError;
-use super::entry::timestamp;
-use super::index::Segment;
-use super::segment_name::Span;
-use super::record::Record;
-use super::scan::{Item, Scan};
-use super::state::{Marks, Shared, State};
+use crate::entry::timestamp;
+use crate::error::AppendError;
+use crate::index::Segment;
+use crate::record::Record;
+use crate::scan::{Item, Scan};
+use crate::segment_name::TimeRange;
+use crate::state::{Shared, State, StatusRecords};
 
 /// Age is looked at this often; all else rings.
-const LOOK_EVERY: Duration = Duration::from_secs(60);
+const MAINTENANCE_INTERVAL: Duration = Duration::from_secs(60);
 /// A segment is sealed after this long though it is not full: what is pruned is whole segments, so at ten events a day
 /// nothing would ever be too old.
 const SEAL_AFTER: TimeDelta = TimeDelta::days(1);
 
-/// A chore could not be done. It is tried again a minute later.
+/// A task could not be done. It is tried again a minute later.
 #[derive(Debug, thiserror::Error)]
-enum ChoreError {
+enum MaintenanceError {
     #[error("could not repeat what it says of older segments: {0}")]
     Carry(#[from] AppendError),
     #[error(transparent)]
     Io(#[from] io::Error),
 }
 
-pub(super) fn start(shared: Arc<Shared>) -> io::Result<thread::JoinHandle<()>> {
-    thread::Builder::new().name("journal-keeper".into()).spawn(move || {
+pub(crate) fn start(shared: Arc<Shared>) -> io::Result<thread::JoinHandle<()>> {
+    thread::Builder::new().name("journal-compact".into()).spawn(move || {
         let mut over_limit = false;
         while wait(&shared) {
-            tend(&shared, &mut over_limit);
+            run_maintenance(&shared, &mut over_limit);
         }
     })
 }
 
 /// Waits until there may be something to do; false when the journal closes.
 fn wait(shared: &Shared) -> bool {
-    let idle = |state: &mut State| !state.chores_due && !state.queue.closing;
+    let idle = |state: &mut State| !state.maintenance_due && !state.queue.closing;
     let state = shared.state();
-    let (mut state, _) =
-        shared.chores.wait_timeout_while(state, LOOK_EVERY, idle).unwrap_or_else(PoisonError::into_inner);
-    state.chores_due = false;
+    let (mut state, _) = shared
+        .maintenance
+        .wait_timeout_while(state, MAINTENANCE_INTERVAL, idle)
+        .unwrap_or_else(PoisonError::into_inner);
+    state.maintenance_due = false;
     !state.queue.closing
 }
 
 /// All that there is to do at this moment.
-fn tend(shared: &Shared, over_limit: &mut bool) {
+fn run_maintenance(shared: &Shared, over_limit: &mut bool) {
     seal_when_old(shared);
     let ended = shared.state().index.ended();
     for segment in ended {
         if let Err(error) = archive(shared, segment) {
-            warn!(segment, "Could not put journal segment {segment} away: {error}");
+            warn!(segment, "could not archive journal segment {segment}: {error}");
             break;
         }
     }
     if let Err(error) = prune(shared) {
-        warn!("Could not remove an old journal segment: {error}");
+        warn!("could not remove an old journal segment: {error}");
     }
     let bytes_max = shared.options.bytes_max;
     let state = shared.state();
@@ -77,7 +79,7 @@ fn tend(shared: &Shared, over_limit: &mut bool) {
             bytes,
             bytes_max,
             unconfirmed,
-            "Journal takes {bytes} bytes, over its limit of {bytes_max}: {unconfirmed} unconfirmed events are kept"
+            "journal takes {bytes} bytes, over its limit of {bytes_max}: {unconfirmed} unconfirmed events are kept"
         );
     }
 }
@@ -93,7 +95,7 @@ fn seal_when_old(shared: &Shared) {
 }
 
 /// Renames a segment that has ended, once nothing in it matters to a start any more.
-fn archive(shared: &Shared, segment: u32) -> Result<(), ChoreError> {
+fn archive(shared: &Shared, segment: u32) -> Result<(), MaintenanceError> {
     cut(shared, segment)?;
     carry_over(shared, segment)?;
     let name = |archived: bool| {
@@ -134,7 +136,7 @@ fn cut(shared: &Shared, segment: u32) -> io::Result<()> {
 }
 
 /// Repeats, in the segment that is written to, what `segment` says of entries in older ones that a start would read.
-fn carry_over(shared: &Shared, segment: u32) -> Result<(), ChoreError> {
+fn carry_over(shared: &Shared, segment: u32) -> Result<(), MaintenanceError> {
     let (older, name) = {
         let mut state = shared.state();
         let older: BTreeSet<_> = state.index.read_at_start_before(segment).into_iter().collect();
@@ -143,7 +145,7 @@ fn carry_over(shared: &Shared, segment: u32) -> Result<(), ChoreError> {
     if older.is_empty() {
         return Ok(());
     }
-    let mut carried = Marks::default();
+    let mut carried = StatusRecords::default();
     let mut attempted = BTreeSet::new();
     let mut scan = Scan::new(shared.disk.open(&name, false)?, segment);
     while let Some(item) = scan.next_item()? {
@@ -171,7 +173,7 @@ fn carry_over(shared: &Shared, segment: u32) -> Result<(), ChoreError> {
         if carried.is_empty() {
             return Ok(());
         }
-        state.queue.marks.append(&mut carried);
+        state.queue.statuses.append(&mut carried);
     }
     // The writer is there, or the sender is dropped: this does not wait for ever.
     shared.flush().blocking_recv().unwrap_or(Err(AppendError::Closed))?;
@@ -197,11 +199,11 @@ fn prune(shared: &Shared) -> io::Result<()> {
         // without what was said of them.
         shared.disk.sync_names()?;
         shared.state().index.segments.remove(&number);
-        let Span { oldest, newest } = segment.span();
+        let TimeRange { oldest, newest } = segment.received();
         info!(
             segment = number,
             bytes = segment.bytes,
-            "Removed journal segment {number}: events of {} to {}",
+            "removed journal segment {number}: events of {} to {}",
             timestamp(oldest),
             timestamp(newest)
         );

@@ -19,8 +19,11 @@ use tokio::time::{sleep, timeout};
 use tollgate_shared::Clock;
 use tracing::{info, warn};
 
-use super::state::{Phase, Shared};
-use super::{AppendError, Journal, OpenError, Options, Position};
+use crate::entry::Position;
+use crate::error::{AppendError, OpenError};
+use crate::journal::Journal;
+use crate::options::Options;
+use crate::state::{Phase, Shared};
 
 const SOCKET: &str = "control.sock";
 /// Entries that one request may name.
@@ -30,13 +33,13 @@ const LINE_BYTES_MAX: u64 = 512 * 1024;
 /// Commands are run by hand: a few at a time.
 const CONNECTIONS_MAX: usize = 8;
 /// A connection on which nothing comes for so long is closed.
-const IDLE_MAX: Duration = Duration::from_secs(30);
-/// An answer waits for the disk; one that takes longer than this does not come.
-const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+/// A response waits for the disk; one that takes longer than this does not come.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(30);
 /// A relay that has just taken the lock opens its socket after its recovery, and one that closes gives the lock back
 /// after its drain.
-const DOOR_TRIES: u32 = 150;
-const DOOR_TRY_EVERY: Duration = Duration::from_millis(100);
+const CONNECT_TRIES_MAX: u32 = 150;
+const CONNECT_TRY_INTERVAL: Duration = Duration::from_millis(100);
 
 /// How an unconfirmed entry ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,7 +60,7 @@ struct Request {
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum Answer {
+enum Response {
     Ended(u64),
     Error(String),
 }
@@ -110,9 +113,9 @@ async fn serve(listener: UnixListener, shared: Arc<Shared>) {
                 });
             }
             Err(error) => {
-                warn!("Could not take a command's connection: {error}");
+                warn!("could not accept a command's connection: {error}");
                 // Out of descriptors, most likely: at once would be at full speed in vain.
-                sleep(DOOR_TRY_EVERY).await;
+                sleep(CONNECT_TRY_INTERVAL).await;
             }
         }
     }
@@ -123,14 +126,14 @@ async fn converse(stream: UnixStream, shared: &Shared) -> io::Result<()> {
     let mut from = BufReader::new(from);
     loop {
         let mut line = Vec::new();
-        let read = timeout(IDLE_MAX, (&mut from).take(LINE_BYTES_MAX).read_until(b'\n', &mut line)).await??;
+        let read = timeout(IDLE_TIMEOUT, (&mut from).take(LINE_BYTES_MAX).read_until(b'\n', &mut line)).await??;
         if read == 0 {
             return Ok(());
         }
         let answer = match serde_json::from_slice::<Request>(&line) {
-            Ok(request) if request.positions.len() <= POSITIONS_MAX => obey(&request, shared).await,
-            Ok(_) => Answer::Error(format!("more than {POSITIONS_MAX} positions")),
-            Err(_) => Answer::Error("not a request".to_owned()),
+            Ok(request) if request.positions.len() <= POSITIONS_MAX => execute(&request, shared).await,
+            Ok(_) => Response::Error(format!("more than {POSITIONS_MAX} positions")),
+            Err(_) => Response::Error("not a request".to_owned()),
         };
         let mut line = serde_json::to_vec(&answer)?;
         line.push(b'\n');
@@ -138,10 +141,10 @@ async fn converse(stream: UnixStream, shared: &Shared) -> io::Result<()> {
     }
 }
 
-async fn obey(request: &Request, shared: &Shared) -> Answer {
+async fn execute(request: &Request, shared: &Shared) -> Response {
     match end(shared, request.verb, request.positions.iter().copied().map(Position)).await {
-        Ok(ended) => Answer::Ended(ended),
-        Err(error) => Answer::Error(error.to_string()),
+        Ok(ended) => Response::Ended(ended),
+        Err(error) => Response::Error(error.to_string()),
     }
 }
 
@@ -156,7 +159,7 @@ async fn end(shared: &Shared, verb: Verb, positions: impl Iterator<Item = Positi
         if ends {
             ended += 1;
             if verb == Verb::Discard {
-                say_discarded(shared, position);
+                log_discarded(shared, position);
             }
         }
     }
@@ -164,20 +167,20 @@ async fn end(shared: &Shared, verb: Verb, positions: impl Iterator<Item = Positi
     Ok(ended)
 }
 
-fn say_discarded(shared: &Shared, position: Position) {
+fn log_discarded(shared: &Shared, position: Position) {
     // Some events, by hand: reading them here holds nobody up for long.
     match shared.read(position) {
         Ok(entry) => {
             let id = &entry.event_id;
-            info!(event.id = %id, request_id = %entry.request_id, "Discarded event {id}: it will not be delivered");
+            info!(event.id = %id, request_id = %entry.request_id, "discarded event {id}: it will not be delivered");
         }
-        Err(error) => info!("Discarded an event that cannot be read: {error}"),
+        Err(error) => info!("discarded an event that cannot be read: {error}"),
     }
 }
 
 /// The way to change the journal that is open to a command.
 #[derive(Debug)]
-pub enum Door {
+pub enum ControlClient {
     /// A relay has the journal.
     Relay(BufReader<UnixStream>),
     /// Nobody else has it.
@@ -186,7 +189,7 @@ pub enum Door {
 
 /// The journal cannot be changed.
 #[derive(Debug, thiserror::Error)]
-pub enum DoorError {
+pub enum ControlError {
     /// It cannot be opened.
     #[error(transparent)]
     Open(#[from] OpenError),
@@ -201,10 +204,10 @@ pub enum DoorError {
     Refused(String),
 }
 
-impl Door {
+impl ControlClient {
     /// Opens the journal in `dir`, or reaches the relay that has it.
-    pub async fn open(dir: &Path, clock: &Clock) -> Result<Self, DoorError> {
-        let mut tries_left = DOOR_TRIES;
+    pub async fn open(dir: &Path, clock: &Clock) -> Result<Self, ControlError> {
+        let mut tries_left = CONNECT_TRIES_MAX;
         loop {
             match Journal::open(Options::keeping_all(dir), clock.clone()) {
                 Ok(journal) => return Ok(Self::Own(journal)),
@@ -218,26 +221,26 @@ impl Door {
             });
             match connected {
                 Ok(stream) => return Ok(Self::Relay(BufReader::new(stream))),
-                Err(error) if tries_left == 0 => return Err(DoorError::Silent(error)),
+                Err(error) if tries_left == 0 => return Err(ControlError::Silent(error)),
                 Err(_) => {}
             }
             tries_left -= 1;
-            sleep(DOOR_TRY_EVERY).await;
+            sleep(CONNECT_TRY_INTERVAL).await;
         }
     }
 
     /// Ends the unconfirmed ones of `positions` and says how many there were, once that is synced.
-    pub async fn end(&mut self, verb: Verb, positions: &[Position]) -> Result<u64, DoorError> {
+    pub async fn end(&mut self, verb: Verb, positions: &[Position]) -> Result<u64, ControlError> {
         match self {
             Self::Own(journal) => Ok(end(&journal.0.0, verb, positions.iter().copied()).await?),
             Self::Relay(stream) => {
                 let mut ended = 0;
                 for positions in positions.chunks(POSITIONS_MAX) {
                     let request = Request { verb, positions: positions.iter().map(|position| position.0).collect() };
-                    let answered = timeout(ANSWER_WITHIN, ask(stream, &request)).await.map_err(io::Error::from);
-                    match answered.and_then(|answer| answer).map_err(DoorError::Silent)? {
-                        Answer::Ended(some) => ended += some,
-                        Answer::Error(why) => return Err(DoorError::Refused(why)),
+                    let responded = timeout(RESPONSE_TIMEOUT, send(stream, &request)).await.map_err(io::Error::from);
+                    match responded.and_then(|response| response).map_err(ControlError::Silent)? {
+                        Response::Ended(some) => ended += some,
+                        Response::Error(why) => return Err(ControlError::Refused(why)),
                     }
                 }
                 Ok(ended)
@@ -253,7 +256,7 @@ impl Door {
     }
 }
 
-async fn ask(stream: &mut BufReader<UnixStream>, request: &Request) -> io::Result<Answer> {
+async fn send(stream: &mut BufReader<UnixStream>, request: &Request) -> io::Result<Response> {
     let mut line = serde_json::to_vec(request)?;
     line.push(b'\n');
     stream.write_all(&line).await?;

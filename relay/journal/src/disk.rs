@@ -1,5 +1,5 @@
-//! The door to the disk: everything that the journal asks of a file system, and nothing else, so that a test can stand
-//! in for a disk that is full, fails, or loses power.
+//! Access to the disk: everything that the journal asks of a file system, and nothing else, so that a test can stand in
+//! for a disk that is full, fails, or loses power.
 
 use std::fs;
 use std::io;
@@ -45,7 +45,7 @@ pub trait File: Send + Sync {
 }
 
 /// Writes all of `bytes`, however many calls that takes.
-pub(super) fn write_all_at(file: &dyn File, mut bytes: &[u8], mut offset: u64) -> io::Result<()> {
+pub(crate) fn write_all_at(file: &dyn File, mut bytes: &[u8], mut offset: u64) -> io::Result<()> {
     while !bytes.is_empty() {
         match file.write_at(bytes, offset) {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
@@ -71,7 +71,7 @@ impl Folder {
     }
 
     /// Makes the folder, for its owner's eyes alone: what is kept in it names people.
-    pub(super) fn make(&self) -> io::Result<()> {
+    pub(crate) fn make(&self) -> io::Result<()> {
         let missing: Vec<_> = self.0.ancestors().take_while(|folder| !folder.exists()).collect();
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.0)?;
         // A new folder's name stands in the folder above it: without this, a power cut could take the journal with it.
@@ -84,7 +84,7 @@ impl Folder {
 
     /// Takes the folder's lock, or `None` when another process has it. The operating system gives it back when the
     /// process ends, however it ends.
-    pub(super) fn lock(&self) -> io::Result<Option<Lock>> {
+    pub(crate) fn lock(&self) -> io::Result<Option<Lock>> {
         let file = fs::OpenOptions::new()
             .create(true)
             .truncate(false)
@@ -101,7 +101,7 @@ impl Folder {
 
 /// The folder is ours until this is dropped.
 #[derive(Debug)]
-pub(super) struct Lock {
+pub(crate) struct Lock {
     _file: fs::File,
 }
 

@@ -1,15 +1,14 @@
 //! What is kept: entries, and where they stand.
 
 use std::fmt;
-use std::io;
 
 use bytes::Bytes;
 use tollgate_shared::clock::from_unix;
 use tollgate_shared::{RequestId, Timestamp};
 
-use super::disk::File;
-use super::record::Record;
-use super::scan::Scan;
+/// The longest body an entry may have. Far above any limit that a relay is set to; it keeps every offset in a segment
+/// within 32 bits.
+pub const BODY_BYTES_MAX: usize = 256 * 1024 * 1024;
 
 /// Where an entry stands in the log: its segment's number and its offset in there. Positions grow in order of arrival,
 /// and none is used twice.
@@ -17,16 +16,16 @@ use super::scan::Scan;
 pub struct Position(pub u64);
 
 impl Position {
-    pub(super) fn new(segment: u32, offset: u64) -> Self {
+    pub(crate) fn new(segment: u32, offset: u64) -> Self {
         let offset = u32::try_from(offset).expect("a segment is sealed long before 4 GiB");
         Self(u64::from(segment) << 32 | u64::from(offset))
     }
 
-    pub(super) fn segment(self) -> u32 {
+    pub(crate) fn segment(self) -> u32 {
         (self.0 >> 32) as u32
     }
 
-    pub(super) fn offset(self) -> u64 {
+    pub(crate) fn offset(self) -> u64 {
         self.0 & u64::from(u32::MAX)
     }
 }
@@ -43,7 +42,7 @@ pub struct NewEntry {
     /// `evt_…`.
     pub event_id: String,
     /// Its type, for example `invoice.paid`.
-    pub kind: String,
+    pub event_type: String,
     /// When it came.
     pub received_at: Timestamp,
     /// That of the request which brought it.
@@ -60,7 +59,7 @@ pub struct Entry {
     /// `evt_…`. Several entries may have the same one: Stripe repeats.
     pub event_id: String,
     /// Its type, for example `invoice.paid`.
-    pub kind: String,
+    pub event_type: String,
     /// When it came.
     pub received_at: Timestamp,
     /// That of the request which brought it.
@@ -73,27 +72,7 @@ pub struct Entry {
     pub attempts: u32,
 }
 
-/// The entry at `position` of its segment's `file`, if there is an intact one. Whether it is confirmed, and how often it
-/// was tried, the caller has to know.
-pub(super) fn read_entry(file: &dyn File, position: Position) -> io::Result<Option<Entry>> {
-    let mut scan = Scan::starting_at(file, position);
-    let entry = match scan.next_if_intact()? {
-        Some(Record::Entry(entry)) => Some(Entry {
-            position,
-            event_id: entry.event_id.to_owned(),
-            kind: entry.kind.to_owned(),
-            received_at: timestamp(entry.received_at_micros),
-            request_id: entry.request_id.to_owned(),
-            body: Bytes::copy_from_slice(entry.body),
-            confirmed: false,
-            attempts: 0,
-        }),
-        _ => None,
-    };
-    Ok(entry)
-}
-
 /// What is in the log as microseconds. An instant that chrono does not know was never written by us.
-pub(super) fn timestamp(micros: i64) -> Timestamp {
+pub(crate) fn timestamp(micros: i64) -> Timestamp {
     Timestamp::from_timestamp_micros(micros).or_else(|| from_unix(0)).expect("chrono knows the Unix epoch")
 }

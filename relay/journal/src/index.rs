@@ -6,96 +6,97 @@ use std::ops::Bound;
 
 use tollgate_shared::Timestamp;
 
-use super::Position;
-use super::segment_name::{Name, Span};
+use crate::entry::Position;
+use crate::segment_name::{SegmentName, TimeRange};
 
 /// An entry that is not confirmed.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Waiting {
-    pub(super) received_at_micros: i64,
+pub(crate) struct Waiting {
+    pub(crate) received_at_micros: i64,
     /// How many deliveries of it failed.
-    pub(super) attempts: u32,
+    pub(crate) attempts: u32,
 }
 
 /// One file of the log.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Segment {
+pub(crate) struct Segment {
     /// What the file takes on disk, space set aside included.
-    pub(super) bytes: u64,
+    pub(crate) bytes: u64,
     /// How many of its entries are not confirmed.
-    pub(super) unconfirmed: u64,
+    pub(crate) unconfirmed: u64,
     /// When its entries were received, once it has any.
-    pub(super) span: Option<Span>,
-    pub(super) opened_at_micros: i64,
+    pub(crate) received: Option<TimeRange>,
+    pub(crate) opened_at_micros: i64,
     /// Nothing is written to it any more.
-    pub(super) sealed: bool,
+    pub(crate) sealed: bool,
     /// Its name says that all of its entries are confirmed.
-    pub(super) archived: bool,
+    pub(crate) archived: bool,
     /// A write behind this offset failed, and may be in the file all the same: entries that nobody was told are kept.
     /// They have to go for good before the segment's name says anything of its entries.
-    pub(super) cut_at: Option<u64>,
+    pub(crate) cut_at: Option<u64>,
 }
 
 impl Segment {
     /// When its entries were received; when it was opened, if it has none.
-    pub(super) fn span(&self) -> Span {
-        self.span.unwrap_or(Span::of(self.opened_at_micros))
+    pub(crate) fn received(&self) -> TimeRange {
+        self.received.unwrap_or(TimeRange::of(self.opened_at_micros))
     }
 
-    pub(super) fn name(&self, segment: u32) -> Name {
-        Name { segment, confirmed: self.archived.then(|| self.span()) }
+    pub(crate) fn name(&self, segment: u32) -> SegmentName {
+        SegmentName { segment, confirmed: self.archived.then(|| self.received()) }
     }
 }
 
 /// All that is known of the log.
 #[derive(Debug, Default)]
-pub(super) struct Index {
-    pub(super) unconfirmed: BTreeMap<Position, Waiting>,
-    pub(super) segments: BTreeMap<u32, Segment>,
+pub(crate) struct Index {
+    pub(crate) unconfirmed: BTreeMap<Position, Waiting>,
+    pub(crate) segments: BTreeMap<u32, Segment>,
 }
 
 impl Index {
-    pub(super) fn add(&mut self, position: Position, received_at_micros: i64) {
+    pub(crate) fn add(&mut self, position: Position, received_at_micros: i64) {
         let segment = self.segments.get_mut(&position.segment()).expect("an entry is added to a segment that is known");
         segment.unconfirmed += 1;
-        segment.span = Some(segment.span.map_or(Span::of(received_at_micros), |span| span.with(received_at_micros)));
+        let at = received_at_micros;
+        segment.received = Some(segment.received.map_or(TimeRange::of(at), |range| range.with(at)));
         let waiting = Waiting { received_at_micros, attempts: 0 };
         assert!(self.unconfirmed.insert(position, waiting).is_none(), "no position is used twice");
     }
 
     /// The entry at `position` is delivered or discarded. `None`: it was already, or there is none.
-    pub(super) fn end(&mut self, position: Position) -> Option<Waiting> {
+    pub(crate) fn end(&mut self, position: Position) -> Option<Waiting> {
         let waiting = self.unconfirmed.remove(&position)?;
         let segment = self.segments.get_mut(&position.segment()).expect("a segment outlives its unconfirmed entries");
         segment.unconfirmed -= 1;
         Some(waiting)
     }
 
-    pub(super) fn unconfirmed_after(&self, after: Option<Position>, limit: usize) -> Vec<Position> {
+    pub(crate) fn unconfirmed_after(&self, after: Option<Position>, limit: usize) -> Vec<Position> {
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
         self.unconfirmed.range((from, Bound::Unbounded)).take(limit).map(|(position, _)| *position).collect()
     }
 
-    pub(super) fn bytes(&self) -> u64 {
+    pub(crate) fn bytes(&self) -> u64 {
         self.segments.values().map(|segment| segment.bytes).sum()
     }
 
     /// Sealed segments that hold nothing unconfirmed and are not named so yet, oldest first.
-    pub(super) fn ended(&self) -> Vec<u32> {
+    pub(crate) fn ended(&self) -> Vec<u32> {
         let ended = |segment: &Segment| segment.sealed && !segment.archived && segment.unconfirmed == 0;
         self.segments.iter().filter(|(_, segment)| ended(segment)).map(|(number, _)| *number).collect()
     }
 
     /// Segments older than `segment` that a start would read: what later segments say of their entries still matters.
-    pub(super) fn read_at_start_before(&self, segment: u32) -> Vec<u32> {
+    pub(crate) fn read_at_start_before(&self, segment: u32) -> Vec<u32> {
         self.segments.range(..segment).filter(|(_, older)| !older.archived).map(|(number, _)| *number).collect()
     }
 
     /// The oldest segment that may go, if one has to: none with an unconfirmed entry ever may.
-    pub(super) fn to_prune(&self, keep_from: Timestamp, bytes_max: u64) -> Option<u32> {
+    pub(crate) fn to_prune(&self, keep_from: Timestamp, bytes_max: u64) -> Option<u32> {
         let over = self.bytes() > bytes_max;
         let may_go =
-            |segment: &Segment| segment.archived && (over || segment.span().newest < keep_from.timestamp_micros());
+            |segment: &Segment| segment.archived && (over || segment.received().newest < keep_from.timestamp_micros());
         self.segments.iter().find(|(_, segment)| may_go(segment)).map(|(number, _)| *number)
     }
 }
@@ -113,7 +114,7 @@ mod tests {
         let segment = |number: u32| Segment {
             bytes: 100,
             unconfirmed: u64::from(number == 3),
-            span: Some(Span::of(i64::from(number) * DAY)),
+            received: Some(TimeRange::of(i64::from(number) * DAY)),
             opened_at_micros: 0,
             sealed: number < 5,
             archived: number < 3 || number == 4,

@@ -10,14 +10,13 @@ use std::path::{Path, PathBuf};
 use tollgate_shared::Timestamp;
 use tracing::error;
 
-use super::disk::{Disk, File, Folder};
-use super::entry::read_entry;
-use super::segment_name::Name;
-use super::record::{EntryRecord, Record};
-use super::scan::{Item, ReadAt, Scan};
-use super::{Entry, Position};
+use crate::disk::{Disk, File, Folder};
+use crate::entry::{Entry, Position};
+use crate::record::{EntryRecord, Record};
+use crate::scan::{Item, ReadAt, Scan, read_entry};
+use crate::segment_name::SegmentName;
 
-/// A place that looks damaged while its segment is written to is read again this often before it is believed.
+/// A stretch that looks damaged while its segment is written to is read again this often before it is believed.
 const READ_AGAIN_MAX: u32 = 3;
 
 /// Which entries are wanted.
@@ -98,7 +97,7 @@ impl Reader {
         Self::over(Box::new(Folder::new(dir)), dir)
     }
 
-    pub(super) fn over(disk: Box<dyn Disk>, dir: &Path) -> Self {
+    pub(crate) fn over(disk: Box<dyn Disk>, dir: &Path) -> Self {
         Self { disk, dir: dir.to_owned(), open: None }
     }
 
@@ -106,13 +105,14 @@ impl Reader {
     pub fn select(&self, selection: &Selection) -> Result<Vec<Found>, ReaderError> {
         let mut found = Vec::new();
         let names = self.names().map_err(|error| self.failed(error))?;
-        for (place, name) in names.iter().enumerate() {
+        for (index, name) in names.iter().enumerate() {
             // What is said of an entry stands behind it, so only what is older than all that is wanted can be left out.
-            let too_old = |from: Timestamp| name.confirmed.is_some_and(|span| span.newest < from.timestamp_micros());
+            let too_old =
+                |from: Timestamp| name.confirmed.is_some_and(|received| received.newest < from.timestamp_micros());
             if selection.from.is_some_and(too_old) {
                 continue;
             }
-            let newest = place + 1 == names.len();
+            let newest = index + 1 == names.len();
             self.read(*name, newest, selection, &mut found).map_err(|error| self.failed(error))?;
         }
         Ok(found)
@@ -143,14 +143,14 @@ impl Reader {
         }
     }
 
-    fn names(&self) -> io::Result<Vec<Name>> {
-        let mut names: Vec<_> = self.disk.list()?.iter().filter_map(|name| Name::parse(name)).collect();
+    fn names(&self) -> io::Result<Vec<SegmentName>> {
+        let mut names: Vec<_> = self.disk.list()?.iter().filter_map(|name| SegmentName::parse(name)).collect();
         names.sort_by_key(|name| name.segment);
         Ok(names)
     }
 
     /// The file of a segment under the name it has by now, or `None` when it has gone.
-    fn file_of(&self, segment: u32) -> io::Result<Option<(Name, Box<dyn File>)>> {
+    fn file_of(&self, segment: u32) -> io::Result<Option<(SegmentName, Box<dyn File>)>> {
         loop {
             let Some(name) = self.names()?.into_iter().find(|name| name.segment == segment) else { return Ok(None) };
             match self.disk.open(&name.to_string(), false) {
@@ -163,14 +163,14 @@ impl Reader {
     }
 
     /// Adds a segment's entries to `found`, and what it says of those that are there.
-    fn read(&self, name: Name, newest: bool, selection: &Selection, found: &mut Vec<Found>) -> io::Result<()> {
+    fn read(&self, name: SegmentName, newest: bool, selection: &Selection, found: &mut Vec<Found>) -> io::Result<()> {
         let Some((name, file)) = self.file_of(name.segment)? else { return Ok(()) };
         let damaged_bytes = scan(&*file, name, newest, selection, found)?;
         if damaged_bytes > 0 {
             error!(
                 segment = name.segment,
                 bytes = damaged_bytes,
-                "Journal segment {name} is damaged: {damaged_bytes} bytes are passed over"
+                "journal segment {name} is damaged: {damaged_bytes} bytes are passed over"
             );
         }
         Ok(())
@@ -179,9 +179,9 @@ impl Reader {
 
 /// How many bytes were damaged. In a segment that grows, what was read before it was written looks like damage as soon
 /// as what stands behind it is read; it was written first, so it is there when it is read again.
-pub(super) fn scan(
+pub(crate) fn scan(
     source: impl ReadAt,
-    name: Name,
+    name: SegmentName,
     grows: bool,
     selection: &Selection,
     found: &mut Vec<Found>,
@@ -230,8 +230,8 @@ pub(super) fn scan(
 fn note(found: &mut [Found], entries: &[Position], note: impl Fn(&mut Found)) {
     for entry in entries {
         // In order of arrival, so in order of position.
-        if let Ok(place) = found.binary_search_by_key(entry, |found| found.position) {
-            note(&mut found[place]);
+        if let Ok(index) = found.binary_search_by_key(entry, |found| found.position) {
+            note(&mut found[index]);
         }
     }
 }

@@ -15,13 +15,13 @@
 
 use tollgate_shared::Timestamp;
 
-use super::{NewEntry, Position};
+use crate::entry::{NewEntry, Position};
 
 /// Bytes of a record before its payload.
 pub const HEADER_BYTES: usize = 20;
 
 /// 0xF7 and 0xFB occur in no UTF-8 text.
-pub(super) const MARK: [u8; 4] = [0xF7, b'T', b'J', 0xFB];
+pub(crate) const MARK: [u8; 4] = [0xF7, b'T', b'J', 0xFB];
 
 /// Written into every segment's first record; a segment of another version is not touched.
 pub const FORMAT_VERSION: u32 = 1;
@@ -61,7 +61,7 @@ pub struct EntryRecord<'a> {
     /// The event's id.
     pub event_id: &'a str,
     /// The event's type.
-    pub kind: &'a str,
+    pub event_type: &'a str,
     /// The `X-Request-Id` under which it came.
     pub request_id: &'a str,
     /// The event's very bytes.
@@ -69,7 +69,7 @@ pub struct EntryRecord<'a> {
 }
 
 /// Bytes of a segment's first record.
-pub(super) const OPENED_BYTES: u64 = HEADER_BYTES as u64 + 4 + 8;
+pub(crate) const OPENED_BYTES: u64 = HEADER_BYTES as u64 + 4 + 8;
 
 const OPENED: u8 = 1;
 const ENTRY: u8 = 2;
@@ -79,8 +79,8 @@ const ATTEMPTED: u8 = 5;
 const PROBE: u8 = 6;
 
 /// Bytes that `entry` takes in a segment.
-pub(super) fn entry_bytes(entry: &NewEntry) -> usize {
-    let texts = entry.event_id.len() + entry.kind.len() + entry.request_id.as_str().len();
+pub(crate) fn entry_bytes(entry: &NewEntry) -> usize {
+    let texts = entry.event_id.len() + entry.event_type.len() + entry.request_id.as_str().len();
     HEADER_BYTES + ENTRY_FIXED_BYTES + texts + entry.body.len()
 }
 
@@ -97,10 +97,10 @@ pub fn push_entry(buffer: &mut Vec<u8>, position: Position, entry: &NewEntry) {
     push(buffer, position, ENTRY, |payload| {
         let request_id = entry.request_id.as_str();
         payload.extend_from_slice(&entry.received_at.timestamp_micros().to_le_bytes());
-        for text in [&entry.event_id, &entry.kind, request_id] {
+        for text in [&entry.event_id, &entry.event_type, request_id] {
             payload.extend_from_slice(&(text.len() as u32).to_le_bytes());
         }
-        for text in [&entry.event_id, &entry.kind, request_id] {
+        for text in [&entry.event_id, &entry.event_type, request_id] {
             payload.extend_from_slice(text.as_bytes());
         }
         payload.extend_from_slice(&entry.body);
@@ -160,15 +160,15 @@ fn header_sum(position: Position, header: &[u8]) -> u32 {
 
 /// A header that is intact.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Header {
+pub(crate) struct Header {
     kind: u8,
     payload_crc: u32,
-    pub(super) payload_bytes: u32,
+    pub(crate) payload_bytes: u32,
 }
 
 impl Header {
     /// The header at `position`, if `bytes` begins with one.
-    pub(super) fn parse(position: Position, bytes: &[u8]) -> Option<Self> {
+    pub(crate) fn parse(position: Position, bytes: &[u8]) -> Option<Self> {
         let header = bytes.first_chunk::<HEADER_BYTES>()?;
         let intact = header[..4] == MARK && u32_at(header, 4)? == header_sum(position, header);
         let (payload_crc, payload_bytes) = (u32_at(header, 8)?, u32_at(header, 12)?);
@@ -176,12 +176,12 @@ impl Header {
     }
 
     /// Whether `payload` is as it was written.
-    pub(super) fn is_of(&self, payload: &[u8]) -> bool {
+    pub(crate) fn is_of(&self, payload: &[u8]) -> bool {
         payload.len() == self.payload_bytes as usize && crc32fast::hash(payload) == self.payload_crc
     }
 
     /// What the record says; its payload has to be as it was written.
-    pub(super) fn read<'a>(&self, payload: &'a [u8]) -> Option<Record<'a>> {
+    pub(crate) fn read<'a>(&self, payload: &'a [u8]) -> Option<Record<'a>> {
         match self.kind {
             OPENED => Some(Record::Opened { version: u32_at(payload, 0)?, at_micros: i64_at(payload, 4)? }),
             ENTRY => read_entry(payload).map(Record::Entry),
@@ -202,8 +202,8 @@ fn read_entry(payload: &[u8]) -> Option<EntryRecord<'_>> {
         rest = after;
         std::str::from_utf8(text).ok()
     };
-    let (event_id, kind, request_id) = (text(8)?, text(12)?, text(16)?);
-    Some(EntryRecord { received_at_micros, event_id, kind, request_id, body: rest })
+    let (event_id, event_type, request_id) = (text(8)?, text(12)?, text(16)?);
+    Some(EntryRecord { received_at_micros, event_id, event_type, request_id, body: rest })
 }
 
 fn read_positions(payload: &[u8]) -> Option<Vec<Position>> {

@@ -8,49 +8,36 @@ use std::io;
 use tollgate_shared::Clock;
 use tracing::{error, info, warn};
 
-use super::Position;
-use super::disk::{Disk, File};
-use super::index::{Index, Segment};
-use super::segment_name::{Name, Span};
-use super::record::{FORMAT_VERSION, Record};
-use super::scan::{Item, Scan, Tail};
+use crate::active_segment::ActiveSegment;
+use crate::disk::{Disk, File};
+use crate::entry::Position;
+use crate::index::{Index, Segment};
+use crate::record::{FORMAT_VERSION, Record};
+use crate::scan::{Item, Scan, Tail};
+use crate::segment_name::{SegmentName, TimeRange};
 
 /// What a start found.
-pub(super) struct Recovered {
-    pub(super) index: Index,
+pub(crate) struct Recovered {
+    pub(crate) index: Index,
     /// The newest segment, if it can be written on.
-    pub(super) active: Option<Active>,
+    pub(crate) active: Option<ActiveSegment>,
     /// The number of the next new segment.
-    pub(super) segment_next: u32,
+    pub(crate) segment_next: u32,
     /// How many bytes were damaged, and are passed over.
-    pub(super) damaged_bytes: u64,
-}
-
-/// The segment that is written to.
-pub(super) struct Active {
-    pub(super) segment: u32,
-    pub(super) file: Box<dyn File>,
-    /// Where the next record goes: all before it is synced.
-    pub(super) end: u64,
-    /// Space is set aside up to here.
-    pub(super) allocated: u64,
-    /// What stands before this need not be in memory.
-    pub(super) forgotten: u64,
-    /// A write behind `end` failed since the last sync.
-    pub(super) torn: bool,
+    pub(crate) damaged_bytes: u64,
 }
 
 /// A start cannot go on.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum RecoverError {
+pub(crate) enum RecoverError {
     #[error("segment {name} was written by another version of Tollgate (format {version})")]
     OtherVersion { name: String, version: u32 },
     #[error(transparent)]
     Io(#[from] io::Error),
 }
 
-pub(super) fn recover(disk: &dyn Disk, clock: &Clock) -> Result<Recovered, RecoverError> {
-    let mut names: Vec<_> = disk.list()?.iter().filter_map(|name| Name::parse(name)).collect();
+pub(crate) fn recover(disk: &dyn Disk, clock: &Clock) -> Result<Recovered, RecoverError> {
+    let mut names: Vec<_> = disk.list()?.iter().filter_map(|name| SegmentName::parse(name)).collect();
     names.sort_by_key(|name| (name.segment, name.confirmed.is_some()));
     // A rename is atomic, so that a number is there twice takes a hand that copied files. The confirmed name is later.
     names.dedup_by(|later, earlier| {
@@ -63,22 +50,22 @@ pub(super) fn recover(disk: &dyn Disk, clock: &Clock) -> Result<Recovered, Recov
     let segment_next = names.last().map_or(Some(1), |newest| newest.segment.checked_add(1));
     let segment_next = segment_next.ok_or_else(|| io::Error::other("the segments' numbers are used up"))?;
     let mut recovered = Recovered { index: Index::default(), active: None, segment_next, damaged_bytes: 0 };
-    for (place, name) in names.iter().enumerate() {
-        let newest = place + 1 == names.len();
+    for (index, name) in names.iter().enumerate() {
+        let newest = index + 1 == names.len();
         match name.confirmed {
-            Some(span) => add_confirmed(disk, *name, span, &mut recovered.index)?,
+            Some(received) => add_confirmed(disk, *name, received, &mut recovered.index)?,
             None => read(disk, *name, newest, clock, &mut recovered)?,
         }
     }
     Ok(recovered)
 }
 
-fn add_confirmed(disk: &dyn Disk, name: Name, span: Span, index: &mut Index) -> io::Result<()> {
+fn add_confirmed(disk: &dyn Disk, name: SegmentName, received: TimeRange, index: &mut Index) -> io::Result<()> {
     let segment = Segment {
         bytes: disk.open(&name.to_string(), false)?.bytes()?,
         unconfirmed: 0,
-        span: Some(span),
-        opened_at_micros: span.oldest,
+        received: Some(received),
+        opened_at_micros: received.oldest,
         sealed: true,
         archived: true,
         cut_at: None,
@@ -89,7 +76,7 @@ fn add_confirmed(disk: &dyn Disk, name: Name, span: Span, index: &mut Index) -> 
 
 fn read(
     disk: &dyn Disk,
-    name: Name,
+    name: SegmentName,
     newest: bool,
     clock: &Clock,
     recovered: &mut Recovered,
@@ -97,8 +84,15 @@ fn read(
     let file = disk.open(&name.to_string(), newest)?;
     let bytes = file.bytes()?;
     let opened_at_micros = clock.now().timestamp_micros();
-    let segment =
-        Segment { bytes, unconfirmed: 0, span: None, opened_at_micros, sealed: true, archived: false, cut_at: None };
+    let segment = Segment {
+        bytes,
+        unconfirmed: 0,
+        received: None,
+        opened_at_micros,
+        sealed: true,
+        archived: false,
+        cut_at: None,
+    };
     recovered.index.segments.insert(name.segment, segment);
 
     let mut scan = Scan::new(file, name.segment);
@@ -111,7 +105,7 @@ fn read(
                     segment = name.segment,
                     from = range.start,
                     to = range.end,
-                    "Journal segment {name} is damaged: bytes {} to {} are passed over",
+                    "journal segment {name} is damaged: bytes {} to {} are passed over",
                     range.start,
                     range.end
                 );
@@ -141,7 +135,7 @@ fn read(
         error!(
             segment = name.segment,
             from = tail.offset,
-            "Journal segment {name} is damaged: {} bytes at its end are passed over",
+            "journal segment {name} is damaged: {} bytes at its end are passed over",
             tail.torn_bytes
         );
     }
@@ -150,12 +144,18 @@ fn read(
 }
 
 /// Makes the newest segment fit to be written on.
-fn continue_on(file: Box<dyn File>, name: Name, tail: Tail, bytes: u64, index: &mut Index) -> io::Result<Active> {
+fn continue_on(
+    file: Box<dyn File>,
+    name: SegmentName,
+    tail: Tail,
+    bytes: u64,
+    index: &mut Index,
+) -> io::Result<ActiveSegment> {
     if tail.torn_bytes > 0 {
         warn!(
             segment = name.segment,
             bytes = tail.torn_bytes,
-            "Cut {} bytes of a write that did not finish off journal segment {name}",
+            "cut {} bytes of a write that did not finish off journal segment {name}",
             tail.torn_bytes
         );
         file.set_len(tail.offset)?;
@@ -166,8 +166,8 @@ fn continue_on(file: Box<dyn File>, name: Name, tail: Tail, bytes: u64, index: &
     let segment = index.segments.get_mut(&name.segment).expect("the segment was added before it was read");
     segment.bytes = allocated;
     segment.sealed = false;
-    info!(segment = name.segment, "Journal goes on in segment {name} at byte {}", tail.offset);
-    Ok(Active { segment: name.segment, file, end: tail.offset, allocated, forgotten: 0, torn: false })
+    info!(segment = name.segment, "resuming journal segment {name} at offset {}", tail.offset);
+    Ok(ActiveSegment { number: name.segment, file, end: tail.offset, allocated, forgotten: 0, torn: false })
 }
 
 /// Takes up what one record says.

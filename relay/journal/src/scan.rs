@@ -4,9 +4,11 @@
 use std::io;
 use std::ops::Range;
 
-use super::Position;
-use super::disk::File;
-use super::record::{HEADER_BYTES, Header, MARK, Record};
+use bytes::Bytes;
+
+use crate::disk::File;
+use crate::entry::{Entry, Position, timestamp};
+use crate::record::{HEADER_BYTES, Header, MARK, Record};
 
 /// How much is read at a time when a whole segment is.
 const WINDOW_BYTES: usize = 256 * 1024;
@@ -187,6 +189,26 @@ impl<R: ReadAt> Scan<R> {
             }
         }
     }
+}
+
+/// The entry at `position` of its segment's `file`, if there is an intact one. Whether it is confirmed, and how often it
+/// was tried, the caller has to know.
+pub(crate) fn read_entry(file: &dyn File, position: Position) -> io::Result<Option<Entry>> {
+    let mut scan = Scan::starting_at(file, position);
+    let entry = match scan.next_if_intact()? {
+        Some(Record::Entry(entry)) => Some(Entry {
+            position,
+            event_id: entry.event_id.to_owned(),
+            event_type: entry.event_type.to_owned(),
+            received_at: timestamp(entry.received_at_micros),
+            request_id: entry.request_id.to_owned(),
+            body: Bytes::copy_from_slice(entry.body),
+            confirmed: false,
+            attempts: 0,
+        }),
+        _ => None,
+    };
+    Ok(entry)
 }
 
 /// The part of the source that is in memory.

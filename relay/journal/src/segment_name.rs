@@ -8,32 +8,32 @@ use std::fmt;
 
 /// The name of a segment's file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Name {
-    pub(super) segment: u32,
+pub(crate) struct SegmentName {
+    pub(crate) segment: u32,
     /// When all entries are confirmed: when the oldest and the newest of them was received.
-    pub(super) confirmed: Option<Span>,
+    pub(crate) confirmed: Option<TimeRange>,
 }
 
 /// From when to when, in microseconds since the Unix epoch, both included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Span {
-    pub(super) oldest: i64,
-    pub(super) newest: i64,
+pub(crate) struct TimeRange {
+    pub(crate) oldest: i64,
+    pub(crate) newest: i64,
 }
 
-impl Span {
-    pub(super) fn of(at_micros: i64) -> Self {
+impl TimeRange {
+    pub(crate) fn of(at_micros: i64) -> Self {
         Self { oldest: at_micros, newest: at_micros }
     }
 
-    pub(super) fn with(self, at_micros: i64) -> Self {
+    pub(crate) fn with(self, at_micros: i64) -> Self {
         Self { oldest: self.oldest.min(at_micros), newest: self.newest.max(at_micros) }
     }
 }
 
-impl Name {
+impl SegmentName {
     /// What a file name says, if it is a segment's.
-    pub(super) fn parse(name: &str) -> Option<Self> {
+    pub(crate) fn parse(name: &str) -> Option<Self> {
         let (segment, state) = name.strip_prefix("journal-")?.strip_suffix("log")?.split_once('.')?;
         let segment = segment.parse().ok()?;
         let confirmed = match state.strip_suffix('.') {
@@ -41,7 +41,7 @@ impl Name {
             None => return None,
             Some(state) => {
                 let (oldest, newest) = state.strip_prefix("confirmed-")?.rsplit_once('-')?;
-                Some(Span { oldest: oldest.parse().ok()?, newest: newest.parse().ok()? })
+                Some(TimeRange { oldest: oldest.parse().ok()?, newest: newest.parse().ok()? })
             }
         };
         let name_of_ours = Self { segment, confirmed };
@@ -50,10 +50,10 @@ impl Name {
     }
 }
 
-impl fmt::Display for Name {
+impl fmt::Display for SegmentName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "journal-{:010}.", self.segment)?;
-        if let Some(Span { oldest, newest }) = self.confirmed {
+        if let Some(TimeRange { oldest, newest }) = self.confirmed {
             write!(f, "confirmed-{oldest}-{newest}.")?;
         }
         f.write_str("log")
@@ -67,10 +67,10 @@ mod tests {
     #[test]
     fn a_name_reads_back_and_nothing_else_is_one() {
         for name in [
-            Name { segment: 1, confirmed: None },
-            Name { segment: u32::MAX, confirmed: Some(Span { oldest: 1, newest: 1_700_000_000_000_000 }) },
+            SegmentName { segment: 1, confirmed: None },
+            SegmentName { segment: u32::MAX, confirmed: Some(TimeRange { oldest: 1, newest: 1_700_000_000_000_000 }) },
         ] {
-            assert_eq!(Name::parse(&name.to_string()), Some(name));
+            assert_eq!(SegmentName::parse(&name.to_string()), Some(name));
         }
         for other in [
             "lock",
@@ -83,7 +83,7 @@ mod tests {
             "journal-0000000001.x.log",
             "journal-+000000001.log",
         ] {
-            assert_eq!(Name::parse(other), None, "{other}");
+            assert_eq!(SegmentName::parse(other), None, "{other}");
         }
     }
 }

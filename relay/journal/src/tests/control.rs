@@ -4,7 +4,7 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 
 use super::*;
-use crate::control::{Door, Verb};
+use crate::control::{ControlClient, Verb};
 
 /// Sends lines, and gives an answer to each.
 async fn ask(dir: &TempDir, lines: &[&str]) -> Vec<String> {
@@ -65,32 +65,32 @@ async fn a_line_without_an_end_takes_no_more_than_its_limit() {
 }
 
 #[tokio::test]
-async fn a_door_finds_the_relay_while_it_runs_and_takes_the_lock_when_it_has_stopped() {
+async fn a_command_finds_the_relay_while_it_runs_and_takes_the_lock_when_it_has_stopped() {
     let (dir, clock) = (TempDir::new().unwrap(), clock());
     let journal = open(&dir, &clock);
     journal.serve_control().unwrap();
     let positions = [append(&journal, "evt_1", &clock).await, append(&journal, "evt_2", &clock).await];
-    let mut door = Door::open(dir.path(), &clock).await.unwrap();
-    assert!(matches!(door, Door::Relay(_)));
-    assert_eq!(door.end(Verb::Confirm, &positions[..1]).await.unwrap(), 1);
+    let mut client = ControlClient::open(dir.path(), &clock).await.unwrap();
+    assert!(matches!(client, ControlClient::Relay(_)));
+    assert_eq!(client.end(Verb::Confirm, &positions[..1]).await.unwrap(), 1);
     journal.close().await;
 
-    let mut door = Door::open(dir.path(), &clock).await.unwrap();
-    assert!(matches!(door, Door::Own(_)));
-    assert_eq!(door.end(Verb::Discard, &positions).await.unwrap(), 1);
-    door.close().await;
+    let mut client = ControlClient::open(dir.path(), &clock).await.unwrap();
+    assert!(matches!(client, ControlClient::Own(_)));
+    assert_eq!(client.end(Verb::Discard, &positions).await.unwrap(), 1);
+    client.close().await;
     assert!(unconfirmed(&open(&dir, &clock)).is_empty());
 }
 
 #[tokio::test]
-async fn a_door_waits_for_a_relay_that_is_just_starting() {
+async fn a_command_waits_for_a_relay_that_is_just_starting() {
     let (dir, clock) = (TempDir::new().unwrap(), clock());
     let journal = open(&dir, &clock);
     let position = append(&journal, "evt_1", &clock).await;
     let path = dir.path().to_owned();
-    let door = tokio::spawn(async move { Door::open(&path, &clock).await });
+    let client = tokio::spawn(async move { ControlClient::open(&path, &clock).await });
     tokio::task::yield_now().await;
     journal.serve_control().unwrap();
-    let ended = door.await.unwrap().unwrap().end(Verb::Confirm, &[position]).await;
+    let ended = client.await.unwrap().unwrap().end(Verb::Confirm, &[position]).await;
     assert_eq!(ended.unwrap(), 1);
 }

@@ -11,6 +11,7 @@ use tollgate_shared::Rng;
 use super::sim::{Fault, FaultKind, SimDisk};
 use super::*;
 use crate::reader::{Reader, Selection};
+use crate::state::Append;
 
 const SEGMENT_BYTES: u64 = 4096;
 
@@ -74,7 +75,7 @@ fn check(disk: &SimDisk, told: &Told, clock: &Clock, what: &str) -> Journal {
     // A command sees the same.
     let mut reader = Reader::over(Box::new(disk.clone()), Path::new("sim"));
     for found in reader.select(&Selection::default()).unwrap() {
-        // The keeper may have pruned it in between.
+        // The maintenance may have pruned it in between.
         let Some(entry) = reader.entry(&found).unwrap() else { continue };
         let asked = told.confirmed.contains(&entry.event_id);
         assert!(!found.confirmed || asked, "{what}: {} is confirmed, and nobody said so", entry.event_id);

@@ -8,15 +8,22 @@ mod sim;
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use tempfile::TempDir;
 use tollgate_shared::clock::from_unix;
-use tollgate_shared::{RequestId, Rng};
+use tollgate_shared::{Clock, RequestId, Rng, Timestamp};
 
-use super::reader::{Found, Reader, Selection};
-use super::*;
+use crate::disk::Folder;
+use crate::entry::{Entry, NewEntry, Position};
+use crate::error::{AppendError, OpenError};
+use crate::journal::Journal;
+use crate::options::Options;
+use crate::reader::{Found, Reader, Selection};
+use crate::record;
+use crate::stats::Stats;
 
 pub(super) fn start() -> Timestamp {
     from_unix(1_700_000_000).unwrap()
@@ -29,7 +36,7 @@ pub(super) fn clock() -> Clock {
 pub(super) fn entry(id: &str, body: &str, clock: &Clock) -> NewEntry {
     NewEntry {
         event_id: id.to_owned(),
-        kind: "invoice.paid".to_owned(),
+        event_type: "invoice.paid".to_owned(),
         received_at: clock.now(),
         request_id: RequestId::new(start(), &Rng::seeded(1)),
         body: Bytes::from(body.to_owned()),
@@ -67,16 +74,16 @@ fn listed(dir: &Path) -> Vec<(Entry, Found)> {
     found.into_iter().map(|found| (reader.entry(&found).unwrap().unwrap(), found)).collect()
 }
 
-/// Rings for the keeper until `done`; it has no other sign of life.
+/// Wakes the maintenance until `done`; it has no other sign of life.
 async fn kept(journal: &Journal, done: impl Fn(&Stats) -> bool) {
     let shared = &journal.0.0;
     let waited = tokio::time::timeout(Duration::from_secs(30), async {
         while !done(&journal.stats()) {
-            shared.ring_for_chores(&mut shared.state());
+            shared.wake_maintenance(&mut shared.state());
             tokio::task::yield_now().await;
         }
     });
-    assert!(waited.await.is_ok(), "the keeper did not get there: {:?}", journal.stats());
+    assert!(waited.await.is_ok(), "the maintenance did not get there: {:?}", journal.stats());
 }
 
 #[tokio::test]
@@ -90,7 +97,7 @@ async fn what_was_appended_is_there_after_a_restart_with_its_very_bytes() {
     let entry = open(&dir, &clock).read(position).unwrap();
     assert_eq!(entry.body, first.body);
     assert_eq!(entry.event_id, "evt_1");
-    assert_eq!(entry.kind, "invoice.paid");
+    assert_eq!(entry.event_type, "invoice.paid");
     assert_eq!(entry.received_at, start());
     assert_eq!(entry.request_id, first.request_id.as_str());
     assert!(!entry.confirmed);
@@ -220,12 +227,12 @@ async fn a_million_attempts_on_an_event_take_no_million_records() {
     let journal = open(&dir, &clock);
     let position = append(&journal, "evt_1", &clock).await;
     journal.flush().await.unwrap();
-    let before = journal.0.0.state().queue.marks.attempted.len();
+    let before = journal.0.0.state().queue.statuses.attempted.len();
     let shared = &journal.0.0;
     for _ in 0..160 {
         journal.attempted(position);
     }
-    let queued = shared.state().queue.marks.attempted.len();
+    let queued = shared.state().queue.statuses.attempted.len();
     assert!(queued <= before + 16 + 9, "{queued}");
 }
 
@@ -283,7 +290,7 @@ async fn pruning_by_age_takes_what_is_too_old_even_at_a_few_events_a_day() {
         }
         journal.flush().await.unwrap();
         clock.advance(25 * hour);
-        // The segment is a day old now: the keeper has it sealed.
+        // The segment is a day old now: it is sealed.
         let before = journal.stats().segments;
         let shared = &journal.0.0;
         let opened = || shared.state().index.segments.keys().next_back().copied();

@@ -8,9 +8,9 @@ use tokio::runtime::Runtime;
 
 use super::sim::SimDisk;
 use super::*;
-use crate::segment_name::Name;
 use crate::reader::{self, Reader, Selection};
 use crate::scan::ReadAt;
+use crate::segment_name::SegmentName;
 
 const SEGMENT: &str = "journal-0000000001.log";
 
@@ -112,7 +112,7 @@ fn a_segment_of_format_1_reads_as_it_always_did() {
         let journal = open_on(&disk);
         let waiting = journal.unconfirmed_after(None, usize::MAX);
         let entry = journal.read(waiting[0]).unwrap();
-        assert_eq!((waiting.len(), &*entry.event_id, &*entry.kind, entry.attempts), (1, "evt_2", "x.y", 3));
+        assert_eq!((waiting.len(), &*entry.event_id, &*entry.event_type, entry.attempts), (1, "evt_2", "x.y", 3));
         assert_eq!((&*entry.request_id, &*entry.body), ("req_1234", &br#"{"id":"evt_2","type":"x.y"}"#[..]));
         assert_eq!(entry.received_at.timestamp_micros(), 1_700_000_000_000_002);
         assert_eq!(journal.stats().damaged_bytes, 0);
@@ -208,7 +208,7 @@ impl ReadAt for Growing<'_> {
 /// The positions found in a segment that grows while it is read, and how many bytes of it looked damaged.
 fn read_while_it_grows(bytes: &[u8], more_each_time: usize) -> (Vec<Position>, u64) {
     let (source, mut found) = (Growing { bytes, written: Cell::new(0), more_each_time }, Vec::new());
-    let name = Name { segment: 1, confirmed: None };
+    let name = SegmentName { segment: 1, confirmed: None };
     let damaged_bytes = reader::scan(source, name, true, &Selection::default(), &mut found).unwrap();
     (found.iter().map(|found| found.position).collect(), damaged_bytes)
 }
