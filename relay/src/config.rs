@@ -10,7 +10,7 @@ use tollgate_shared::Secrets;
 use tollgate_shared::env::{BadVariables, Env};
 use tollgate_shared::telemetry::LogConfig;
 
-use crate::delivery::BackendConfig;
+use crate::backend::config::BackendConfig;
 use crate::forwarder::Bounds;
 use crate::public_proxy::ProxyConfig;
 use crate::server::Limits;

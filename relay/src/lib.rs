@@ -1,9 +1,9 @@
 //! The public edge of Tollgate: no Stripe event gets past it unverified, and none that it answered for is lost.
 
+pub mod backend;
 pub mod body;
 pub mod commands;
 pub mod config;
-pub mod delivery;
 pub mod forwarder;
 pub mod intake;
 pub mod metrics;

@@ -19,8 +19,9 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, timeout};
 use tower_service::Service;
 
-use super::config::{BackendHttp, BackendUrl, ProxyConfig, TimeLimits};
+use super::config::{ProxyConfig, TimeLimits};
 use super::upload::{Fate, Upload, UploadError};
+use crate::backend::address::{BackendHttp, BackendUrl};
 use crate::body::BoxError;
 
 /// How much of one answer may wait here for a client that does not read (the protocol's default).

@@ -30,7 +30,7 @@ use tollgate_shared::{Clock, ErrorBody, RequestId, Rng};
 use tracing::{debug, info, warn};
 
 pub use backend::NoRootCertificates;
-pub use config::{BackendHttp, BackendUrl, ProxyConfig, TimeLimits};
+pub use config::{ProxyConfig, TimeLimits};
 pub use cors::Origins;
 pub use forwarded::{Client, Peer, TrustedProxies};
 

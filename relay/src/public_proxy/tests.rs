@@ -13,7 +13,8 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 
 use self::rig::{answer, config, text};
-use super::{BackendHttp, ProxyConfig, TimeLimits};
+use super::{ProxyConfig, TimeLimits};
+use crate::backend::address::BackendHttp;
 use crate::body::Body;
 
 const STREAM: (&str, &str) = ("accept", "text/event-stream");

@@ -12,10 +12,11 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
 
+use super::super::TimeLimits;
 use super::super::upload::BODY_BYTES_MAX;
-use super::super::{BackendHttp, TimeLimits};
 use super::rig::{BOTH, Backend, Gate, Pieces, Relay, answer, code, large, next_piece, piecewise, soon, text, whole};
 use super::{SHORT, STREAM, impatient};
+use crate::backend::address::BackendHttp;
 use crate::body::{Body, empty};
 
 #[tokio::test]

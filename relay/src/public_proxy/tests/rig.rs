@@ -21,7 +21,8 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{mpsc, watch};
 use tollgate_shared::{Clock, RequestId, Rng};
 
-use super::super::{BackendHttp, BackendUrl, Origins, Peer, ProxyConfig, PublicProxy, TimeLimits, TrustedProxies};
+use super::super::{Origins, Peer, ProxyConfig, PublicProxy, TimeLimits, TrustedProxies};
+use crate::backend::address::{BackendHttp, BackendUrl};
 use crate::body::{Body, BoxError, full};
 
 pub(super) const BOTH: [BackendHttp; 2] = [BackendHttp::Two, BackendHttp::One];
