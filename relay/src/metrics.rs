@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::ops::Deref;
 use std::time::Duration;
 
+use http::StatusCode;
 use metrics::{
     Counter, Gauge, Histogram, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
 };
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
-use tollgate_shared::Timestamp;
-
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 use tollgate_journal::Stats;
+use tollgate_shared::Timestamp;
 
 /// Upper bounds of the time it takes to answer a webhook, in seconds: around the 20 ms that 99 of 100 have to meet, and
 /// the deadline of 3 s.
@@ -18,6 +18,23 @@ const ANSWER_SECONDS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 
 
 /// Samples of a histogram are kept one by one until they are folded, which has to happen also while nobody reads them.
 pub const FOLD_EVERY: Duration = Duration::from_secs(5);
+
+/// How many events a request to the backend holds: a histogram with bounds of its own.
+const BATCH_EVENTS: &str = "tollgate_relay_forward_batch_events";
+const BATCH_EVENTS_BOUNDS: [f64; 7] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0];
+
+/// How a request to the backend can end; `none`: without a whole response.
+const STATUS_CLASSES: [&str; 6] = ["2xx", "3xx", "4xx", "5xx", "other", "none"];
+
+fn status_class(status: StatusCode) -> &'static str {
+    match status.as_u16() / 100 {
+        2 => "2xx",
+        3 => "3xx",
+        4 => "4xx",
+        5 => "5xx",
+        _ => "other",
+    }
+}
 
 /// Everything that is counted.
 pub struct Metrics {
@@ -32,12 +49,15 @@ pub struct Handles {
     webhook_seconds: Histogram,
     secrets: Vec<SecretUse>,
     journal: JournalGauges,
-    /// Requests to the backend's intake.
-    pub forward_requests: Counter,
-    /// Events that the backend confirmed.
-    pub forward_confirmed: Counter,
-    /// Deliveries of an event that the backend did not confirm.
-    pub forward_unconfirmed: Counter,
+    forward_requests: [(&'static str, Counter); 6],
+    forward_seconds: Histogram,
+    forward_batch_events: Histogram,
+    /// 1 while the backend can be reached, is ready and takes events, as far as is known; else 0.
+    pub backend_up: Gauge,
+    /// The events that wait for a later delivery, or are on one.
+    pub redeliveries: RedeliveryGauges,
+    forward_confirmed: Counter,
+    forward_unconfirmed: Counter,
     /// Events that went to the journal alone because too many were waiting in memory.
     pub forward_spilled: Counter,
     /// Connections to the public listener.
@@ -48,6 +68,22 @@ pub struct Handles {
 struct SecretUse {
     matches: Counter,
     last_match: Gauge,
+}
+
+/// Events whose first delivery has failed or was not tried, by state.
+pub struct RedeliveryGauges {
+    due: Gauge,
+    waiting: Gauge,
+    in_flight: Gauge,
+}
+
+impl RedeliveryGauges {
+    /// So many are due, wait for their time, and are in flight.
+    pub fn set(&self, due: usize, waiting: usize, in_flight: usize) {
+        for (gauge, events) in [(&self.due, due), (&self.waiting, waiting), (&self.in_flight, in_flight)] {
+            gauge.set(events as f64);
+        }
+    }
 }
 
 struct JournalGauges {
@@ -64,7 +100,10 @@ impl Metrics {
     pub fn new(secrets: usize, codes: &[&'static str]) -> Self {
         let recorder = PrometheusBuilder::new()
             .set_buckets(&ANSWER_SECONDS)
-            .expect("the list of buckets is not empty")
+            .and_then(|builder| {
+                builder.set_buckets_for_metric(Matcher::Full(BATCH_EVENTS.into()), &BATCH_EVENTS_BOUNDS)
+            })
+            .expect("the lists of buckets are not empty")
             .build_recorder();
         let handles = metrics::with_local_recorder(&recorder, || {
             describe();
@@ -92,6 +131,19 @@ impl Metrics {
             secret.matches.increment(1);
             secret.last_match.set(now.timestamp() as f64);
         }
+    }
+
+    /// A request to the backend's intake has ended after `took`, with a whole response of this status or with none: so
+    /// many events were in it, and so many of them were confirmed.
+    pub fn forwarded(&self, events: usize, confirmed: usize, status: Option<StatusCode>, took: Duration) {
+        let class = status.map_or("none", status_class);
+        for (_, counter) in self.forward_requests.iter().filter(|(name, _)| *name == class) {
+            counter.increment(1);
+        }
+        self.forward_seconds.record(took);
+        self.forward_batch_events.record(events as f64);
+        self.forward_confirmed.increment(confirmed as u64);
+        self.forward_unconfirmed.increment((events - confirmed) as u64);
     }
 
     /// Folds the samples of histograms; to be called every [`FOLD_EVERY`].
@@ -127,7 +179,16 @@ impl Handles {
                 can_append: gauge!("tollgate_relay_journal_can_append"),
                 failures: counter!("tollgate_relay_journal_failures_total"),
             },
-            forward_requests: counter!("tollgate_relay_forward_requests_total"),
+            forward_requests: STATUS_CLASSES
+                .map(|class| (class, counter!("tollgate_relay_forward_requests_total", "status" => class))),
+            forward_seconds: histogram!("tollgate_relay_forward_seconds"),
+            forward_batch_events: histogram!(BATCH_EVENTS),
+            backend_up: gauge!("tollgate_relay_backend_up"),
+            redeliveries: RedeliveryGauges {
+                due: gauge!("tollgate_relay_redelivery_events", "state" => "due"),
+                waiting: gauge!("tollgate_relay_redelivery_events", "state" => "waiting"),
+                in_flight: gauge!("tollgate_relay_redelivery_events", "state" => "in_flight"),
+            },
             forward_confirmed: counter!("tollgate_relay_forwarded_events_total", "result" => "confirmed"),
             forward_unconfirmed: counter!("tollgate_relay_forwarded_events_total", "result" => "unconfirmed"),
             forward_spilled: counter!("tollgate_relay_spilled_events_total"),
@@ -171,7 +232,23 @@ fn describe() {
     describe_gauge!("tollgate_relay_journal_segments", "Files of the journal.");
     describe_gauge!("tollgate_relay_journal_can_append", "1 while the journal takes events, else 0.");
     describe_counter!("tollgate_relay_journal_failures_total", "Writes and syncs of the journal that failed.");
-    describe_counter!("tollgate_relay_forward_requests_total", "Requests to the backend's intake.");
+    describe_counter!(
+        "tollgate_relay_forward_requests_total",
+        "Requests to the backend's intake, by status class of the response; none: without a whole one."
+    );
+    describe_histogram!(
+        "tollgate_relay_forward_seconds",
+        "Time from a request to the backend's intake to its response."
+    );
+    describe_histogram!(BATCH_EVENTS, "Events in a request to the backend's intake.");
+    describe_gauge!(
+        "tollgate_relay_backend_up",
+        "1 while the backend can be reached, is ready and takes events, as far as is known; else 0."
+    );
+    describe_gauge!(
+        "tollgate_relay_redelivery_events",
+        "Events whose first delivery failed or was not tried, by state."
+    );
     describe_counter!("tollgate_relay_forwarded_events_total", "Deliveries of an event to the backend, by result.");
     describe_counter!(
         "tollgate_relay_spilled_events_total",

@@ -1,54 +1,100 @@
-//! Which kept events are due for delivery, and in which company. Plain values: no clock, no I/O.
+//! Which kept events are due for delivery, and in which batch. Plain values: no clock, no I/O.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::time::Duration;
 
 use tokio::time::Instant;
+use tollgate_journal::Position;
 use tollgate_shared::Rng;
 use tollgate_shared::backoff::Backoff;
 
-use tollgate_journal::Position;
-
 /// How many events one request holds at most: as many as the backend works on at a time.
-pub(super) const TOGETHER_MAX: usize = 64;
+pub(super) const BATCH_LEN_MAX: usize = 64;
 
-/// A request that fails as a whole may do so because of one event in it. Each time, its events go in a company smaller
-/// by this factor, so that the third is a company of one and the guilty one holds up no other.
-const COMPANY_SHRINKS_BY: usize = 8;
+/// A request that fails as a whole may do so because of one event in it. Each time, its events go in a batch smaller
+/// by this factor, so that the third is a batch of one and the guilty one holds up no other.
+const BATCH_SHRINK_FACTOR: usize = 8;
 
 /// The events that the backend has yet to confirm and that are not on their first way to it.
 ///
-/// An event is in exactly one of three places: due, waiting for its time, or taken by a delivery that is under way.
+/// An event is in exactly one of three places: due, waiting for its time, or taken by a delivery that is in flight.
 #[derive(Debug, Default)]
 pub(super) struct Schedule {
     due: BTreeSet<Position>,
     later: BTreeSet<(Instant, Position)>,
     taken: usize,
-    /// Of those that have failed. An event that has not is in the largest company, and its next failure is its first.
-    troubles: BTreeMap<Position, Trouble>,
+    /// Of those that have failed. An event that has not is in the largest batch, and its next failure is its first.
+    failures: BTreeMap<Position, FailureState>,
+    /// Requests in which the backend confirmed something.
+    confirmations: u64,
+    /// The last event that went in its turn.
+    last_turn: Option<Position>,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Trouble {
-    failures: u32,
-    company_max: usize,
+struct FailureState {
+    count: u32,
+    batch_len_max: usize,
+    /// It has been in a batch that was refused as a whole: how many confirmations there had been by then.
+    refused_after: Option<u64>,
+    /// Batches with it were refused while others were taken, so that one of their events must be the reason.
+    is_suspect: bool,
+    /// What went wrong last may well be over as soon as the backend takes anything.
+    blames_backend: bool,
 }
 
-impl Default for Trouble {
+impl Default for FailureState {
     fn default() -> Self {
-        Self { failures: 0, company_max: TOGETHER_MAX }
+        Self { count: 0, batch_len_max: BATCH_LEN_MAX, refused_after: None, is_suspect: false, blames_backend: false }
+    }
+}
+
+impl FailureState {
+    fn split(&mut self) {
+        self.batch_len_max = (self.batch_len_max / BATCH_SHRINK_FACTOR).max(1);
+    }
+
+    fn note(&mut self, cause: Cause, confirmations: u64) {
+        self.count = self.count.saturating_add(1);
+        self.blames_backend = cause != Cause::Event;
+        match cause {
+            Cause::Event | Cause::Backend => {}
+            Cause::Batch => self.split(),
+            // At first it is the backend's word about itself, and the batch stays together. If it confirms others and
+            // refuses this batch again, it is about one of the events.
+            Cause::BatchRefused => {
+                if self.refused_after.replace(confirmations).is_some_and(|before| before < confirmations) {
+                    self.is_suspect = true;
+                    self.split();
+                }
+            }
+        }
     }
 }
 
 /// A delivery that did not confirm.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Failure {
+pub struct Failure {
     /// When it was started: intervals are between starts.
-    pub(super) started: Instant,
+    pub started: Instant,
     /// When it had failed.
-    pub(super) ended: Instant,
-    /// The request failed as a whole, and others with it.
-    pub(super) in_company: bool,
+    pub ended: Instant,
+    /// What it says.
+    pub cause: Cause,
+}
+
+/// What a failed delivery says of the event in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// The backend judged this very event.
+    Event,
+    /// The backend could take no event, whichever.
+    Backend,
+    /// A request with several events was refused as a whole: because of the backend, or because of one of them.
+    BatchRefused,
+    /// A request with several events ended in a way that one of them can bring about: too slow, broken off, too long.
+    Batch,
 }
 
 impl Schedule {
@@ -63,14 +109,11 @@ impl Schedule {
         self.failed(position, failure, backoff, rng);
     }
 
-    /// A delivery of a taken event has failed: it comes again after an interval that grows with each time.
+    /// A delivery of a taken event has failed: it is repeated after an interval that grows with each time.
     pub(super) fn failed(&mut self, position: Position, failure: Failure, backoff: &Backoff, rng: &Rng) {
-        let trouble = self.troubles.entry(position).or_default();
-        trouble.failures = trouble.failures.saturating_add(1);
-        if failure.in_company {
-            trouble.company_max = (trouble.company_max / COMPANY_SHRINKS_BY).max(1);
-        }
-        let wait = backoff.after(trouble.failures, rng);
+        let state = self.failures.entry(position).or_default();
+        state.note(failure.cause, self.confirmations);
+        let wait = backoff.after(state.count, rng);
         // A delivery may take longer than the interval. Then a little rest is enough.
         let rest = wait.min(backoff.first / 2);
         let due = (failure.started + wait).max(failure.ended + rest);
@@ -78,45 +121,88 @@ impl Schedule {
         self.later.insert((due, position));
     }
 
+    /// The backend has confirmed something.
+    pub(super) fn confirmed(&mut self) {
+        self.confirmations += 1;
+    }
+
     /// A taken event is confirmed, or nothing is left of it to deliver.
     pub(super) fn done(&mut self, position: Position) {
-        self.troubles.remove(&position);
+        self.failures.remove(&position);
         self.taken -= 1;
     }
 
     /// A taken event was not tried after all.
-    pub(super) fn put_back(&mut self, position: Position) {
+    pub(super) fn return_untried(&mut self, position: Position) {
         self.taken -= 1;
         self.due.insert(position);
     }
 
-    /// What is due goes, in order of arrival: one event, or `together` as many as may go in one company.
+    /// What is due goes, in order of arrival: one event, or `together` as many as may go in one batch.
     pub(super) fn take(&mut self, now: Instant, together: bool) -> Vec<Position> {
-        self.ripen(now);
-        let mut company = Vec::new();
-        let mut company_max = if together { TOGETHER_MAX } else { 1 };
-        for position in &self.due {
-            company_max = company_max.min(self.troubles.get(position).map_or(TOGETHER_MAX, |t| t.company_max));
-            if company.len() >= company_max {
-                break;
-            }
-            company.push(*position);
-        }
-        for position in &company {
-            self.due.remove(position);
-        }
-        self.taken += company.len();
-        company
+        self.promote_due(now);
+        let len_max = if together { BATCH_LEN_MAX } else { 1 };
+        let batch = self.batch_of(self.due.iter(), len_max);
+        self.take_out(batch)
     }
 
-    /// The backend is back: all that waits is due at once, in company again.
-    pub(super) fn all_due(&mut self) {
+    /// As [`Schedule::take`], but each event in its turn, whenever it came: while the backend takes nothing, those that
+    /// came first would else be due again before the last had been tried at all, and one that can never be confirmed
+    /// would make the backend look as if it took none.
+    pub(super) fn take_in_turn(&mut self, now: Instant, len_max: usize) -> Vec<Position> {
+        self.promote_due(now);
+        let after = self.last_turn.map_or(Bound::Unbounded, Bound::Excluded);
+        let up_to = self.last_turn.map_or(Bound::Excluded(Position(0)), Bound::Included);
+        let in_turn = self.due.range((after, Bound::Unbounded)).chain(self.due.range((Bound::Unbounded, up_to)));
+        let batch = self.batch_of(in_turn, len_max);
+        self.last_turn = batch.last().copied().or(self.last_turn);
+        self.take_out(batch)
+    }
+
+    fn batch_of<'a>(&self, due: impl Iterator<Item = &'a Position>, mut len_max: usize) -> Vec<Position> {
+        let mut batch = Vec::new();
+        for position in due {
+            let own_max = self.failures.get(position).map_or(BATCH_LEN_MAX, |state| state.batch_len_max);
+            len_max = len_max.min(own_max);
+            if batch.len() >= len_max {
+                break;
+            }
+            batch.push(*position);
+        }
+        batch
+    }
+
+    fn take_out(&mut self, batch: Vec<Position>) -> Vec<Position> {
+        for position in &batch {
+            self.due.remove(position);
+        }
+        self.taken += batch.len();
+        batch
+    }
+
+    /// The backend is back: all that waits is due at once, in whole batches.
+    pub(super) fn make_all_due(&mut self) {
         for (_, position) in std::mem::take(&mut self.later) {
             self.due.insert(position);
         }
-        for trouble in self.troubles.values_mut() {
-            trouble.company_max = TOGETHER_MAX;
+        for state in self.failures.values_mut() {
+            *state = FailureState { count: state.count, ..FailureState::default() };
         }
+    }
+
+    /// The backend takes events again, having refused whatever it got: what had failed for that is due at once, in whole
+    /// batches but for those of which one event must be the reason.
+    pub(super) fn make_refused_due(&mut self) {
+        let failures = &mut self.failures;
+        let due = &mut self.due;
+        self.later.retain(|(_, position)| {
+            let Some(state) = failures.get_mut(position).filter(|state| state.blames_backend) else { return true };
+            if !state.is_suspect {
+                state.batch_len_max = BATCH_LEN_MAX;
+            }
+            due.insert(*position);
+            false
+        });
     }
 
     /// How long until something is due; `None` when nothing waits.
@@ -132,12 +218,17 @@ impl Schedule {
         self.due.len()
     }
 
-    /// How many there are in all, those under way included.
+    /// How many wait for their time.
+    pub(super) fn later_count(&self) -> usize {
+        self.later.len()
+    }
+
+    /// How many there are in all, those in flight included.
     pub(super) fn len(&self) -> usize {
         self.due.len() + self.later.len() + self.taken
     }
 
-    fn ripen(&mut self, now: Instant) {
+    fn promote_due(&mut self, now: Instant) {
         while let Some((due, position)) = self.later.first().copied() {
             if due > now {
                 break;
@@ -149,115 +240,4 @@ impl Schedule {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const BACKOFF: Backoff = Backoff { first: Duration::from_secs(2), longest: Duration::from_secs(50) };
-
-    fn positions(numbers: impl IntoIterator<Item = u64>) -> Vec<Position> {
-        numbers.into_iter().map(Position).collect()
-    }
-
-    fn scheduled(numbers: impl IntoIterator<Item = u64>) -> Schedule {
-        let mut schedule = Schedule::default();
-        for position in positions(numbers) {
-            schedule.add(position);
-        }
-        schedule
-    }
-
-    fn failure(started: Instant, seconds: u64, in_company: bool) -> Failure {
-        Failure { started, ended: started + Duration::from_secs(seconds), in_company }
-    }
-
-    #[test]
-    fn what_is_due_goes_in_order_of_arrival() {
-        let mut schedule = scheduled([3, 1, 2]);
-        let now = Instant::now();
-        assert_eq!(schedule.take(now, false), positions([1]));
-        assert_eq!(schedule.take(now, true), positions([2, 3]));
-        assert_eq!(schedule.take(now, true), []);
-        assert_eq!(schedule.len(), 3);
-        for position in positions([1, 2, 3]) {
-            schedule.done(position);
-        }
-        assert_eq!(schedule.len(), 0);
-    }
-
-    #[test]
-    fn a_company_has_a_limit() {
-        let mut schedule = scheduled(0..100);
-        assert_eq!(schedule.take(Instant::now(), true).len(), TOGETHER_MAX);
-        assert_eq!(schedule.take(Instant::now(), true).len(), 100 - TOGETHER_MAX);
-    }
-
-    #[test]
-    fn the_first_repeat_comes_within_twenty_seconds_and_none_is_more_than_sixty_after_the_one_before() {
-        let rng = Rng::seeded(1);
-        for seconds in [0, 1, 15] {
-            let mut schedule = scheduled([1]);
-            let mut now = Instant::now();
-            for failures in 1..50 {
-                assert_eq!(schedule.take(now, false), positions([1]));
-                let failed = failure(now, seconds, false);
-                schedule.failed(Position(1), failed, &BACKOFF, &rng);
-                let ended = failed.ended;
-                assert_eq!(schedule.take(ended, false), [], "it rests before it comes again");
-                let wait = schedule.due_in(ended).unwrap();
-                let apart = ended + wait - now;
-                let most = if failures == 1 { 20 } else { 60 };
-                assert!(apart <= Duration::from_secs(most), "{failures}: {apart:?}");
-                now = ended + wait;
-            }
-        }
-    }
-
-    #[test]
-    fn one_in_trouble_holds_up_no_other() {
-        let mut schedule = scheduled([1, 2]);
-        let now = Instant::now();
-        schedule.take(now, false);
-        schedule.failed(Position(1), failure(now, 0, false), &BACKOFF, &Rng::seeded(1));
-        assert_eq!(schedule.take(now, true), positions([2]));
-    }
-
-    #[test]
-    fn what_fails_in_company_comes_alone_at_its_third_failure() {
-        let (rng, mut now) = (Rng::seeded(1), Instant::now());
-        let mut schedule = scheduled(0..64);
-        for company in [64, 8, 1] {
-            let taken = schedule.take(now, true);
-            assert_eq!(taken.len(), company);
-            // The rest of the company is out of the way.
-            while !schedule.take(now, true).is_empty() {}
-            for position in positions(0..64) {
-                schedule.failed(position, failure(now, 0, true), &BACKOFF, &rng);
-            }
-            now += Duration::from_secs(60);
-        }
-        assert_eq!(schedule.take(now, true), positions([0]));
-    }
-
-    #[test]
-    fn when_the_backend_is_back_all_is_due_at_once_in_order_and_in_company() {
-        let (rng, now) = (Rng::seeded(1), Instant::now());
-        let mut schedule = Schedule::default();
-        for position in positions([2, 3, 1]) {
-            schedule.add_failed(position, failure(now, 0, true), &BACKOFF, &rng);
-        }
-        assert_eq!(schedule.take(now, true), []);
-        schedule.all_due();
-        assert_eq!(schedule.due_in(now), Some(Duration::ZERO));
-        assert_eq!(schedule.take(now, true), positions([1, 2, 3]));
-    }
-
-    #[test]
-    fn what_was_not_tried_is_due_again_at_once() {
-        let mut schedule = scheduled([1, 2]);
-        let now = Instant::now();
-        schedule.take(now, true);
-        schedule.put_back(Position(1));
-        assert_eq!(schedule.take(now, true), positions([1]));
-        assert_eq!(schedule.len(), 2);
-    }
-}
+mod tests;

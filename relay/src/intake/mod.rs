@@ -1,14 +1,13 @@
-//! One webhook, straight down: read, verify, keep and forward side by side, answer.
+//! Handles one webhook: read, verify, persist and forward in parallel, respond.
 //!
 //! What is answered with 200 is on disk, or the backend has it. An event that was taken is seen to its end even when the
 //! client hangs up before the answer.
 
 mod reading;
+mod spawn_on_drop;
 
-use std::future::Future;
-use std::pin::Pin;
+use std::future::{Future, pending};
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,25 +15,27 @@ use http::{HeaderMap, HeaderName, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use serde::Serialize;
 use tokio::time::{Instant, timeout_at};
+use tollgate_journal::{Journal, NewEntry};
 use tollgate_shared::request_id::TRACEPARENT_HEADER;
 use tollgate_shared::signing::{SignatureError, TOLERANCE_SECONDS, Verifier};
 use tollgate_shared::{Clock, ErrorBody, EventHead, RequestId, Timestamp, TraceParent};
 use tracing::{info, warn};
 
+use crate::backend::delivery::Outcome;
+use crate::backend::event::{Event, LogSafe};
 use crate::body::{Body, error_response, json_response};
 use crate::config::Ack;
-use crate::delivery::{Event, Outcome, Shown};
-use crate::forwarder::{Forwarder, Handoff};
-use tollgate_journal::{Journal, NewEntry};
+use crate::forwarder::{Forwarded, Forwarder, Handoff, Known, Persisted, Urgency};
 use crate::metrics::Metrics;
 use reading::{Reader, Unread};
+use spawn_on_drop::SpawnOnDrop;
 
 pub use reading::BodyWaits;
 
 const SIGNATURE_HEADER: HeaderName = HeaderName::from_static("stripe-signature");
 
 /// Stripe holds the buyer's redirect until these are answered, so the backend should have them by then.
-const HELD_BY_A_BUYER: &str = "checkout.session.";
+const CHECKOUT_PREFIX: &str = "checkout.session.";
 
 /// Everything that taking an event needs.
 pub struct Means {
@@ -131,81 +132,120 @@ impl Intake {
             Err(error) => return Answer::Unsigned(error),
         }
         match event(&read.bytes, request_id, trace) {
-            Some(event) => self.keep_and_forward(event, now).await,
+            Some(event) => self.persist_and_forward(event, now).await,
             None => Answer::Malformed,
         }
     }
 
-    async fn keep_and_forward(&self, event: Event, received_at: Timestamp) -> Answer {
+    async fn persist_and_forward(&self, event: Event, received_at: Timestamp) -> Answer {
         let means = &self.means;
         let event_id = event.id.clone();
-        let holds_a_buyer = event.kind.starts_with(HELD_BY_A_BUYER);
-        let waits_for_the_backend = means.ack == Ack::Backend || holds_a_buyer;
+        let urgency = urgency(means.ack, &event.event_type);
         let by = Instant::now() + means.deadline;
 
         let entry = NewEntry {
             event_id: event.id.clone(),
-            kind: event.kind.clone(),
+            event_type: event.event_type.clone(),
             received_at,
             request_id: event.request_id.clone(),
             body: event.body.clone(),
         };
-        // With `backend` they all are waited for.
-        let goes_ahead = holds_a_buyer && means.ack == Ack::Durable;
-        let handoff = means.forwarder.forward(event, goes_ahead);
-        let keeping = Seen::to_its_end(keep(means.journal.clone(), entry, Arc::clone(&handoff)));
-        // An error means that it is not known: the disk may yet take it.
-        let kept = timeout_at(by, keeping).await;
-        let forwarded = if kept == Ok(true) && !waits_for_the_backend {
-            None
-        } else {
-            timeout_at(by, self.forwarded(&handoff, kept == Ok(false))).await.ok().flatten()
+        let handoff = means.forwarder.forward(event, urgency);
+        let persisting = SpawnOnDrop::new(persist(means.journal.clone(), entry, Arc::clone(&handoff)));
+        let settled = handoff.wait_until(|known| settle(means.ack, urgency, known));
+        let settled = timeout_at(by, while_running(persisting, settled)).await;
+        let settled = match settled {
+            Ok(Settled::OnlyByTheBackend) => {
+                let handoff = means.forwarder.forward_unpersisted(handoff.event().clone());
+                timeout_at(by, handoff.wait_until(|known| settle(means.ack, urgency, known))).await
+            }
+            settled => settled,
         };
-        decide(means.ack, kept == Ok(true), forwarded.as_ref(), event_id)
-    }
-
-    /// What came of an event's delivery. One that was not tried, and that will not be in the journal, is tried.
-    async fn forwarded(&self, handoff: &Handoff, only_way: bool) -> Option<Outcome> {
-        match handoff.outcome().await {
-            None if only_way => self.means.forwarder.forward_unkept(handoff.event().clone()).outcome().await,
-            outcome => outcome,
+        match settled {
+            Ok(Settled::Durable) => Answer::Received { event_id },
+            Ok(Settled::BackendFailed(status)) => Answer::BackendFailed(status),
+            Ok(Settled::OnlyByTheBackend | Settled::NotDurable) => Answer::NotDurable,
+            Err(_) if handoff.wait_until(|known| Some(is_persisted(known))).await => Answer::Received { event_id },
+            // The disk may yet take it; that is not known.
+            Err(_) => Answer::NotDurable,
         }
     }
 }
 
-/// Keeps an event, and tells its handoff; whether it is kept.
-async fn keep(journal: Journal, entry: NewEntry, handoff: Arc<Handoff>) -> bool {
+/// With [`Ack::Backend`] every event is waited for.
+fn urgency(ack: Ack, event_type: &str) -> Urgency {
+    match ack {
+        Ack::Backend => Urgency::Awaited,
+        Ack::Durable if event_type.starts_with(CHECKOUT_PREFIX) => Urgency::Checkout,
+        Ack::Durable => Urgency::None,
+    }
+}
+
+/// Writes an event to the journal, and tells its handoff.
+async fn persist(journal: Journal, entry: NewEntry, handoff: Arc<Handoff>) {
     match journal.append(entry).await {
-        Ok(position) => {
-            handoff.kept(position);
-            true
-        }
+        Ok(position) => handoff.set_persisted(Persisted::At(position)),
         Err(error) => {
-            handoff.not_kept();
+            handoff.set_persisted(Persisted::Failed);
             let Event { id, request_id, .. } = handoff.event();
-            let id = Shown(id);
-            warn!(event.id = %id, %request_id, "Could not keep event {id}: {error}");
-            false
+            let id = LogSafe(id);
+            warn!(event.id = %id, %request_id, "could not write event {id} to the journal: {error}");
         }
     }
 }
 
-/// The answer to an event with a good signature: `forwarded` is what is known of its delivery by the deadline.
-fn decide(ack: Ack, kept: bool, forwarded: Option<&Outcome>, event_id: String) -> Answer {
-    match forwarded {
-        Some(Outcome::Confirmed) => Answer::Received { event_id },
-        Some(Outcome::Refused(status)) if ack == Ack::Backend && status.is_server_error() => {
-            Answer::BackendFailed(*status)
-        }
-        _ if kept => Answer::Received { event_id },
-        _ => Answer::NotDurable,
+/// What `waiting` gives; `running` runs meanwhile.
+async fn while_running<T>(running: impl Future<Output = ()>, waiting: impl Future<Output = T>) -> T {
+    let running = async {
+        running.await;
+        pending().await
+    };
+    tokio::select! {
+        biased;
+        waited = waiting => waited,
+        never = running => never,
     }
+}
+
+/// What an event with a good signature has come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Settled {
+    /// It is on disk, or the backend has confirmed it; and the backend was heard, where it is to be.
+    Durable,
+    /// The backend failed, and Stripe is to be told.
+    BackendFailed(StatusCode),
+    /// The journal could not take it, and it was not sent to the backend.
+    OnlyByTheBackend,
+    /// Neither could take it.
+    NotDurable,
+}
+
+/// What an event has come to by what is `known`, if more would not change it. Whatever makes it durable first, the disk or
+/// the backend, is enough.
+fn settle(ack: Ack, urgency: Urgency, known: &Known<Persisted, Forwarded>) -> Option<Settled> {
+    match (known.persisted, &known.forwarded) {
+        (_, Some(Forwarded::Tried(Outcome::Confirmed, _))) => Some(Settled::Durable),
+        (_, Some(Forwarded::Tried(Outcome::Refused(status, _), _)))
+            if ack == Ack::Backend && status.is_server_error() =>
+        {
+            Some(Settled::BackendFailed(*status))
+        }
+        (Some(Persisted::At(_)), Some(_)) => Some(Settled::Durable),
+        (Some(Persisted::At(_)), None) => (urgency == Urgency::None).then_some(Settled::Durable),
+        (Some(Persisted::Failed), Some(Forwarded::Tried(..))) => Some(Settled::NotDurable),
+        (Some(Persisted::Failed), Some(Forwarded::NotTried)) => Some(Settled::OnlyByTheBackend),
+        (Some(Persisted::Failed), None) | (None, _) => None,
+    }
+}
+
+fn is_persisted(known: &Known<Persisted, Forwarded>) -> bool {
+    matches!(known.persisted, Some(Persisted::At(_)))
 }
 
 fn event(body: &Bytes, request_id: &RequestId, trace: Option<TraceParent>) -> Option<Event> {
     let head = EventHead::parse(body).ok()?;
-    let (id, kind) = (head.id.into_owned(), head.kind.into_owned());
-    Some(Event { id, kind, request_id: request_id.clone(), trace, body: body.clone() })
+    let (id, event_type) = (head.id.into_owned(), head.kind.into_owned());
+    Some(Event { id, event_type, request_id: request_id.clone(), trace, body: body.clone() })
 }
 
 fn trace(headers: &HeaderMap) -> Option<TraceParent> {
@@ -295,89 +335,90 @@ struct Received<'a> {
     event_id: &'a str,
 }
 
-/// A future that is seen to its end: when it is dropped before, because the client has hung up or the deadline has
-/// passed, it goes on by itself.
-struct Seen<F: Future<Output: Send> + Send + 'static>(Option<Pin<Box<F>>>);
-
-impl<F: Future<Output: Send> + Send + 'static> Seen<F> {
-    fn to_its_end(future: F) -> Self {
-        Self(Some(Box::pin(future)))
-    }
-}
-
-impl<F: Future<Output: Send> + Send + 'static> Future for Seen<F> {
-    type Output = F::Output;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
-        let future = self.0.as_mut().expect("a future is not polled after it was ready");
-        let polled = future.as_mut().poll(cx);
-        if polled.is_ready() {
-            self.0 = None;
-        }
-        polled
-    }
-}
-
-impl<F: Future<Output: Send> + Send + 'static> Drop for Seen<F> {
-    fn drop(&mut self) {
-        if let (Some(future), Ok(runtime)) = (self.0.take(), tokio::runtime::Handle::try_current()) {
-            runtime.spawn(future);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::delivery::NoAnswer;
+    use tollgate_journal::Position;
 
-    fn decided(ack: Ack, kept: bool, forwarded: Option<Outcome>) -> (u16, &'static str) {
-        let answer = decide(ack, kept, forwarded.as_ref(), "evt_1".into());
-        (answer.status().as_u16(), answer.code())
+    use super::*;
+    use crate::backend::delivery::NoAnswer;
+    use crate::forwarder::{Cause, Failure};
+
+    fn known(persisted: Option<bool>, forwarded: Option<Forwarded>) -> Known<Persisted, Forwarded> {
+        let at = |is_persisted| if is_persisted { Persisted::At(Position(1)) } else { Persisted::Failed };
+        Known { persisted: persisted.map(at), forwarded }
     }
 
-    fn refused(status: u16) -> Outcome {
-        Outcome::Refused(StatusCode::from_u16(status).unwrap())
+    fn tried(outcome: Outcome) -> Forwarded {
+        let now = Instant::now();
+        Forwarded::Tried(outcome, Failure { started: now, ended: now, cause: Cause::Event })
+    }
+
+    fn refused(status: u16) -> Forwarded {
+        tried(Outcome::Refused(StatusCode::from_u16(status).unwrap(), None))
+    }
+
+    fn lost() -> Forwarded {
+        tried(Outcome::Unanswered(NoAnswer::TimedOut))
+    }
+
+    const WAYS: [(Ack, Urgency); 3] =
+        [(Ack::Durable, Urgency::None), (Ack::Durable, Urgency::Checkout), (Ack::Backend, Urgency::Awaited)];
+
+    #[test]
+    fn whatever_makes_an_event_durable_first_is_enough() {
+        for (ack, urgency) in WAYS {
+            for persisted in [None, Some(true), Some(false)] {
+                let confirmed = known(persisted, Some(tried(Outcome::Confirmed)));
+                assert_eq!(settle(ack, urgency, &confirmed), Some(Settled::Durable), "{ack:?} {persisted:?}");
+            }
+        }
+        let on_disk = known(Some(true), None);
+        assert_eq!(settle(Ack::Durable, Urgency::None, &on_disk), Some(Settled::Durable));
+        assert_eq!(settle(Ack::Durable, Urgency::Checkout, &on_disk), None);
+        assert_eq!(settle(Ack::Backend, Urgency::Awaited, &on_disk), None);
     }
 
     #[test]
-    fn what_is_kept_is_received_whatever_the_backend_says() {
-        for forwarded in [
-            None,
-            Some(Outcome::Confirmed),
-            Some(refused(200)),
-            Some(refused(302)),
-            Some(refused(403)),
-            Some(refused(500)),
-            Some(Outcome::Unanswered(NoAnswer::NotConnected)),
-        ] {
-            assert_eq!(decided(Ack::Durable, true, forwarded), (200, "received"));
+    fn what_is_on_disk_is_received_whatever_the_backend_says() {
+        for forwarded in [Forwarded::NotTried, refused(200), refused(302), refused(403), refused(500), lost()] {
+            let known = known(Some(true), Some(forwarded));
+            for urgency in [Urgency::None, Urgency::Checkout] {
+                assert_eq!(settle(Ack::Durable, urgency, &known), Some(Settled::Durable), "{known:?}");
+            }
         }
     }
 
     #[test]
     fn when_the_backend_acknowledges_its_5xx_goes_back_to_stripe_and_nothing_else_does() {
         for status in [500, 502, 503] {
-            assert_eq!(decided(Ack::Backend, true, Some(refused(status))), (status, "backend_failed"));
-            assert_eq!(decided(Ack::Backend, false, Some(refused(status))), (status, "backend_failed"));
+            for persisted in [None, Some(true), Some(false)] {
+                let settled = settle(Ack::Backend, Urgency::Awaited, &known(persisted, Some(refused(status))));
+                assert_eq!(settled, Some(Settled::BackendFailed(StatusCode::from_u16(status).unwrap())));
+            }
         }
-        for forwarded in [Outcome::Confirmed, refused(200), refused(302), refused(403), refused(404)].map(Some) {
-            assert_eq!(decided(Ack::Backend, true, forwarded), (200, "received"));
+        for forwarded in [Forwarded::NotTried, refused(200), refused(302), refused(403), refused(404), lost()] {
+            let settled = settle(Ack::Backend, Urgency::Awaited, &known(Some(true), Some(forwarded)));
+            assert_eq!(settled, Some(Settled::Durable));
         }
-        assert_eq!(decided(Ack::Backend, true, None), (200, "received"));
     }
 
     #[test]
-    fn what_is_not_kept_is_received_only_if_the_backend_has_confirmed_it() {
-        for ack in [Ack::Durable, Ack::Backend] {
-            assert_eq!(decided(ack, false, Some(Outcome::Confirmed)), (200, "received"));
-            for forwarded in
-                [None, Some(refused(200)), Some(refused(403)), Some(Outcome::Unanswered(NoAnswer::TimedOut))]
-            {
-                assert_eq!(decided(ack, false, forwarded), (503, "not_durable"));
+    fn what_is_not_on_disk_is_received_only_if_the_backend_has_confirmed_it() {
+        for (ack, urgency) in WAYS {
+            for forwarded in [refused(200), refused(403), lost()] {
+                let waits = known(None, Some(forwarded.clone()));
+                assert_eq!(settle(ack, urgency, &waits), None, "the disk may yet take it");
+                let settled = settle(ack, urgency, &known(Some(false), Some(forwarded)));
+                assert_eq!(settled, Some(Settled::NotDurable));
+            }
+            let untried = known(Some(false), Some(Forwarded::NotTried));
+            assert_eq!(settle(ack, urgency, &untried), Some(Settled::OnlyByTheBackend));
+            for persisted in [None, Some(false)] {
+                assert_eq!(settle(ack, urgency, &known(persisted, None)), None);
             }
         }
-        assert_eq!(decided(Ack::Durable, false, Some(refused(500))), (503, "not_durable"));
+        let failed = known(Some(false), Some(refused(500)));
+        assert_eq!(settle(Ack::Durable, Urgency::None, &failed), Some(Settled::NotDurable));
     }
 
     #[test]

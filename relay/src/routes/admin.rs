@@ -11,12 +11,12 @@ use http::header::{ALLOW, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use tokio::sync::watch;
+use tollgate_journal::Journal;
 use tollgate_shared::request_id::REQUEST_ID_HEADER;
 use tollgate_shared::{Clock, RequestId, Rng};
 
 use super::problem;
 use crate::body::{Body, full, json_response};
-use tollgate_journal::Journal;
 use crate::metrics::Metrics;
 use crate::server::Phase;
 

@@ -14,15 +14,16 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsAcceptor;
+use tollgate_journal::{Journal, OpenError};
 use tollgate_shared::signing::Verifier;
 use tollgate_shared::{Clock, Rng};
 use tracing::{info, warn};
 
+use crate::backend::config::BackendError;
+use crate::backend::delivery::Backend;
 use crate::config::Config;
-use crate::delivery::{Backend, BackendError};
 use crate::forwarder::{self, Forwarder};
 use crate::intake::{self, ANSWER_CODES, BodyWaits, Intake};
-use tollgate_journal::{Journal, OpenError};
 use crate::metrics::{FOLD_EVERY, Metrics};
 use crate::public_proxy::{NoRootCertificates, PublicProxy};
 use crate::routes::Public;
@@ -123,7 +124,7 @@ impl Relay {
         let public_socket = listen(config.addr).await?;
         let admin_socket = listen(config.admin_addr).await?;
         let metrics = Arc::new(Metrics::new(config.webhook_secrets.iter().len(), &ANSWER_CODES));
-        let backend = Backend::new(&config.backend, rng.clone())?;
+        let backend = Backend::new(&config.backend, clock.clone(), rng.clone())?;
         let trusted = config.proxy.trusted.clone();
         let proxy = metrics.within(|| PublicProxy::new(&config.proxy, clock.clone(), rng.clone()))?;
         // Its recovery reads files.
@@ -134,7 +135,7 @@ impl Relay {
         let journal = tokio::task::spawn_blocking(opening).await.expect("opening the journal does not panic")?;
         journal.serve_control().map_err(StartError::Control)?;
 
-        let forwarder = Forwarder::start(forwarder::Means {
+        let forwarder = Forwarder::start(forwarder::Deps {
             backend,
             journal: journal.clone(),
             clock: clock.clone(),
@@ -203,7 +204,7 @@ impl Relay {
     pub async fn drain(self) {
         info!("Relay is stopping: it finishes what is under way");
         let by = Instant::now() + self.drain_wait;
-        self.forwarder.stop_catching_up();
+        self.forwarder.stop_redelivering();
         // Streams end by themselves as soon as they are told.
         self.proxy.drain();
         self.public.drain(by).await;

@@ -3,9 +3,9 @@
 use std::collections::HashSet;
 use std::io::Write;
 use std::path::Path;
+use tollgate_journal::reader::{Reader, Selection};
 
 use super::CommandError;
-use tollgate_journal::reader::{Reader, Selection};
 
 /// Writes the events of `selection`, in order of arrival, each once.
 pub(super) fn export(dir: &Path, selection: &Selection, output: &mut impl Write) -> Result<(), CommandError> {

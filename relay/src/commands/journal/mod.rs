@@ -14,16 +14,16 @@ use std::process::ExitCode;
 use chrono::{DateTime, Utc};
 use clap::{Args, Subcommand};
 use serde::Serialize;
+use tollgate_journal::control::{ControlClient, ControlError, Verb};
+use tollgate_journal::reader::{Reader, ReaderError, Selection};
+use tollgate_journal::{Entry, Position};
 use tollgate_shared::clock::rfc3339;
 use tollgate_shared::env::{BadVariables, Env};
 use tollgate_shared::telemetry::LogConfig;
 use tollgate_shared::{Clock, Rng, Timestamp};
 
+use crate::backend::config::{BackendConfig, BackendError};
 use crate::config::data_dir;
-use crate::delivery::{BackendConfig, BackendError};
-use tollgate_journal::control::{Door, DoorError, Verb};
-use tollgate_journal::reader::{Reader, ReaderError, Selection};
-use tollgate_journal::{Entry, Position};
 
 /// Look into the journal, and deliver events from it again.
 ///
@@ -116,7 +116,7 @@ enum CommandError {
     #[error(transparent)]
     Read(#[from] ReaderError),
     #[error("could not change the journal: {0}")]
-    Change(#[from] DoorError),
+    Change(#[from] ControlError),
     #[error(transparent)]
     Backend(#[from] BackendError),
     #[error("could not write the output")]
@@ -159,8 +159,8 @@ fn execute(command: &Command, env: &Env) -> Result<(), CommandError> {
         (Command::Export { period }, _) => export::export(&dir, &period.selection(), &mut output)?,
         (Command::Redeliver { period, event_ids }, Some(backend)) => {
             let selection = Selection { event_ids: ids(event_ids), ..period.selection() };
-            let means = redeliver::Means { dir, backend, clock, rng: Rng::system() };
-            on_runtime(redeliver::redeliver(&means, &selection, &mut output))?;
+            let deps = redeliver::Deps { dir, backend, clock, rng: Rng::system() };
+            on_runtime(redeliver::redeliver(&deps, &selection, &mut output))?;
         }
         (Command::Redeliver { .. }, None) => unreachable!("its variables were read above"),
         (Command::Discard { event_id }, _) => on_runtime(discard(&dir, event_id, &clock, &mut output))?,
@@ -205,7 +205,7 @@ fn list(
 struct JsonLine<'a> {
     event_id: &'a str,
     #[serde(rename = "type")]
-    kind: &'a str,
+    event_type: &'a str,
     received_at: String,
     confirmed: bool,
     attempts: u32,
@@ -215,7 +215,7 @@ struct JsonLine<'a> {
 fn json_line(entry: &Entry) -> String {
     let line = JsonLine {
         event_id: &entry.event_id,
-        kind: &entry.kind,
+        event_type: &entry.event_type,
         received_at: rfc3339(entry.received_at),
         confirmed: entry.confirmed,
         attempts: entry.attempts,
@@ -230,7 +230,7 @@ fn text_line(entry: &Entry) -> String {
         "{}  {}  {}  {}  {attempts} attempt{}  {} bytes",
         rfc3339(entry.received_at),
         printable(&entry.event_id),
-        printable(&entry.kind),
+        printable(&entry.event_type),
         if entry.confirmed { "confirmed" } else { "unconfirmed" },
         if *attempts == 1 { "" } else { "s" },
         body.len(),
@@ -271,8 +271,8 @@ async fn discard(dir: &Path, event_id: &str, clock: &Clock, output: &mut impl Wr
 
 /// Ends unconfirmed entries and says how many there were.
 async fn end(dir: &Path, clock: &Clock, verb: Verb, positions: &[Position]) -> Result<u64, CommandError> {
-    let mut door = Door::open(dir, clock).await?;
-    let ended = door.end(verb, positions).await;
-    door.close().await;
+    let mut client = ControlClient::open(dir, clock).await?;
+    let ended = client.end(verb, positions).await;
+    client.close().await;
     Ok(ended?)
 }

@@ -9,14 +9,16 @@ use std::time::Duration;
 use futures_util::{StreamExt, stream};
 use http::StatusCode;
 use indicatif::{ProgressBar, ProgressStyle};
+use tollgate_journal::control::Verb;
+use tollgate_journal::reader::{Reader, Selection};
+use tollgate_journal::{Entry, Position};
 use tollgate_shared::backoff::Backoff;
 use tollgate_shared::{Clock, RequestId, Rng};
 
 use super::{CommandError, end, printable};
-use crate::delivery::{Backend, BackendConfig, Event, NoAnswer, Outcome};
-use tollgate_journal::control::Verb;
-use tollgate_journal::reader::{Reader, Selection};
-use tollgate_journal::{Entry, Position};
+use crate::backend::config::BackendConfig;
+use crate::backend::delivery::{Backend, NoAnswer, Outcome};
+use crate::backend::event::Event;
 
 /// Deliveries under way at a time: they begin in order of arrival, and none gets further ahead than this. The backend
 /// gathers what comes together into one transaction.
@@ -27,7 +29,7 @@ const TRIES_MAX: u32 = 4;
 const BETWEEN_TRIES: Backoff = Backoff { first: Duration::from_millis(500), longest: Duration::from_secs(4) };
 
 /// What redelivery takes.
-pub(super) struct Means {
+pub(super) struct Deps {
     pub(super) dir: PathBuf,
     pub(super) backend: BackendConfig,
     pub(super) clock: Clock,
@@ -35,12 +37,8 @@ pub(super) struct Means {
 }
 
 /// Delivers the events of `selection`, each once, and ends those of their entries that are unconfirmed.
-pub(super) async fn redeliver(
-    means: &Means,
-    selection: &Selection,
-    output: &mut impl Write,
-) -> Result<(), CommandError> {
-    let mut reader = Reader::new(&means.dir);
+pub(super) async fn redeliver(deps: &Deps, selection: &Selection, output: &mut impl Write) -> Result<(), CommandError> {
+    let mut reader = Reader::new(&deps.dir);
     let found = reader.select(selection)?;
     // Event ids by their first entry, and all unconfirmed entries by event id.
     let mut firsts = Vec::new();
@@ -60,8 +58,8 @@ pub(super) async fn redeliver(
     }
     drop(seen);
 
-    let backend = Backend::new(&means.backend, means.rng.clone())?;
-    let courier = Courier { backend, means, away: AtomicBool::new(false) };
+    let backend = Backend::new(&deps.backend, deps.clock.clone(), deps.rng.clone())?;
+    let courier = Courier { backend, deps, away: AtomicBool::new(false) };
     let progress = progress(firsts.len());
     let events = stream::iter(&firsts).map(|found| reader.entry(found));
     let mut deliveries = events
@@ -96,7 +94,7 @@ pub(super) async fn redeliver(
     writeln!(output, "redelivered {delivered} event{plural}")?;
     output.flush()?;
     if !ended.is_empty() {
-        end(&means.dir, &means.clock, Verb::Confirm, &ended).await?;
+        end(&deps.dir, &deps.clock, Verb::Confirm, &ended).await?;
     }
     if failed > 0 { Err(CommandError::Undelivered { failed, all: delivered + failed }) } else { Ok(()) }
 }
@@ -114,17 +112,17 @@ enum Undelivered {
 
 struct Courier<'a> {
     backend: Backend,
-    means: &'a Means,
+    deps: &'a Deps,
     /// There was no connection, not even after some tries: the others need not wait for that too.
     away: AtomicBool,
 }
 
 impl Courier<'_> {
     async fn deliver(&self, entry: Entry) -> Result<(), Undelivered> {
-        let Means { clock, rng, .. } = self.means;
+        let Deps { clock, rng, .. } = self.deps;
         let event = Event {
             id: entry.event_id,
-            kind: entry.kind,
+            event_type: entry.event_type,
             request_id: RequestId::adopt(Some(&entry.request_id), clock.now(), rng),
             trace: None,
             body: entry.body,
@@ -135,7 +133,7 @@ impl Courier<'_> {
             }
             let undelivered = match self.backend.deliver(&event).await {
                 Outcome::Confirmed => return Ok(()),
-                Outcome::Refused(status) => Undelivered::Refused(status),
+                Outcome::Refused(status, _) => Undelivered::Refused(status),
                 Outcome::Unanswered(why) => Undelivered::NoAnswer(why),
             };
             if tries == TRIES_MAX || !may_pass(&undelivered) {

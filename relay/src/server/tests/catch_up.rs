@@ -3,11 +3,11 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use tollgate_journal::reader::{Reader, Selection};
 use tollgate_shared::backoff::Backoff;
 
 use super::backend::{Backend, Reply, until};
 use super::stand::{Answer, PATH, Plan, Stand, event, head};
-use tollgate_journal::reader::{Reader, Selection};
 
 /// An hour is never over in a test: what comes earlier has another reason.
 const HOUR: Duration = Duration::from_secs(3600);
@@ -56,14 +56,14 @@ async fn when_the_backend_is_back_all_that_waits_comes_at_once_in_order_of_arriv
     let mut plan = Plan::with(&backend, &[]);
     plan.config.bounds.repeats = Backoff { first: HOUR, longest: HOUR };
     // However slow the machine: only a request that takes long may be overtaken.
-    plan.config.bounds.prompt = HOUR;
+    plan.config.bounds.slow_after = HOUR;
     let stand = plan.start().await;
     let ids: Vec<_> = (0..150).map(|n| format!("evt_{n}")).collect();
     for id in &ids {
         stand.take(id).await;
     }
     // Not one is on its way any more: each waits its hour.
-    until(|| stand.relay.forwarder.late_count() == ids.len()).await;
+    until(|| stand.relay.forwarder.redelivery_count() == ids.len()).await;
     backend.come_back().await;
     stand.wait_until_all_is_confirmed().await;
     assert_eq!(backend.events(), ids);
@@ -78,7 +78,7 @@ async fn while_there_is_no_connection_events_are_only_kept_and_a_connection_is_e
     for id in ["evt_1", "evt_2", "evt_3"] {
         stand.take(id).await;
     }
-    until(|| stand.relay.forwarder.late_count() == 3).await;
+    until(|| stand.relay.forwarder.redelivery_count() == 3).await;
     backend.come_back().await;
     stand.wait_until_all_is_confirmed().await;
     stand.take("evt_4").await;
@@ -194,12 +194,12 @@ async fn an_event_that_an_operator_discards_is_not_delivered_any_more() {
     plan.config.bounds.repeats = Backoff { first: HOUR, longest: HOUR };
     let stand = plan.start().await;
     stand.take("evt_1").await;
-    until(|| stand.relay.forwarder.late_count() == 1).await;
+    until(|| stand.relay.forwarder.redelivery_count() == 1).await;
     let journal = &stand.relay.journal;
     let position = journal.unconfirmed_after(None, 1)[0];
     assert!(journal.discard(position));
-    stand.relay.forwarder.all_is_due();
-    until(|| stand.relay.forwarder.late_count() == 0).await;
+    stand.relay.forwarder.make_all_due();
+    until(|| stand.relay.forwarder.redelivery_count() == 0).await;
     assert_eq!(backend.times("evt_1"), 1);
 }
 

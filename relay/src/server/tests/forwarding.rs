@@ -56,7 +56,7 @@ async fn a_backend_that_speaks_only_http_1_gets_that() {
 async fn with_events_waiting(backend: &Backend, events: usize) -> Stand {
     let mut plan = Plan::with(backend, &[]);
     // What is not answered is not given up either: only so many requests are under way.
-    plan.config.bounds.prompt = Duration::from_secs(600);
+    plan.config.bounds.slow_after = Duration::from_secs(600);
     let stand = plan.start().await;
     stand.take("first").await;
     stand.wait_until_all_is_confirmed().await;
@@ -198,7 +198,7 @@ async fn with_requests_that_drag(hanging: usize) -> (Backend, Stand) {
     })
     .await;
     let mut plan = Plan::with(&backend, &[]);
-    plan.config.bounds.prompt = Duration::from_millis(5);
+    plan.config.bounds.slow_after = Duration::from_millis(5);
     let stand = plan.start().await;
     for n in 0..hanging {
         stand.take(&format!("hang_{n}")).await;

@@ -44,7 +44,7 @@ impl Plan {
         let all = needed.iter().chain(variables).map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         let mut config = Config::from_env(&Env::from_vars(all)).unwrap();
         config.bounds.repeats = Backoff { first: Duration::from_millis(20), longest: Duration::from_millis(100) };
-        config.bounds.ready_every = Duration::from_millis(20);
+        config.bounds.ready_interval = Duration::from_millis(20);
         Self { config, dir }
     }
 
