@@ -9,9 +9,9 @@ use tracing::error;
 
 use crate::config::Config;
 use crate::db::{Db, DbError, Tx};
-use crate::sealer::Sealer;
-use crate::settings::Settings;
 use crate::stripe_api::Client;
+use tollgate_domain::sealer::Sealer;
+use tollgate_domain::settings::Settings;
 
 /// Everything a route or a background task works with. Cheap to clone.
 #[derive(Clone)]

@@ -12,9 +12,9 @@ use tollgate_shared::env::{BadVariables, Env};
 use tollgate_shared::{Secret, Secrets};
 
 use crate::db::DatabaseUrl;
-use crate::plans::Plans;
 use crate::stripe_api::config::{StripeConfig, http_url};
-use crate::widgets::defaults::{WidgetDefaults, WidgetsError};
+use tollgate_domain::plans::Plans;
+use tollgate_domain::widgets::defaults::{WidgetDefaults, WidgetsError};
 
 /// The variables, each with its default and what it is for: for `--help`.
 pub const VARIABLES: &str = "\

@@ -5,13 +5,13 @@ use rocket::{Route, State, post, routes};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::key::ApiKey;
-use super::store::{self, HeldKey};
 use crate::app::App;
 use crate::http::auth::Internal;
 use crate::http::body::JsonBody;
 use crate::http::error::ApiError;
-use crate::plans::Plans;
+use tollgate_domain::api_keys::key::ApiKey;
+use tollgate_domain::api_keys::store::{self, HeldKey};
+use tollgate_domain::plans::Plans;
 
 #[cfg(test)]
 mod tests;

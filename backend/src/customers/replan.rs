@@ -5,10 +5,10 @@ use tollgate_shared::Timestamp;
 use tracing::info;
 
 use crate::app::App;
-use crate::apply::{self, Touched};
-use crate::audit::Cause;
 use crate::db::{DbError, Tx};
-use crate::{entitlements, subscriptions};
+use tollgate_domain::apply::{self, Touched};
+use tollgate_domain::audit::Cause;
+use tollgate_domain::{entitlements, subscriptions};
 
 /// Customers in one transaction: as many as a batch of events, so that events do not wait long behind it.
 const PAGE: i64 = 64;

@@ -1,7 +1,7 @@
 //! Webhook events: taken once, in effect once, kept with their very bytes.
 //!
 //! The way of an event: [`inbox::Inbox::take`] parses it and hands it to a writer; the writer takes all that
-//! wait, claims their ids, loads what they touch, applies each ([`crate::apply`]) and writes what changed, in one
+//! wait, claims their ids, loads what they touch, applies each ([`tollgate_domain::apply`]) and writes what changed, in one
 //! transaction. What fails in a way that may pass is stored as `failed` and tried again by [`retry`].
 
 pub mod attempts;

@@ -14,11 +14,11 @@ use tollgate_stripe::{Event, Observation};
 use tracing::{info, warn};
 
 use crate::app::App;
-use crate::apply::{self, Touched};
-use crate::customers::Customer;
 use crate::db::{Changes, DbError};
 use crate::stripe_api::{CallError, Client, Fetched};
-use crate::subscriptions::Subscription;
+use tollgate_domain::apply::{self, Touched};
+use tollgate_domain::customers::Customer;
+use tollgate_domain::subscriptions::Subscription;
 
 /// How many ties may wait. Beyond it they stay as they are decided.
 const WAITING_MAX: usize = 1024;

@@ -8,12 +8,12 @@ use tollgate_shared::{RequestId, Timestamp};
 use tracing::{debug, info};
 
 use crate::app::App;
-use crate::apply::{self, Touched};
-use crate::audit::Cause;
 use crate::db::DbError;
-use crate::entitlements;
 use crate::webhooks::inbox::{BATCH_MAX, Inbox, WeakInbox};
 use crate::webhooks::store;
+use tollgate_domain::apply::{self, Touched};
+use tollgate_domain::audit::Cause;
+use tollgate_domain::entitlements;
 
 /// How often to look for what is due.
 const TICK_INTERVAL: Duration = Duration::from_secs(1);

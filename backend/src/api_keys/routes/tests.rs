@@ -4,11 +4,11 @@ use insta::{allow_duplicates, assert_snapshot};
 use serde_json::json;
 use tollgate_shared::Rng;
 
-use crate::api_keys::StoredKey;
-use crate::api_keys::key::ApiKey;
 use crate::on_each_engine;
 use crate::testing::{Site, event, subscription};
 use crate::webhooks::routes::INTAKE_PATH;
+use tollgate_domain::api_keys::StoredKey;
+use tollgate_domain::api_keys::key::ApiKey;
 
 const VERIFY: &str = "/v1/api-keys/verify";
 

@@ -14,18 +14,18 @@ use tollgate_shared::{Clock, RequestId, Rng};
 
 use super::{Inbox, IntakeError, Outcome};
 use crate::app::App;
-use crate::customers::Customer;
 use crate::db::testing::block_on;
 use crate::db::{Db, DbError, Engine, Faults, Lock, Moment, Record};
-use crate::events::LicenseEvent;
-use crate::invoices::Invoice;
-use crate::licenses::License;
 use crate::on_each_engine;
-use crate::payments::Payment;
 use crate::schema::testing::migrated;
-use crate::subscriptions::Subscription;
 use crate::testing;
 use crate::webhooks::{retry, store};
+use tollgate_domain::customers::Customer;
+use tollgate_domain::events::LicenseEvent;
+use tollgate_domain::invoices::Invoice;
+use tollgate_domain::licenses::License;
+use tollgate_domain::payments::Payment;
+use tollgate_domain::subscriptions::Subscription;
 
 const START: i64 = 1_780_000_000;
 

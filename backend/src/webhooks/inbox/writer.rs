@@ -14,11 +14,11 @@ use super::claims::Claims;
 use super::job::{Intent, Job};
 use super::outcome::{IntakeError, Outcome};
 use crate::app::App;
-use crate::apply::{self, Touched};
 use crate::db::DbError;
 use crate::webhooks::attempts::retry_delay;
 use crate::webhooks::refetch::Ties;
 use crate::webhooks::{Status, store};
+use tollgate_domain::apply::{self, Touched};
 
 /// One that writes. Several may, as several replicas do.
 #[derive(Clone)]

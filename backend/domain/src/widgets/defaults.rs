@@ -147,7 +147,7 @@ mod tests {
 
     #[test]
     fn the_file_at_the_root_of_the_project_can_be_used() {
-        let path = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../widgets.json"));
+        let path = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../widgets.json"));
         assert!(WidgetDefaults::load(path).unwrap().iter().any(|widget| widget.name == "default"));
     }
 }

@@ -10,11 +10,11 @@ use serde_json::{Value, json};
 use tollgate_shared::Timestamp;
 use tollgate_shared::clock::rfc3339;
 
-use crate::db::{UnitOfWork, record};
 use crate::events::{self, EventType, PendingEvent};
 use crate::licenses::key::LicenseKey;
 use crate::plans::Plans;
 use crate::subscriptions::{StatusClass, Subscription};
+use tollgate_db::{UnitOfWork, record};
 
 record! {
     /// A row of `licenses`.

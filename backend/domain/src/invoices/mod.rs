@@ -4,8 +4,8 @@ use serde_json::json;
 use tollgate_shared::Timestamp;
 use tollgate_shared::clock::{from_unix, rfc3339};
 
-use crate::db::{UnitOfWork, record};
 use crate::events::{EventType, PendingEvent};
+use tollgate_db::{UnitOfWork, record};
 use tollgate_stripe::{self as stripe, Observation};
 
 record! {

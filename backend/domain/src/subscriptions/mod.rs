@@ -10,9 +10,9 @@ use tollgate_shared::Timestamp;
 use tollgate_shared::clock::from_unix;
 use tracing::warn;
 
-use crate::db::{Json, UnitOfWork, record};
 use crate::history::{History, Snapshot, State};
 use crate::plans::{Plan, Plans};
+use tollgate_db::{Json, UnitOfWork, record};
 use tollgate_stripe::{self as stripe, Item, Line, Observation, PriceRef};
 
 record! {

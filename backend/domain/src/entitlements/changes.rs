@@ -2,10 +2,10 @@
 
 use crate::audit::{AuditEntry, Cause, Diff};
 use crate::customers::Customer;
-use crate::db::UnitOfWork;
 use crate::events::EventType;
 use crate::subscriptions::view::SubscriptionView;
 use crate::subscriptions::{StatusClass, Subscription};
+use tollgate_db::UnitOfWork;
 
 /// The entries of the audit log for what has changed.
 pub(super) fn audit(

@@ -4,7 +4,7 @@
 use serde_json::Value;
 use tollgate_shared::Timestamp;
 
-use crate::db::{Json, UnitOfWork, record};
+use tollgate_db::{Json, UnitOfWork, record};
 
 record! {
     /// A row of `license_events`. Its key is (`license_id`, `seq`).

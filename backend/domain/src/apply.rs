@@ -20,7 +20,6 @@ use tollgate_shared::Timestamp;
 use crate::api_keys::StoredKey;
 use crate::audit::{AuditEntry, Cause};
 use crate::customers::{self, Customer};
-use crate::db::{DbError, Lock, Record, Tx, UnitOfWork};
 use crate::entitlements;
 use crate::events::LicenseEvent;
 use crate::invoices::{self, Invoice};
@@ -30,6 +29,7 @@ use crate::payments::{self, Payment};
 use crate::settings::Settings;
 use crate::subscriptions::{self, Subscription};
 use crate::widgets::Widget;
+use tollgate_db::{DbError, Lock, Record, Tx, UnitOfWork};
 use tollgate_stripe::{Object, Observation, SessionOutcome};
 
 /// The rows that observations may touch, by their keys.

@@ -4,8 +4,8 @@ pub mod defaults;
 
 use tollgate_shared::Timestamp;
 
-use crate::db::{Json, UnitOfWork, record};
 use crate::widgets::defaults::WidgetDefaults;
+use tollgate_db::{Json, UnitOfWork, record};
 
 record! {
     /// A row of `widgets`.

@@ -12,7 +12,6 @@ use super::apply;
 use crate::api_keys::StoredKey;
 use crate::audit::AuditEntry;
 use crate::customers::Customer;
-use crate::db::UnitOfWork;
 use crate::events::LicenseEvent;
 use crate::invoices::Invoice;
 use crate::licenses::{self, License};
@@ -23,6 +22,7 @@ use crate::settings::Settings;
 use crate::subscriptions::Subscription;
 use crate::widgets::Widget;
 use crate::widgets::defaults::WidgetDefaults;
+use tollgate_db::UnitOfWork;
 use tollgate_stripe::{self as stripe, Item, Line, Object, Observation, PriceRef, SessionOutcome};
 
 const CUSTOMER: &str = "cus_1";

@@ -10,13 +10,13 @@ use tollgate_shared::Timestamp;
 
 use crate::audit::Cause;
 use crate::customers::Customer;
-use crate::db::UnitOfWork;
 use crate::events::PendingEvent;
 use crate::plans::Plans;
 use crate::settings::Settings;
 use crate::subscriptions::view::PlannedSubscriptionView;
 use crate::subscriptions::{self, StatusClass, Subscription};
 use crate::{api_keys, invoices, licenses, widgets};
+use tollgate_db::UnitOfWork;
 
 /// Gives what a customer keeps for good, when `status` is the first that gives it. `livemode` is the event's own.
 pub fn grant(work: &mut UnitOfWork, settings: &Settings, livemode: Option<bool>, customer_id: &str, status: &str) {

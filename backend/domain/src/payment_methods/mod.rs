@@ -2,7 +2,7 @@
 
 use tollgate_shared::Timestamp;
 
-use crate::db::{UnitOfWork, record};
+use tollgate_db::{UnitOfWork, record};
 use tollgate_stripe::{self as stripe, MethodChange, Observation};
 
 record! {

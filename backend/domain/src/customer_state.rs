@@ -7,15 +7,15 @@ use serde_json::Value;
 use tollgate_shared::Timestamp;
 use tollgate_shared::clock::rfc3339;
 
-use crate::db::{DbError, Json, Lock, Tx};
 use crate::subscriptions::Subscription;
 use crate::subscriptions::view::SubscriptionView;
 use crate::widgets::Widget;
+use tollgate_db::{DbError, Json, Lock, Tx, record};
 
 /// The answer of `GET /v1/customers/{id}`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct CustomerView {
+pub struct CustomerState {
     stripe_customer_id: String,
     user_id: Option<String>,
     email: Option<String>,
@@ -79,11 +79,12 @@ struct WidgetView {
 }
 
 /// Everything about the customer `id`, if we have heard of it.
-pub async fn load(tx: &mut Tx, id: &str) -> Result<Option<CustomerView>, DbError> {
-    let Some(customer) = customer(tx, id).await? else { return Ok(None) };
-    let of_customer: Vec<Subscription> = tx.load("customer_id", &BTreeSet::from([id.to_owned()]), Lock::None).await?;
+pub async fn load(tx: &mut Tx, id: &str) -> Result<Option<CustomerState>, DbError> {
+    let ids = BTreeSet::from([id.to_owned()]);
+    let Some(customer) = tx.load::<ShownCustomer>("id", &ids, Lock::None).await?.pop() else { return Ok(None) };
+    let of_customer: Vec<Subscription> = tx.load("customer_id", &ids, Lock::None).await?;
     let current = customer.current_subscription_id.as_ref();
-    Ok(Some(CustomerView {
+    Ok(Some(CustomerState {
         subscription: of_customer
             .iter()
             .find(|subscription| Some(&subscription.id) == current)
@@ -104,31 +105,29 @@ pub async fn load(tx: &mut Tx, id: &str) -> Result<Option<CustomerView>, DbError
     }))
 }
 
-/// The columns of a customer that are shown: its history, which is far longer, stays where it is.
-#[derive(sqlx::FromRow)]
-struct CustomerRow {
-    id: String,
-    user_id: Option<String>,
-    email: Option<String>,
-    name: Option<String>,
-    deleted: bool,
-    tier: String,
-    current_subscription_id: Option<String>,
-    default_payment_method_id: Option<String>,
+record! {
+    /// The columns of a customer that are shown: its history, which is far longer, stays where it is.
+    struct ShownCustomer in "customers" {
+        /// `cus_…`
+        pub id: String,
+        /// Our user.
+        pub user_id: Option<String>,
+        /// Its e-mail address.
+        pub email: Option<String>,
+        /// Its name.
+        pub name: Option<String>,
+        /// Deleted at Stripe.
+        pub deleted: bool,
+        /// What it may use.
+        pub tier: String,
+        /// Its current subscription.
+        pub current_subscription_id: Option<String>,
+        /// What is charged.
+        pub default_payment_method_id: Option<String>,
+    }
 }
 
-async fn customer(tx: &mut Tx, id: &str) -> Result<Option<CustomerRow>, DbError> {
-    tx.sql(
-        "SELECT id, user_id, email, name, deleted, tier, current_subscription_id, default_payment_method_id
-         FROM customers
-         WHERE id = $1",
-    )
-    .bind(id)
-    .optional()
-    .await
-}
-
-#[derive(Clone, Debug, sqlx::FromRow)]
+#[derive(Clone, Debug)]
 struct InvoiceRow {
     id: String,
     status: String,
@@ -140,15 +139,25 @@ struct InvoiceRow {
 
 /// Paid and open ones, in the order in which they were made.
 async fn invoices(tx: &mut Tx, customer_id: &str) -> Result<Vec<InvoiceRow>, DbError> {
-    tx.sql(
-        "SELECT id, status, currency, amount_paid, attempts, paid_at
-         FROM invoices
-         WHERE customer_id = $1 AND status IN ('paid', 'open')
-         ORDER BY created_at, id",
-    )
-    .bind(customer_id)
-    .all()
-    .await
+    let rows: Vec<(String, String, Option<String>, i64, i64, Option<Timestamp>)> = tx
+        .sql(
+            "SELECT id, status, currency, amount_paid, attempts, paid_at
+             FROM invoices
+             WHERE customer_id = $1 AND status IN ('paid', 'open')
+             ORDER BY created_at, id",
+        )
+        .bind(customer_id)
+        .all()
+        .await?;
+    let row = |(id, status, currency, amount_paid, attempts, paid_at)| InvoiceRow {
+        id,
+        status,
+        currency,
+        amount_paid,
+        attempts,
+        paid_at,
+    };
+    Ok(rows.into_iter().map(row).collect())
 }
 
 /// Each paid invoice counts once. The total is in the currency of the first one paid; until one is, the currency is that of

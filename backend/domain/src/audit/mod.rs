@@ -4,7 +4,7 @@
 
 use tollgate_shared::Timestamp;
 
-use crate::db::{UnitOfWork, record};
+use tollgate_db::{UnitOfWork, record};
 use tollgate_stripe::Observation;
 
 record! {

@@ -197,7 +197,7 @@ fn the_digest_stands_for_what_the_file_says_and_not_for_how() {
 
 #[test]
 fn the_file_at_the_root_of_the_project_can_be_used() {
-    let plans = Plans::load(std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../plans.toml"))).unwrap();
+    let plans = Plans::load(std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../plans.toml"))).unwrap();
     assert_eq!(plans.default_tier(), "free");
     assert_eq!(plans.of_price(&price("price_pro_month", "", "")).unwrap().tier, "pro");
 }

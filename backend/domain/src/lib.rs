@@ -1,0 +1,38 @@
+//! The functional core of the backend: the product's rows and the rules by which they change, by noun.
+//!
+//! A rule is given the rows that it may touch in a [`UnitOfWork`](tollgate_db::UnitOfWork), with the present and the
+//! randomness, and changes them in memory; whoever called it writes them. So nothing here waits for a network or starts
+//! a task, and each rule is a plain function.
+//!
+//! The modules in their order: each uses those before it and none after.
+//!
+//! | | |
+//! |---|---|
+//! | [`plans`] | what is on sale |
+//! | [`history`] | which snapshot of an object is the last |
+//! | [`sealer`] | encrypts what is kept |
+//! | [`audit`], [`events`] | what changed, for people and for apps |
+//! | [`payment_methods`], [`payments`], [`subscriptions`], [`customers`], [`invoices`] | what Stripe tells, in rows |
+//! | [`licenses`], [`api_keys`], [`widgets`] | what customers are given |
+//! | [`settings`] | what the rules go by beside the rows |
+//! | [`customer_state`] | everything about one customer |
+//! | [`entitlements`] | who may use what |
+//! | [`apply`] | what an observation does, in its order |
+
+pub mod api_keys;
+pub mod apply;
+pub mod audit;
+pub mod customer_state;
+pub mod customers;
+pub mod entitlements;
+pub mod events;
+pub mod history;
+pub mod invoices;
+pub mod licenses;
+pub mod payment_methods;
+pub mod payments;
+pub mod plans;
+pub mod sealer;
+pub mod settings;
+pub mod subscriptions;
+pub mod widgets;
