@@ -144,6 +144,21 @@ impl Database {
         found.unwrap_or_else(|error| panic!("{sql}: {error}"))
     }
 
+    /// Runs a statement, for what no route does.
+    pub async fn execute(&self, sql: &'static str) {
+        let done = match self {
+            Self::Sqlite { .. } => {
+                let mut connection = SqliteConnection::connect(&self.url()).await.expect("the file can be opened");
+                connection.execute(sql).await.map(drop)
+            }
+            Self::Postgres { .. } => {
+                let mut connection = PgConnection::connect(&self.url()).await.expect("the server takes connections");
+                connection.execute(sql).await.map(drop)
+            }
+        };
+        done.unwrap_or_else(|error| panic!("{sql}: {error}"));
+    }
+
     /// Holds something until it is dropped: on PostgreSQL the rows that `rows` selects `FOR UPDATE`, on SQLite, which locks
     /// nothing smaller, the whole file.
     pub async fn hold(&self, rows: &'static str) -> Held {

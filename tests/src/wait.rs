@@ -6,6 +6,9 @@ use std::time::Duration;
 /// How long anything may take that happens at once on an idle machine. Generous: a busy machine is no failure.
 pub const SOON: Duration = Duration::from_secs(30);
 
+/// How long something may take that waits for a retry or a lock's end on the way.
+pub const LONG: Duration = Duration::from_secs(120);
+
 /// Between two looks.
 const POLL: Duration = Duration::from_millis(20);
 

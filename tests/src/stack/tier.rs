@@ -13,7 +13,7 @@ use crate::http::Http;
 use crate::process::{Process, Program};
 use crate::wait::{SOON, wait_for, wait_until};
 
-/// The contract's limit for a stop in good order, and a margin for a busy machine.
+/// A stop in good order takes at most ten seconds; the rest is for a busy machine.
 pub const STOP_WITHIN: Duration = Duration::from_secs(20);
 
 /// How many times a process that finds its port taken, by somebody outside of these tests, is started.
@@ -92,6 +92,16 @@ impl Tier {
     pub async fn exited(&mut self) -> ExitStatus {
         let mut process = self.process.take().expect("only a running process ends");
         process.exited(STOP_WITHIN).await
+    }
+
+    /// Stops it where it is, as a paused machine does: connections stay open, nothing is answered.
+    pub fn pause(&self) {
+        self.process.as_ref().expect("only a running process is paused").signal(rustix::process::Signal::STOP);
+    }
+
+    /// Lets it go on after [`Tier::pause`].
+    pub fn resume(&self) {
+        self.process.as_ref().expect("only a paused process goes on").signal(rustix::process::Signal::CONT);
     }
 
     /// Changes a variable; takes effect at the next start.
