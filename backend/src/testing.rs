@@ -122,7 +122,7 @@ impl Answer {
         serde_json::from_str(&self.body).unwrap_or_else(|_| panic!("no JSON: {self:?}"))
     }
 
-    /// Status and error code; the body has to be the contract's, to the member.
+    /// Status and error code; the body has to have every member of the error body and no other.
     pub(crate) fn refusal(&self) -> (u16, String) {
         let body = self.json();
         let error = body["error"].as_object().unwrap_or_else(|| panic!("no error: {self:?}"));

@@ -34,7 +34,7 @@ impl Answer {
             .unwrap_or_else(|_| panic!("{} is no JSON: {:?}", self.status, String::from_utf8_lossy(&self.body)))
     }
 
-    /// The code of the contract's error body, or what there is instead.
+    /// The code of the error body that all errors have, or what there is instead.
     pub fn error_code(&self) -> String {
         serde_json::from_slice::<Value>(&self.body)
             .ok()

@@ -1,4 +1,4 @@
-//! What each event does: a test for each row of the table in the contract's section 4.1, and for each rule below it.
+//! What each event does: a test for each row of that table in docs/API.md, and for each rule below it.
 
 use bytes::Bytes;
 use http::Method;

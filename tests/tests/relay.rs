@@ -1,4 +1,4 @@
-//! The contract's section 3 from outside: what the relay answers, what it lets through, what it keeps and delivers later.
+//! The relay from outside: what it responds, what it lets through, what it keeps and delivers later.
 
 use std::collections::BTreeSet;
 
@@ -177,7 +177,7 @@ fn every_answer_carries_a_request_id_the_callers_where_it_is_one() {
     });
 }
 
-/// Paths that go through, as they stand in the contract.
+/// Paths that go through, as docs/API.md lists them.
 const PUBLIC: [&str; 19] = [
     "/api/subscriptions",
     "/api/stripe",

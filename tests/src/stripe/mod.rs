@@ -4,7 +4,7 @@
 //! - [`model`]: the objects, once, without any API version.
 //! - [`verbs`]: what happens to them. Each verb changes the truth and records an [`Occurrence`] per event of the real one.
 //! - [`shape`]: an object or an event as JSON in one of four API versions.
-//! - [`oracle`]: what our own `GET /v1/customers/{id}` has to say, computed from the truth and from the contract alone.
+//! - [`oracle`]: what our own `GET /v1/customers/{id}` has to say, computed from the truth alone.
 //! - [`rest`]: its API, as far as we call it.
 //! - [`story`]: lives made up from a seed. [`delivery`]: the faults of the way from Stripe to us.
 //!

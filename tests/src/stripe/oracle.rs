@@ -1,4 +1,4 @@
-//! What `GET /v1/customers/{id}` has to say, from the truth and the contract alone: no line of it is shared with what is
+//! What `GET /v1/customers/{id}` has to say, from the truth and the rules alone: no line of it is shared with what is
 //! tested. What is random (ids, keys and times of our own) is only checked for its shape.
 
 use std::collections::BTreeMap;
