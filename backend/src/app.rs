@@ -10,6 +10,7 @@ use tracing::error;
 use crate::config::Config;
 use crate::db::{Db, DbError, Tx};
 use crate::stripe_api::Client;
+use crate::tasks::Tasks;
 use tollgate_domain::sealer::Sealer;
 use tollgate_domain::settings::Settings;
 
@@ -24,10 +25,12 @@ pub struct App {
     pub clock: Clock,
     /// Random bytes fit for keys.
     pub rng: Rng,
-    /// Encrypts under `ENCRYPTION_KEY`.
-    pub sealer: Arc<Sealer>,
+    /// What the rules go by.
+    pub settings: Settings,
     /// Stripe's API, where there is a key for it.
     pub stripe: Option<Client>,
+    /// What runs beside the requests.
+    pub tasks: Tasks,
     /// Whether the tables were seen to be there.
     is_migrated: Arc<AtomicBool>,
 }
@@ -39,8 +42,15 @@ impl App {
             error!("Stripe client disabled: {error}");
             None
         });
-        let sealer = Arc::new(Sealer::new(&config.encryption_keys));
-        Self { config, db, clock, rng, sealer, stripe, is_migrated: Arc::default() }
+        let settings = Settings {
+            plans: config.plans.clone(),
+            widgets: config.widgets.clone(),
+            sealer: Arc::new(Sealer::new(&config.encryption_keys)),
+            rng: rng.clone(),
+            livemode: config.stripe.livemode,
+        };
+        let tasks = Tasks::new(clock.clone(), rng.clone());
+        Self { config, db, clock, rng, settings, stripe, tasks, is_migrated: Arc::default() }
     }
 
     /// The app that `request` came to.
@@ -48,23 +58,23 @@ impl App {
         request.rocket().state().expect("`server::rocket` manages the app of every Rocket that it makes")
     }
 
-    /// What the rules go by.
-    pub fn settings(&self) -> Settings {
-        Settings {
-            plans: self.config.plans.clone(),
-            widgets: self.config.widgets.clone(),
-            sealer: self.sealer.clone(),
-            rng: self.rng.clone(),
-            livemode: self.config.stripe.livemode,
-        }
-    }
-
     /// A transaction for a route that only reads. [`DbError::Schema`] while the database has not been migrated.
     pub async fn read(&self) -> Result<Tx, DbError> {
+        self.check_schema().await?;
+        self.db.read().await
+    }
+
+    /// A transaction that writes, outside of the inbox. [`DbError::Schema`] while the database has not been migrated.
+    pub async fn begin_write(&self) -> Result<Tx, DbError> {
+        self.check_schema().await?;
+        self.db.write().await
+    }
+
+    async fn check_schema(&self) -> Result<(), DbError> {
         if !self.is_migrated.load(Ordering::Relaxed) {
             self.db.ready().await?;
             self.is_migrated.store(true, Ordering::Relaxed);
         }
-        self.db.read().await
+        Ok(())
     }
 }

@@ -23,15 +23,16 @@ Configuration is environment variables, with a .env file read when present:
   BACKEND_TLS_CERT, BACKEND_TLS_KEY
                          PEM files, to listen with TLS
   DATABASE_URL           sqlite://<file> or postgres://… [sqlite://data/tollgate.db]
-  DATABASE_LISTEN_URL    a direct address, where the other is a pooler's [DATABASE_URL]
+  DATABASE_LISTEN_URL    direct connection for LISTEN/NOTIFY when DATABASE_URL points at a pooler [DATABASE_URL]
   DATABASE_MIGRATE       `auto` to bring the tables up to date at start, or `off` [auto]
-  REDIS_URL              redis://…, to ring bells across replicas (optional)
-  INTERNAL_API_KEY       what internal callers and the relay show; several accepted
-  RELAY_INTERNAL_SECRET  what the relay shows instead, and then the only one that the webhook intake takes (optional)
+  REDIS_URL              redis://…: cross-replica wake-ups over Redis Pub/Sub (optional)
+  INTERNAL_API_KEY       what internal callers and the relay send in X-Internal-API-Key; several accepted
+  RELAY_INTERNAL_SECRET  what the relay sends instead, and then the only one that the webhook intake takes; several
+                         accepted (optional)
   AUTH_SECRET            Auth.js's secret; several accepted
-  CRON_SECRET            what calls of the timetable's routes show
+  CRON_SECRET            bearer token for /api/cron/*; several accepted
   ENCRYPTION_KEY         32 characters or more; several accepted, the first encrypts
-  ADMIN_API_KEY          what an operator without a sign-in shows (optional)
+  ADMIN_API_KEY          bearer token for operator routes, without a user sign-in (optional)
   STRIPE_SECRET_KEY      sk_… or rk_…, to ask Stripe what its events leave open (optional)
   STRIPE_API_BASE        Stripe's address [https://api.stripe.com]
   STRIPE_LIVEMODE        `true` or `false`: events of the other mode are ignored [by STRIPE_SECRET_KEY's prefix, else either]
@@ -74,7 +75,7 @@ pub struct Config {
     /// `AUTH_SECRET`.
     pub auth_secrets: Secrets,
     /// `CRON_SECRET`.
-    pub cron_secret: Secret,
+    pub cron_secrets: Secrets,
     /// `ENCRYPTION_KEY`: the first encrypts, all decrypt.
     pub encryption_keys: Secrets,
     /// `ADMIN_API_KEY`.
@@ -111,12 +112,9 @@ impl Config {
             _ => None,
         });
         let internal_keys = env.required_secrets("INTERNAL_API_KEY");
-        let relay_secret = env.secret("RELAY_INTERNAL_SECRET");
+        let relay_secrets = env.text("RELAY_INTERNAL_SECRET").and_then(Secrets::parse);
         let auth_secrets = env.required_secrets("AUTH_SECRET");
-        let cron_secret = env.secret("CRON_SECRET");
-        if cron_secret.is_none() {
-            env.refuse("CRON_SECRET", "is missing: a secret is needed");
-        }
+        let cron_secrets = env.required_secrets("CRON_SECRET");
         let encryption_keys = encryption_keys(env);
         let redis_url = redis_url(env);
         let stripe = StripeConfig::from_env(env);
@@ -134,10 +132,10 @@ impl Config {
             database_url,
             migrates: migrates.unwrap_or(true),
             redis_url,
-            intake_keys: relay_secret.map_or_else(|| internal_keys.clone(), Secrets::from),
+            intake_keys: relay_secrets.unwrap_or_else(|| internal_keys.clone()),
             internal_keys,
             auth_secrets,
-            cron_secret: cron_secret.expect("it was refused above where it is not set"),
+            cron_secrets,
             encryption_keys,
             admin_api_key: env.secret("ADMIN_API_KEY"),
             stripe,
@@ -246,8 +244,9 @@ mod tests {
     fn the_intake_takes_the_relays_secret_alone_where_there_is_one() {
         let without = config(&[("INTERNAL_API_KEY", "one,two")]);
         assert!(without.intake_keys.matches(b"one") && without.intake_keys.matches(b"two"));
-        let with = config(&[("INTERNAL_API_KEY", "one,two"), ("RELAY_INTERNAL_SECRET", "three")]);
-        assert!(with.intake_keys.matches(b"three") && !with.intake_keys.matches(b"one"));
+        let with = config(&[("INTERNAL_API_KEY", "one,two"), ("RELAY_INTERNAL_SECRET", "three, four")]);
+        assert!(with.intake_keys.matches(b"three") && with.intake_keys.matches(b"four"));
+        assert!(!with.intake_keys.matches(b"one"));
         assert!(with.internal_keys.matches(b"one") && !with.internal_keys.matches(b"three"));
     }
 

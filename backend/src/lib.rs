@@ -14,6 +14,7 @@ pub mod monitoring;
 pub mod schema;
 pub mod server;
 pub mod stripe_api;
+pub mod tasks;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod webhooks;

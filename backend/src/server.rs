@@ -15,6 +15,7 @@ use tracing::{info, warn};
 
 use crate::app::App;
 use crate::http::access_log::AccessLog;
+use crate::http::body_budget::BodyBudget;
 use crate::http::catchers;
 use crate::http::in_flight::InFlight;
 use crate::monitoring;
@@ -51,6 +52,7 @@ pub fn rocket(app: App, inbox: Inbox) -> Rocket<Build> {
         .manage(app)
         .manage(inbox)
         .manage(InFlight::default())
+        .manage(BodyBudget::default())
         .attach(AccessLog)
         .attach(webhooks::routes::AcceptPost)
         .attach(AdHoc::on_liftoff("Say where", |rocket| {

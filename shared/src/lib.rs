@@ -10,6 +10,7 @@ pub mod error_body;
 pub mod event_head;
 pub mod ids;
 pub mod json_seq;
+pub mod log_safe;
 pub mod request_id;
 pub mod rng;
 pub mod secret;

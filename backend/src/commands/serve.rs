@@ -18,6 +18,7 @@ use crate::monitoring::metrics;
 use crate::schema::MIGRATIONS;
 use crate::server;
 use crate::webhooks::inbox::Inbox;
+use crate::webhooks::retry;
 
 /// How often a database that is away is tried: soon, since it may be starting beside us.
 const PREPARE_AGAIN: Backoff = Backoff { first: Duration::from_millis(250), longest: Duration::from_secs(5) };
@@ -31,15 +32,17 @@ pub(super) async fn run(config: Config) -> anyhow::Result<()> {
     // Before anything is listening, so that a signal which comes early is not lost.
     let stop = stop_signal().context("could not listen for signals")?;
     metrics::start();
-    tokio::spawn(metrics::upkeep());
 
     let db = Db::open(&config.database_url, &MIGRATIONS).context("could not open DATABASE_URL")?;
     let app = App::new(Arc::new(config), db.clone(), clock, rng);
     let inbox = Inbox::open(app.clone());
-    inbox.keep_retrying();
-    let preparing = tokio::spawn(prepare(app.clone()));
+    metrics::start_upkeep(&app);
+    retry::start(&inbox);
+    let preparing = app.clone();
+    app.tasks.keep("prepare", move || prepare(preparing.clone()));
+    let tasks = app.tasks.clone();
     let served = server::serve(app, inbox, stop).await;
-    preparing.abort();
+    tasks.stop();
     // Everything that was answered is committed; a connection that hangs must not hold up the exit.
     let _ = timeout(CLOSE_WITHIN, db.close()).await;
     Ok(served?)

@@ -48,16 +48,16 @@ pub async fn replan(app: &App) -> Result<u64, DbError> {
 }
 
 async fn settle(tx: &mut Tx, app: &App, now: Timestamp, page: &[String]) -> Result<(), DbError> {
-    let settings = app.settings();
+    let settings = &app.settings;
     let touched = Touched { customers: page.iter().cloned().collect(), ..Touched::default() };
-    let mut work = apply::load(tx, &settings, now, &touched).await?;
+    let mut work = apply::load(tx, settings, now, &touched).await?;
     for customer in page {
         let of_customer: Vec<_> = subscriptions::of_customer(&work, customer).into_iter().cloned().collect();
         for mut subscription in of_customer {
             subscription.recompute(&settings.plans);
             work.insert(subscription);
         }
-        entitlements::follow(&mut work, &settings, Cause::system(), customer);
+        entitlements::follow(&mut work, settings, Cause::system(), customer);
         work.release_savepoint();
     }
     work.write(tx).await?;

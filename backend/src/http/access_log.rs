@@ -3,13 +3,16 @@
 use rocket::fairing::{Fairing, Info, Kind};
 use rocket::{Data, Request, Response};
 use tollgate_shared::request_id::REQUEST_ID_HEADER;
-use tracing::debug;
+use tracing::{debug, info};
 
 use super::context::RequestContext;
 use crate::app::App;
 
 /// Opens each request's [`RequestContext`] and closes it with the header and the access line.
 pub struct AccessLog;
+
+/// Routes whose successes are logged at `debug`.
+const QUIET_ROUTES: [&str; 4] = ["/live", "/ready", "/metrics", "/subscriptions/internal/stripe-webhook"];
 
 #[rocket::async_trait]
 impl Fairing for AccessLog {
@@ -32,14 +35,26 @@ impl Fairing for AccessLog {
         metrics::counter!("tollgate_backend_requests_total", "route" => route.to_owned(), "status" => status.to_string())
             .increment(1);
         let took = App::of(request).clock.now() - context.started_at;
-        debug!(
-            request_id = %context.request_id,
-            traceparent = %context.trace,
-            http.method = method,
-            http.route = route,
-            http.status = status,
-            micros = took.num_microseconds(),
-            "answered {method} {route} with {status}"
-        );
+        let seconds = took.as_seconds_f64();
+        metrics::histogram!("tollgate_backend_request_seconds", "route" => route.to_owned()).record(seconds);
+        macro_rules! access_line {
+            ($level:ident) => {
+                $level!(
+                    request_id = %context.request_id,
+                    traceparent = %context.trace,
+                    http.method = method,
+                    http.route = route,
+                    http.status = status,
+                    micros = took.num_microseconds(),
+                    "answered {method} {route} with {status}"
+                )
+            };
+        }
+        // What says more itself when it goes well (an event's own line), or comes every few seconds, would only repeat it.
+        if status < 400 && QUIET_ROUTES.contains(&route) {
+            access_line!(debug);
+        } else {
+            access_line!(info);
+        }
     }
 }

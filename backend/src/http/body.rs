@@ -11,7 +11,9 @@ use rocket::outcome::Outcome;
 use serde::de::DeserializeOwned;
 use serde_path_to_error::Segment;
 use tokio::io::AsyncReadExt;
+use tokio::time::timeout;
 
+use crate::http::body_budget::BodyBudget;
 use crate::http::error::ApiError;
 
 /// The largest JSON body of any route but the webhook's: none of them has a field that grows.
@@ -20,9 +22,12 @@ pub const JSON_BYTES_MAX: usize = 64 << 10;
 /// How much room is made for a body that does not say its length.
 const FIRST_BYTES: usize = 8 << 10;
 
+/// How long a whole body may take: the relay is near, and one that stops half-way holds its share of the budget.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// How much of a refused body is read at least, and for how long at most.
 const REFUSED_BYTES: usize = 1 << 20;
-const REFUSED_FOR: Duration = Duration::from_secs(5);
+const REFUSED_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A JSON body of type `T`: 415 for another media type, 413 past [`JSON_BYTES_MAX`], 400 `invalid_json`, and 422
 /// `invalid_parameter` with the parameter's name for JSON that is not a `T`.
@@ -51,28 +56,43 @@ pub fn refuse<'r, T: FromData<'r, Error = ()>>(request: &Request<'_>, error: Api
     Outcome::Error((error.refuse(request), ()))
 }
 
-/// The whole body, if it has no more than `bytes_max` bytes. What is more is not kept.
+/// The whole body, if it has no more than `bytes_max` bytes and there is room for it. What is more is not kept.
 pub async fn read(request: &Request<'_>, data: Data<'_>, bytes_max: usize) -> Result<Bytes, ApiError> {
+    let stream = data.open((2 * bytes_max + REFUSED_BYTES).bytes());
+    timeout(BODY_TIMEOUT, read_all(request, stream, bytes_max)).await.unwrap_or_else(|_| Err(incomplete_body()))
+}
+
+async fn read_all(request: &Request<'_>, mut stream: DataStream<'_>, bytes_max: usize) -> Result<Bytes, ApiError> {
     let announced = request.headers().get_one("content-length").and_then(|length| length.parse::<usize>().ok());
-    let mut stream = data.open((2 * bytes_max + REFUSED_BYTES).bytes());
     if announced.is_some_and(|length| length > bytes_max) {
         discard(stream).await;
         return Err(ApiError::body_too_large(bytes_max));
     }
+    // Before anything is read of it.
+    let mut share = BodyBudget::of(request).share(announced.unwrap_or_default()).await?;
     let mut body = BytesMut::with_capacity(announced.map_or(FIRST_BYTES, |length| length + 1));
     loop {
-        let more = stream.read_buf(&mut body).await.map_err(|_| {
-            ApiError::new(Status::BadRequest, "incomplete_body", "the body ended before all of it had come")
-        })?;
+        let more = stream.read_buf(&mut body).await.map_err(|_| incomplete_body())?;
         if body.len() > bytes_max {
             drop(body);
             discard(stream).await;
             return Err(ApiError::body_too_large(bytes_max));
         }
         if more == 0 {
-            return Ok(body.freeze());
+            break;
+        }
+        if body.len() == body.capacity() {
+            // As much again: what it takes until then is counted before it is taken.
+            share.grow_to(2 * body.len())?;
+            body.reserve(body.len());
         }
     }
+    share.keep_with(request);
+    Ok(body.freeze())
+}
+
+fn incomplete_body() -> ApiError {
+    ApiError::new(Status::BadRequest, "incomplete_body", "the body ended before all of it had come")
 }
 
 /// Reads what is left of a refused body, within limits: a sender that is still writing when the connection closes sees
@@ -81,7 +101,7 @@ async fn discard(mut stream: DataStream<'_>) {
     let mut nowhere = tokio::io::sink();
     let all = tokio::io::copy(&mut stream, &mut nowhere);
     // Neither too late nor cut off changes the answer.
-    let _ = tokio::time::timeout(REFUSED_FOR, all).await;
+    let _ = timeout(REFUSED_TIMEOUT, all).await;
 }
 
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {

@@ -13,5 +13,9 @@ pub fn catchers() -> Vec<Catcher> {
 #[catch(default)]
 fn refused(status: Status, request: &Request<'_>) -> ApiError {
     let refusal = ApiError::refusal(request).filter(|refusal| refusal.status == status);
-    refusal.cloned().unwrap_or_else(|| ApiError::of_status(status))
+    refusal.cloned().unwrap_or_else(|| match status {
+        // The panic's own line says where, and not for whom.
+        Status::InternalServerError => ApiError::internal_because("panicked", "request handler panicked"),
+        status => ApiError::of_status(status),
+    })
 }

@@ -28,6 +28,17 @@ pub struct ApiError {
     pub param: Option<Cow<'static, str>>,
     /// Seconds after which a repeat makes sense, for `Retry-After`.
     pub retry_after_seconds: Option<u32>,
+    /// What the log says of it, beside the request's id; for nobody outside.
+    pub cause: Option<Cause>,
+}
+
+/// Why a request failed on our side.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cause {
+    /// A word to search for.
+    pub reason: &'static str,
+    /// The rest. Holds no value of a row.
+    pub text: String,
 }
 
 /// How long a caller should leave a database that is away alone, in seconds.
@@ -36,7 +47,7 @@ const DATABASE_RETRY_SECONDS: u32 = 5;
 impl ApiError {
     /// An error with a code of its own.
     pub fn new(status: Status, code: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { status, code, message: message.into(), param: None, retry_after_seconds: None }
+        Self { status, code, message: message.into(), param: None, retry_after_seconds: None, cause: None }
     }
 
     /// 404: no such route, or no such object. `what` completes "there is no …".
@@ -82,6 +93,11 @@ impl ApiError {
             "internal_error",
             "something went wrong on our side; the log has more under the request id",
         )
+    }
+
+    /// 500: our fault, with what the log is to say of it.
+    pub fn internal_because(reason: &'static str, text: impl Into<String>) -> Self {
+        Self { cause: Some(Cause { reason, text: text.into() }), ..Self::internal() }
     }
 
     /// The error of a status that Rocket itself decided on.
@@ -141,14 +157,16 @@ impl From<DbError> for ApiError {
         if failure.is_transient() || matches!(failure, DbError::Schema(_)) {
             return Self::database_unavailable();
         }
-        error!(reason = failure.class(), "could not use the database: {failure}");
-        Self::internal()
+        Self::internal_because(failure.class(), format!("could not use the database: {failure}"))
     }
 }
 
 impl<'r> Responder<'r, 'static> for ApiError {
     fn respond_to(self, request: &'r Request<'_>) -> response::Result<'static> {
         let context = RequestContext::of(request);
+        if let Some(Cause { reason, text }) = &self.cause {
+            error!(request_id = %context.request_id, reason, "{text}");
+        }
         let body = ErrorBody { error: self.detail(context.request_id.as_str()) }.to_json();
         let mut response = Response::build();
         response

@@ -3,6 +3,7 @@
 pub mod access_log;
 pub mod auth;
 pub mod body;
+pub mod body_budget;
 pub mod catchers;
 pub mod context;
 pub mod error;

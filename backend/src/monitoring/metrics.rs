@@ -1,23 +1,35 @@
-//! Metrics, in Prometheus's text format. Other modules count by name; here the names are described, and what only the
-//! database knows is asked at each scrape.
+//! Metrics, in Prometheus's text format. Other modules count by name; here the names are described, and what is known
+//! only at the moment is asked for at each scrape.
 
+use std::collections::BTreeMap;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use metrics::{Unit, describe_counter, describe_gauge, describe_histogram, gauge};
+use metrics::{Unit, describe_counter, describe_histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tokio::time::timeout;
+use tollgate_shared::Timestamp;
 
+use super::exposition::Exposition;
+use super::process;
 use crate::app::App;
 use crate::db::DbError;
 use crate::http::in_flight::InFlight;
-use crate::webhooks;
+use crate::tasks::TaskStatus;
+use crate::webhooks::inbox::Inbox;
+use crate::webhooks::view::{self, InTrouble};
 
-/// How long the database is waited for when somebody looks: Prometheus gives up after ten seconds.
-const DATABASE_WAIT: Duration = Duration::from_secs(2);
+/// How long the database is waited for at a scrape: Prometheus gives up after ten seconds.
+const DATABASE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The sizes of a batch that are told apart: the writer takes at most 64.
+/// How often histograms are drained, which would grow for as long as nobody scrapes.
+const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
+
+/// The sizes of a batch that are told apart: a writer takes at most 64.
 const BATCH_BUCKETS: [f64; 7] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0];
+
+/// Seconds that are told apart: from what a cached read takes to the longest that a caller is kept waiting.
+const SECONDS_BUCKETS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
 
 /// Starts counting. Once a process: what is counted before is lost, and further calls change nothing.
 pub fn start() -> &'static PrometheusHandle {
@@ -25,6 +37,9 @@ pub fn start() -> &'static PrometheusHandle {
     HANDLE.get_or_init(|| {
         let recorder = PrometheusBuilder::new()
             .set_buckets_for_metric(Matcher::Full("tollgate_backend_batch_events".to_owned()), &BATCH_BUCKETS)
+            .and_then(|builder| {
+                builder.set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS_BUCKETS)
+            })
             .expect("there are buckets")
             .build_recorder();
         let handle = recorder.handle();
@@ -36,63 +51,141 @@ pub fn start() -> &'static PrometheusHandle {
 }
 
 fn describe() {
-    describe_counter!(
-        "tollgate_backend_requests_total",
-        Unit::Count,
-        "Requests that were answered, by route and status"
-    );
+    let count = Unit::Count;
+    describe_counter!("tollgate_backend_requests_total", count, "Responses, by route and status");
     describe_counter!(
         "tollgate_backend_events_total",
-        Unit::Count,
+        count,
         "Events that were answered, by outcome and class of type"
     );
     describe_counter!(
         "tollgate_backend_events_of_unknown_version_total",
-        Unit::Count,
+        count,
         "Events of an API version that this release does not know"
     );
     describe_counter!(
         "tollgate_backend_subscriptions_without_plan_total",
-        Unit::Count,
-        "Snapshots of subscriptions of which no plan matches an item"
+        count,
+        "Snapshots of subscriptions that have no item which matches a plan"
     );
-    describe_histogram!("tollgate_backend_batch_events", Unit::Count, "Events that shared a transaction");
-    describe_gauge!("tollgate_backend_events_failed", Unit::Count, "Events that wait for another attempt");
-    describe_gauge!("tollgate_backend_events_dead_lettered", Unit::Count, "Events that a person should look at");
-    describe_gauge!("tollgate_backend_database_up", Unit::Count, "1 when the database answered, else 0");
-    describe_gauge!("tollgate_backend_database_connections", Unit::Count, "Open connections to the database, by use");
-    describe_gauge!("tollgate_backend_requests_in_flight", Unit::Count, "Requests in flight");
+    describe_counter!("tollgate_backend_retries_total", count, "Failed events that the retry job tried again");
+    describe_counter!(
+        "tollgate_backend_write_conflicts_total",
+        count,
+        "Transactions that were made again because somebody else was in the way"
+    );
+    describe_counter!(
+        "tollgate_backend_bodies_refused_total",
+        count,
+        "Requests refused because other requests' bodies took up all the memory there is for them"
+    );
+    describe_histogram!("tollgate_backend_batch_events", count, "Events that shared a transaction");
+    let seconds = Unit::Seconds;
+    describe_histogram!(
+        "tollgate_backend_request_seconds",
+        seconds,
+        "Time from a request's head to its response, by route"
+    );
+    describe_histogram!("tollgate_backend_batch_seconds", seconds, "Time that a transaction of events takes");
+    describe_histogram!("tollgate_backend_writer_wait_seconds", seconds, "Time that an event waits for a writer");
 }
 
-/// Everything that is counted, as text.
-pub async fn render(app: &App, in_flight: &InFlight) -> String {
+/// Every metric, as text.
+pub async fn render(app: &App, inbox: &Inbox, in_flight: &InFlight) -> String {
     let handle = start();
-    gauge!("tollgate_backend_requests_in_flight").set(in_flight.count() as f64);
-    let (open, idle) = app.db.connections();
-    gauge!("tollgate_backend_database_connections", "state" => "idle").set(idle as f64);
-    gauge!("tollgate_backend_database_connections", "state" => "used").set((open as usize).saturating_sub(idle) as f64);
-    let known = timeout(DATABASE_WAIT, in_trouble(app)).await;
-    gauge!("tollgate_backend_database_up").set(if matches!(known, Ok(Ok(_))) { 1.0 } else { 0.0 });
-    if let Ok(Ok((failed, dead_lettered))) = known {
-        gauge!("tollgate_backend_events_failed").set(failed as f64);
-        gauge!("tollgate_backend_events_dead_lettered").set(dead_lettered as f64);
-    }
     // Histograms are drained here, or they would grow for as long as nobody looks; see `upkeep`.
     handle.run_upkeep();
-    handle.render()
-}
-
-async fn in_trouble(app: &App) -> Result<(i64, i64), DbError> {
-    let mut tx = app.db.read().await?;
-    webhooks::view::in_trouble(&mut tx).await
-}
-
-/// Keeps histograms from growing while nobody looks. Ends with the process.
-pub async fn upkeep() {
-    let handle = start();
-    let mut ticks = tokio::time::interval(Duration::from_secs(5));
-    loop {
-        ticks.tick().await;
-        handle.run_upkeep();
+    let mut scraped = Exposition::default();
+    scraped.gauges(
+        "tollgate_backend_build_info",
+        "1, with the release that this is",
+        "version",
+        [(env!("CARGO_PKG_VERSION"), 1.0)],
+    );
+    scraped.gauge("tollgate_backend_requests_in_flight", "Requests in flight", in_flight.count() as f64);
+    let (open, idle) = app.db.connections();
+    let used = (open as usize).saturating_sub(idle);
+    scraped.gauges(
+        "tollgate_backend_database_connections",
+        "Open connections to the database, by use",
+        "state",
+        [("idle", idle as f64), ("used", used as f64)],
+    );
+    scraped.gauge("tollgate_backend_inbox_waiting", "Requests whose events wait for a writer", inbox.waiting() as f64);
+    let now = app.clock.now();
+    expose_tasks(&app.tasks.status(), now, &mut scraped);
+    // What is not known is left out: the last number that was would look like a new one.
+    let known = timeout(DATABASE_TIMEOUT, in_trouble(app)).await;
+    let up = if matches!(known, Ok(Ok(_))) { 1.0 } else { 0.0 };
+    scraped.gauge("tollgate_backend_database_up", "1 when the database answered, else 0", up);
+    if let Ok(Ok(known)) = known {
+        expose_trouble(&known, now, &mut scraped);
     }
+    process::expose(&mut scraped);
+    handle.render() + &scraped.into_text()
+}
+
+async fn in_trouble(app: &App) -> Result<InTrouble, DbError> {
+    let mut tx = app.read().await?;
+    view::in_trouble(&mut tx).await
+}
+
+fn expose_trouble(known: &InTrouble, now: Timestamp, scraped: &mut Exposition) {
+    let age = |at: Option<Timestamp>| at.map_or(0.0, |at| (now - at).as_seconds_f64().max(0.0));
+    scraped.gauge("tollgate_backend_events_failed", "Events that wait for another attempt", known.failed as f64);
+    scraped.gauge(
+        "tollgate_backend_events_failed_oldest_seconds",
+        "Age of the oldest event that waits for another attempt; 0 when there is none",
+        age(known.oldest_failed_at),
+    );
+    let dead_lettered = known.dead_lettered as f64;
+    scraped.gauge("tollgate_backend_events_dead_lettered", "Events that a person should look at", dead_lettered);
+    scraped.gauge(
+        "tollgate_backend_events_dead_lettered_oldest_seconds",
+        "Age of the oldest event that a person should look at; 0 when there is none",
+        age(known.oldest_dead_lettered_at),
+    );
+}
+
+/// By name: the writers have one between them.
+fn expose_tasks(tasks: &[TaskStatus], now: Timestamp, scraped: &mut Exposition) {
+    let mut by_name: BTreeMap<&str, Vec<&TaskStatus>> = BTreeMap::new();
+    for task in tasks {
+        by_name.entry(task.name).or_default().push(task);
+    }
+    let runs = by_name.iter().flat_map(|(name, tasks)| {
+        let sum = |count: fn(&TaskStatus) -> u64| tasks.iter().map(|task| count(task)).sum::<u64>() as f64;
+        [
+            (format!("{{task=\"{name}\",result=\"success\"}}"), sum(|task| task.successes)),
+            (format!("{{task=\"{name}\",result=\"failure\"}}"), sum(|task| task.failures)),
+            (format!("{{task=\"{name}\",result=\"panic\"}}"), sum(|task| task.panics)),
+        ]
+    });
+    scraped.counter("tollgate_backend_task_runs_total", "Runs of background tasks that have ended, by result", runs);
+    let alive = |tasks: &[&TaskStatus]| tasks.iter().filter(|task| task.is_alive).count() as f64;
+    scraped.gauges(
+        "tollgate_backend_tasks_alive",
+        "Background tasks that are alive, by name",
+        "task",
+        by_name.iter().map(|(name, tasks)| (*name, alive(tasks))),
+    );
+    // A task that runs all the time has no success but its end.
+    let last = |tasks: &[&TaskStatus]| {
+        tasks.iter().filter(|task| task.interval.is_some()).filter_map(|task| task.last_success_at).max()
+    };
+    let since = by_name.iter().filter_map(|(name, tasks)| Some((*name, (now - last(tasks)?).as_seconds_f64())));
+    scraped.gauges(
+        "tollgate_backend_task_seconds_since_success",
+        "Time since a background task last worked, by name",
+        "task",
+        since,
+    );
+}
+
+/// Starts the task that keeps histograms from growing while nobody scrapes.
+pub fn start_upkeep(app: &App) {
+    app.tasks.every("metrics-upkeep", UPKEEP_INTERVAL, || async {
+        start().run_upkeep();
+        Ok(())
+    });
 }

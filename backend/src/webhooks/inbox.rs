@@ -25,7 +25,6 @@ use self::writer::Writer;
 use crate::app::App;
 use crate::db::storable;
 use crate::webhooks::refetch::Ties;
-use crate::webhooks::retry;
 
 pub use self::outcome::{Delivery, IntakeError, Outcome};
 
@@ -36,6 +35,9 @@ pub const BATCH_MAX: usize = 64;
 /// How many requests may wait for a writer. Callers beyond that wait until there is room, and the relay's journal behind
 /// them.
 const WAITING_MAX: usize = 1024;
+
+/// The name of the writers' tasks.
+pub const WRITER_TASK: &str = "inbox-writer";
 
 /// Takes deliveries. Cheap to clone; the writers end when the last clone is gone.
 #[derive(Clone)]
@@ -58,15 +60,11 @@ impl Inbox {
         let to_be_written = Arc::new(Mutex::new(to_be_written));
         let writer = Writer { app: app.clone(), database_was_away: database_was_away.clone(), ties };
         for _ in 0..app.db.inbox_writers() {
-            tokio::spawn(writer.clone().run(Arc::clone(&to_be_written)));
+            let (writer, waiting) = (writer.clone(), to_be_written.clone());
+            app.tasks.keep(WRITER_TASK, move || writer.clone().run(waiting.clone()));
         }
         let filter = Arc::new(EventFilter::of(&app.config.stripe));
         Self { app, filter, waiting, database_was_away }
-    }
-
-    /// Starts the retry job, which ends with the writers.
-    pub fn keep_retrying(&self) {
-        tokio::spawn(retry::run(self.clone().downgrade()));
     }
 
     /// Takes one delivery of an event.
@@ -125,25 +123,9 @@ impl Inbox {
         &self.database_was_away
     }
 
-    fn downgrade(self) -> WeakInbox {
-        let Self { app, filter, waiting, database_was_away } = self;
-        WeakInbox { app, filter, waiting: waiting.downgrade(), database_was_away }
-    }
-}
-
-/// An inbox that does not keep the writers alive.
-pub(super) struct WeakInbox {
-    app: App,
-    filter: Arc<EventFilter>,
-    waiting: mpsc::WeakSender<Vec<Job>>,
-    database_was_away: Arc<AtomicBool>,
-}
-
-impl WeakInbox {
-    /// The inbox, while anybody else still holds it.
-    pub(super) fn upgrade(&self) -> Option<Inbox> {
-        let (filter, database_was_away) = (self.filter.clone(), self.database_was_away.clone());
-        Some(Inbox { app: self.app.clone(), filter, waiting: self.waiting.upgrade()?, database_was_away })
+    /// How many requests wait for a writer.
+    pub fn waiting(&self) -> usize {
+        self.waiting.max_capacity() - self.waiting.capacity()
     }
 }
 

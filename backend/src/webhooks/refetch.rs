@@ -166,12 +166,12 @@ fn observation(tie: &Tie, fetched: &Fetched) -> Option<Observation> {
 }
 
 async fn observe(app: &App, now: Timestamp, seen: &Observation) -> Result<Option<Tie>, DbError> {
-    let settings = app.settings();
+    let settings = &app.settings;
     let mut touched = Touched::default();
     apply::touched_by(seen, &mut touched);
     let mut tx = app.db.write().await?;
-    let mut work = apply::load(&mut tx, &settings, now, &touched).await?;
-    apply::apply(&mut work, &settings, seen);
+    let mut work = apply::load(&mut tx, settings, now, &touched).await?;
+    apply::apply(&mut work, settings, seen);
     work.release_savepoint();
     let changes = work.write(&mut tx).await?;
     tx.commit().await?;

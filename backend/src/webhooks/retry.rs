@@ -3,13 +3,12 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tokio::time::{MissedTickBehavior, interval};
 use tollgate_shared::{RequestId, Timestamp};
-use tracing::{debug, info};
+use tracing::info;
 
 use crate::app::App;
 use crate::db::DbError;
-use crate::webhooks::inbox::{BATCH_MAX, Inbox, WeakInbox};
+use crate::webhooks::inbox::{BATCH_MAX, Inbox};
 use crate::webhooks::store;
 use tollgate_domain::apply::{self, Touched};
 use tollgate_domain::audit::Cause;
@@ -18,17 +17,14 @@ use tollgate_domain::entitlements;
 /// How often to look for what is due.
 const TICK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Looks for what is due, as long as the inbox is open.
-pub(super) async fn run(inbox: WeakInbox) {
-    let mut ticks = interval(TICK_INTERVAL);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        ticks.tick().await;
-        let Some(inbox) = inbox.upgrade() else { return };
-        if let Err(failure) = tick(&inbox).await {
-            debug!(reason = failure.class(), "could not look for events to retry");
-        }
-    }
+/// Starts the job.
+pub fn start(inbox: &Inbox) {
+    let tasks = inbox.app().tasks.clone();
+    let inbox = inbox.clone();
+    tasks.every("retry", TICK_INTERVAL, move || {
+        let inbox = inbox.clone();
+        async move { tick(&inbox).await.map(drop) }
+    });
 }
 
 /// Tries everything that is due now; says how many.
@@ -77,12 +73,12 @@ async fn follow_due(app: &App) -> Result<(), DbError> {
 
 /// Brings `customers` into step with their subscriptions as of `now`.
 async fn follow_customers(app: &App, now: Timestamp, customers: &[String]) -> Result<(), DbError> {
-    let settings = app.settings();
+    let settings = &app.settings;
     let mut tx = app.db.write().await?;
     let touched = Touched { customers: customers.iter().cloned().collect(), ..Touched::default() };
-    let mut work = apply::load(&mut tx, &settings, now, &touched).await?;
+    let mut work = apply::load(&mut tx, settings, now, &touched).await?;
     for customer in customers {
-        entitlements::follow(&mut work, &settings, Cause::system(), customer);
+        entitlements::follow(&mut work, settings, Cause::system(), customer);
         work.release_savepoint();
     }
     work.write(&mut tx).await?;

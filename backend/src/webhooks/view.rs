@@ -116,12 +116,27 @@ pub async fn payload(tx: &mut Tx, id: &str) -> Result<Option<Vec<u8>>, DbError> 
     Ok(row.map(|(payload,)| payload))
 }
 
-/// How many events wait for another attempt, and how many are dead letters.
-pub async fn in_trouble(tx: &mut Tx) -> Result<(i64, i64), DbError> {
+/// Events that did not end well.
+#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
+pub struct InTrouble {
+    /// How many wait for another attempt.
+    pub failed: i64,
+    /// How many are dead letters.
+    pub dead_lettered: i64,
+    /// When the oldest of those that wait was taken.
+    pub oldest_failed_at: Option<Timestamp>,
+    /// When the oldest dead letter was taken.
+    pub oldest_dead_lettered_at: Option<Timestamp>,
+}
+
+/// The events that did not end well, in numbers.
+pub async fn in_trouble(tx: &mut Tx) -> Result<InTrouble, DbError> {
     // The first condition is what lets the partial index answer.
     tx.sql(
-        "SELECT count(CASE WHEN status = 'failed' THEN 1 END),
-                count(CASE WHEN status = 'dead_lettered' THEN 1 END)
+        "SELECT count(CASE WHEN status = 'failed' THEN 1 END) AS failed,
+                count(CASE WHEN status = 'dead_lettered' THEN 1 END) AS dead_lettered,
+                min(CASE WHEN status = 'failed' THEN received_at END) AS oldest_failed_at,
+                min(CASE WHEN status = 'dead_lettered' THEN received_at END) AS oldest_dead_lettered_at
          FROM webhook_events
          WHERE status <> 'processed' AND status IN ('failed', 'dead_lettered')",
     )

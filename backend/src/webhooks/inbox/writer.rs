@@ -87,7 +87,7 @@ impl Writer {
     ) -> Result<Vec<Result<Outcome, IntakeError>>, DbError> {
         let batch: Vec<&Job> = batch.into_iter().collect();
         let now = self.app.clock.now();
-        let settings = self.app.settings();
+        let settings = &self.app.settings;
         let mut tx = self.app.db.inbox().await?;
         let claims = Claims::take(&mut tx, now, &batch).await?;
         let observed: Vec<(usize, &Observation)> = claims
@@ -102,10 +102,10 @@ impl Writer {
         for (_, observation) in &observed {
             apply::touched_by(observation, &mut touched);
         }
-        let mut work = apply::load(&mut tx, &settings, now, &touched).await?;
+        let mut work = apply::load(&mut tx, settings, now, &touched).await?;
         let mut dead_lettered = BTreeSet::new();
         for (index, observation) in observed {
-            let applied = catch_unwind(AssertUnwindSafe(|| apply::apply(&mut work, &settings, observation)));
+            let applied = catch_unwind(AssertUnwindSafe(|| apply::apply(&mut work, settings, observation)));
             if applied.is_ok() {
                 work.release_savepoint();
             } else {
