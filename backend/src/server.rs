@@ -1,29 +1,37 @@
 //! Start and end of the HTTP server: HTTP/1.1 and HTTP/2, the latter without TLS by prior knowledge.
 //!
-//! Rocket is told everything here: `Rocket.toml`, `ROCKET_*`, its signals and its log are not used.
+//! Rocket is told everything here: `Rocket.toml`, `ROCKET_*`, its signals and its log are not used. It listens on the
+//! loopback interface alone, behind a [`listener`] of ours.
+
+mod listener;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashSet;
+use std::future::ready;
 use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use rocket::config::{Ident, LogLevel, Shutdown, TlsConfig};
 use rocket::error::ErrorKind;
 use rocket::fairing::AdHoc;
 use rocket::{Build, Ignite, Rocket};
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
 
+use self::listener::Limits;
 use crate::app::App;
 use crate::http::access_log::AccessLog;
 use crate::http::body_budget::BodyBudget;
 use crate::http::catchers;
 use crate::http::in_flight::InFlight;
-use crate::monitoring;
+use crate::monitoring::{self, process};
 use crate::webhooks::inbox::Inbox;
 use crate::{api_keys, customers, webhooks};
-
-#[cfg(test)]
-mod tests;
 
 /// How long requests in flight may take after a stop.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -31,6 +39,9 @@ const DRAIN: Duration = Duration::from_secs(10);
 /// How long connections may take to close once the last answer has been handed to them: the last bytes to be written,
 /// and HTTP/2's farewell to be answered.
 const SETTLE: Duration = Duration::from_millis(250);
+
+/// How many file descriptors are thought to be there where the system does not say.
+const DESCRIPTORS_MAX_BY_DEFAULT: usize = 1024;
 
 /// How often an HTTP/2 connection is asked whether the other side is still there.
 const PING_SECONDS: u32 = 15;
@@ -55,13 +66,6 @@ pub fn rocket(app: App, inbox: Inbox) -> Rocket<Build> {
         .manage(BodyBudget::default())
         .attach(AccessLog)
         .attach(webhooks::routes::AcceptPost)
-        .attach(AdHoc::on_liftoff("Say where", |rocket| {
-            Box::pin(async move {
-                let config = rocket.config();
-                let addr = std::net::SocketAddr::new(config.address, config.port);
-                info!(%addr, tls = config.tls_enabled(), "listening on {addr}");
-            })
-        }))
         .register("/", catchers::catchers())
         .mount("/", monitoring::health::routes())
         .mount("/", webhooks::routes::routes())
@@ -71,8 +75,9 @@ pub fn rocket(app: App, inbox: Inbox) -> Rocket<Build> {
 
 fn config(app: &App) -> rocket::Config {
     rocket::Config {
-        address: app.config.addr.ip(),
-        port: app.config.addr.port(),
+        // Our own listener is the one that others see.
+        address: Ipv4Addr::LOCALHOST.into(),
+        port: 0,
         tls: app.config.tls.as_ref().map(|files| TlsConfig::from_paths(&files.cert, &files.key)),
         keep_alive: PING_SECONDS,
         log_level: LogLevel::Off,
@@ -93,11 +98,22 @@ fn config(app: &App) -> rocket::Config {
 /// Serves until `stop` resolves; then takes no new connections, and returns when the requests in flight are answered
 /// and their connections are closed, at the latest after ten seconds.
 pub async fn serve(app: App, inbox: Inbox, stop: impl Future<Output = ()>) -> Result<(), ServeError> {
-    let rocket = rocket(app, inbox);
+    let listener = TcpListener::bind(app.config.addr).await.map_err(ServeError::Listen)?;
+    let (launched_at, rocket_is_at) = oneshot::channel();
+    let rocket = rocket(app, inbox).attach(say_where(launched_at));
     let in_flight = rocket.state::<InFlight>().expect("`rocket` manages one").clone();
     let rocket = rocket.ignite().await.map_err(|error| ServeError::Ended(error.kind().to_string()))?;
     let shutdown = rocket.shutdown();
     let mut launched = tokio::spawn(launch(rocket));
+    let listening = tokio::spawn(async move {
+        // Where Rocket does not launch, nothing has to be handed on.
+        if let Ok(rocket) = rocket_is_at.await {
+            info!(addr = %listener.local_addr()?, "listening on {}", listener.local_addr()?);
+            let descriptors = process::descriptors_max().unwrap_or(DESCRIPTORS_MAX_BY_DEFAULT);
+            listener::run(listener, rocket, Limits::of_descriptors(descriptors)).await;
+        }
+        Ok::<_, io::Error>(())
+    });
     tokio::select! {
         ended = &mut launched => return Err(match ended {
             Ok(Err(error)) => error,
@@ -108,6 +124,7 @@ pub async fn serve(app: App, inbox: Inbox, stop: impl Future<Output = ()>) -> Re
     }
 
     info!(in_flight = in_flight.count(), "stopping: taking no new connections");
+    listening.abort();
     shutdown.notify();
     let drained = timeout(DRAIN, async {
         let mut launched = Some(launched);
@@ -139,6 +156,19 @@ pub async fn serve(app: App, inbox: Inbox, stop: impl Future<Output = ()>) -> Re
         );
     }
     Ok(())
+}
+
+/// Tells where Rocket listens, as soon as it does.
+fn say_where(launched_at: oneshot::Sender<SocketAddr>) -> AdHoc {
+    let launched_at = Mutex::new(Some(launched_at));
+    AdHoc::on_liftoff("Say where", move |rocket| {
+        let config = rocket.config();
+        let addr = SocketAddr::new(config.address, config.port);
+        let launched_at = launched_at.lock().unwrap_or_else(PoisonError::into_inner).take();
+        // Whoever asked may have stopped meanwhile.
+        let _ = launched_at.map(|launched_at| launched_at.send(addr));
+        Box::pin(ready(()))
+    })
 }
 
 /// How Rocket's launch ended after a stop.

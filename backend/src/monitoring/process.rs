@@ -26,10 +26,15 @@ fn try_expose(exposition: &mut Exposition) -> io::Result<()> {
         exposition.gauge("process_resident_memory_bytes", "Memory that the process occupies", bytes);
     }
     exposition.gauge("process_open_fds", "Open file descriptors", descriptors as f64);
-    if let Some(most) = descriptors_max(&fs::read_to_string("/proc/self/limits")?) {
-        exposition.gauge("process_max_fds", "File descriptors that the process may have open", most);
+    if let Some(most) = descriptors_max() {
+        exposition.gauge("process_max_fds", "File descriptors that the process may have open", most as f64);
     }
     Ok(())
+}
+
+/// How many file descriptors the process may have open; none where there is no `/proc`.
+pub fn descriptors_max() -> Option<usize> {
+    soft_limit(&fs::read_to_string("/proc/self/limits").ok()?)
 }
 
 /// User and system time: the 14th and 15th field. The second one is the program's name, which may hold anything.
@@ -45,7 +50,7 @@ fn resident_bytes(status: &str) -> Option<f64> {
     Some(kib.trim().parse::<f64>().ok()? * 1024.0)
 }
 
-fn descriptors_max(limits: &str) -> Option<f64> {
+fn soft_limit(limits: &str) -> Option<usize> {
     let soft = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?.split_whitespace().next()?;
     soft.parse().ok()
 }
@@ -60,6 +65,6 @@ mod tests {
         assert_eq!(cpu_seconds(stat), Some(2.0));
         assert_eq!(resident_bytes("Name:\tx\nVmRSS:\t    2048 kB\n"), Some(2_097_152.0));
         let limits = "Max open files            1024                 1048576              files     \n";
-        assert_eq!(descriptors_max(limits), Some(1024.0));
+        assert_eq!(soft_limit(limits), Some(1024));
     }
 }
