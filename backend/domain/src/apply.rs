@@ -45,6 +45,13 @@ pub struct Touched {
     pub payment_methods: BTreeSet<String>,
 }
 
+impl Touched {
+    /// What hangs on one customer.
+    pub fn customer(id: &str) -> Self {
+        Self { customers: BTreeSet::from([id.to_owned()]), ..Self::default() }
+    }
+}
+
 /// Adds what `observation` may touch to `touched`.
 pub fn touched_by(observation: &Observation, touched: &mut Touched) {
     touched.customers.extend(customer_of(observation).map(str::to_owned));

@@ -12,8 +12,9 @@ use tollgate_shared::error_body::ErrorDetail;
 use tollgate_shared::request_id::REQUEST_ID_HEADER;
 use tracing::error;
 
-use crate::db::DbError;
 use crate::http::context::RequestContext;
+use crate::write::WriteError;
+use tollgate_db::DbError;
 
 /// An answer that is not a success. Made by a verb's error, by a guard, or by one of the constructors here.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -158,6 +159,16 @@ impl From<DbError> for ApiError {
             return Self::database_unavailable();
         }
         Self::internal_because(failure.class(), format!("could not use the database: {failure}"))
+    }
+}
+
+impl<E: Into<Self>> From<WriteError<E>> for ApiError {
+    fn from(error: WriteError<E>) -> Self {
+        match error {
+            WriteError::Refused(refusal) => refusal.into(),
+            WriteError::Database(failure) => failure.into(),
+            WriteError::Panicked => Self::internal_because("panicked", "a rule panicked"),
+        }
     }
 }
 

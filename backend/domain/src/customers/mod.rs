@@ -41,9 +41,12 @@ record! {
     }
 }
 
-/// What the customer's Checkout sessions said of whose customer it is; the newest of each kind.
+/// What was said of whose customer it is, beside the metadata of objects; of Checkout sessions the newest of each kind.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct UserClaims {
+    /// What an internal service or an operator said, for good.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub link: Option<String>,
     /// `client_reference_id`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_reference: Option<UserClaim>,
@@ -109,20 +112,16 @@ impl Customer {
         }
     }
 
-    /// Whose customer this is: a session's reference, else the metadata of session, subscription, customer.
+    /// Whose customer this is: a link, else a session's reference, else the metadata of session, subscription, customer.
     pub fn claimed_user<'a>(&'a self, of_customer: &[&'a Subscription]) -> Option<&'a str> {
-        let UserClaims { client_reference, session_metadata } = &*self.user_claims;
+        let UserClaims { link, client_reference, session_metadata } = &*self.user_claims;
         let by_subscription = || {
             let claiming = of_customer.iter().copied().filter(|subscription| subscription.user_id().is_some());
             claiming.max_by_key(|subscription| (subscription.created_at, &subscription.id))?.user_id()
         };
         let by_customer = || self.history.last()?.state.user_id.as_deref();
-        client_reference
-            .as_ref()
-            .or(session_metadata.as_ref())
-            .map(|claim| &*claim.user_id)
-            .or_else(by_subscription)
-            .or_else(by_customer)
+        let by_session = client_reference.as_ref().or(session_metadata.as_ref()).map(|claim| &*claim.user_id);
+        link.as_deref().or(by_session).or_else(by_subscription).or_else(by_customer)
     }
 }
 
@@ -143,6 +142,25 @@ pub fn apply(
     if is_news {
         row.recompute();
         work.insert(row);
+    }
+}
+
+/// Another user was linked before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the customer is linked to another user")]
+pub struct AlreadyLinked;
+
+/// Links the customer to a user of ours: the strongest claim, and for good. The same again changes nothing.
+pub fn link(work: &mut UnitOfWork, plans: &Plans, customer: &str, user_id: &str) -> Result<(), AlreadyLinked> {
+    let mut row = Customer::of(work, customer, plans.default_tier());
+    match &row.user_claims.link {
+        Some(linked) if linked == user_id => Ok(()),
+        Some(_) => Err(AlreadyLinked),
+        None => {
+            row.user_claims.link = Some(user_id.to_owned());
+            work.insert(row);
+            Ok(())
+        }
     }
 }
 

@@ -189,3 +189,42 @@ fn a_customer_that_nobody_has_heard_of_is_404() {
         assert!(!answer.body.contains("hunter2"));
     });
 }
+
+#[test]
+fn a_link_says_whose_customer_it_is_for_good() {
+    on_each_engine!(async |db| {
+        let site = Site::on(db).await;
+        site.take_a_subscriber().await;
+        let link = async |user: &str| site.post("/v1/customers/cus_1/link", &json!({ "userId": user })).await;
+        for _ in 0..2 {
+            let answer = link("user_2").await;
+            assert_eq!(answer.status, 200, "{answer:?}");
+            assert_eq!((&answer.json()["userId"], &answer.json()["tier"]), (&json!("user_2"), &json!("pro")));
+        }
+        assert_eq!(link("user_3").await.refusal(), (409, "already_linked".to_owned()));
+        // The subscription's metadata names user_1, again.
+        let object = subscription("past_due");
+        site.take("evt_again", "customer.subscription.updated", object).await;
+        assert_eq!(site.get("/v1/customers/cus_1").await.json()["userId"], "user_2");
+    });
+}
+
+#[test]
+fn a_link_that_cannot_be_made_says_why() {
+    on_each_engine!(async |db| {
+        let site = Site::on(db).await;
+        let path = "/v1/customers/cus_1/link";
+        let good = json!({ "userId": "user_1" });
+        assert_eq!(site.post(path, &good).await.refusal(), (404, "not_found".to_owned()));
+        assert_eq!(site.get("/v1/customers/cus_1").await.refusal().0, 404, "nothing was made by it");
+        site.take_a_subscriber().await;
+        let long = "x".repeat(256);
+        for bad in [json!({}), json!({ "userId": null }), json!({ "userId": 1 }), json!({ "userId": "" })]
+            .into_iter()
+            .chain([" user_1", "user\n1", "user\0", &*long].map(|user| json!({ "userId": user })))
+        {
+            let (status, code, param) = site.post(path, &bad).await.refused_parameter();
+            assert_eq!((status, &*code, param.as_deref()), (422, "invalid_parameter", Some("userId")), "{bad}");
+        }
+    });
+}
