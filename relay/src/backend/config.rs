@@ -3,8 +3,8 @@
 use std::io;
 
 use http::HeaderValue;
-use tollgate_shared::Secret;
 use tollgate_shared::env::Env;
+use tollgate_shared::{Secret, Secrets};
 
 use super::address::{BackendHttp, BackendUrl};
 
@@ -15,7 +15,7 @@ pub struct BackendConfig {
     pub url: BackendUrl,
     /// `BACKEND_HTTP`.
     pub http: BackendHttp,
-    /// `RELAY_INTERNAL_SECRET`, else the first of `INTERNAL_API_KEY`.
+    /// The first of `RELAY_INTERNAL_SECRET`, else of `INTERNAL_API_KEY`.
     pub key: Secret,
 }
 
@@ -25,9 +25,9 @@ impl BackendConfig {
         let url = env.read("BACKEND_URL", "an http or https address without a path", BackendUrl::parse);
         let http = env.read("BACKEND_HTTP", "`2` or `1.1`", BackendHttp::parse);
         let shared = env.required_secrets("INTERNAL_API_KEY");
-        let own = env.secret("RELAY_INTERNAL_SECRET");
+        let own = env.text("RELAY_INTERNAL_SECRET").and_then(Secrets::parse);
         let (name, key) = match own {
-            Some(own) => ("RELAY_INTERNAL_SECRET", own),
+            Some(own) => ("RELAY_INTERNAL_SECRET", own.first().clone()),
             None => ("INTERNAL_API_KEY", shared.first().clone()),
         };
         if env.text(name).is_some() && HeaderValue::from_str(key.expose()).is_err() {
@@ -67,6 +67,7 @@ mod tests {
         };
         assert_eq!(key(&[("INTERNAL_API_KEY", "new,old")]).unwrap(), "new");
         assert_eq!(key(&[("INTERNAL_API_KEY", "new"), ("RELAY_INTERNAL_SECRET", "own")]).unwrap(), "own");
+        assert_eq!(key(&[("INTERNAL_API_KEY", "new"), ("RELAY_INTERNAL_SECRET", "one,two")]).unwrap(), "one");
         assert_eq!(key(&[("RELAY_INTERNAL_SECRET", "own")]).unwrap_err(), ["INTERNAL_API_KEY"]);
         assert_eq!(key(&[("INTERNAL_API_KEY", "a\nb")]).unwrap_err(), ["INTERNAL_API_KEY"]);
     }
