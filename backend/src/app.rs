@@ -8,9 +8,9 @@ use tollgate_shared::{Clock, Rng};
 use tracing::error;
 
 use crate::config::Config;
-use crate::db::{Db, DbError, Tx};
 use crate::stripe_api::Client;
 use crate::tasks::Tasks;
+use tollgate_db::{Db, DbError, Tx};
 use tollgate_domain::sealer::Sealer;
 use tollgate_domain::settings::Settings;
 

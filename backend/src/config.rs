@@ -11,8 +11,8 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tollgate_shared::env::{BadVariables, Env};
 use tollgate_shared::{Secret, Secrets};
 
-use crate::db::DatabaseUrl;
 use crate::stripe_api::config::{StripeConfig, http_url};
+use tollgate_db::DatabaseUrl;
 use tollgate_domain::plans::Plans;
 use tollgate_domain::widgets::defaults::{WidgetDefaults, WidgetsError};
 

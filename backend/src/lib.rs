@@ -1,14 +1,26 @@
 //! Tollgate's private backend: turns each Stripe event, once in effect, into who may use what, and answers questions
 //! about it.
 //!
-//! Each capability is a module with the same few files: rules and verbs in `mod.rs`, SQL in `store.rs`, HTTP in
-//! `routes.rs`. Calls go one way: routes → verbs → store → [`db`].
+//! This crate is the imperative shell: HTTP, Stripe's API, time. What an event does is in `tollgate-domain`, how rows are
+//! read and written in `tollgate-db`. Modules import only those that stand before them here:
+//!
+//! | module | what |
+//! |---|---|
+//! | [`stripe_api`], [`config`] | calls to Stripe; what the process is told by its environment |
+//! | [`delay_queue`], [`tasks`] | things that wait for their time; background tasks, supervised |
+//! | [`app`], [`write`] | the one piece of state that all share; the one way in which rows are changed |
+//! | [`http`] | what every route shares |
+//! | [`api_keys`], [`customers`], [`webhooks`] | capabilities: their routes, jobs and calls |
+//! | [`entitlements`], [`monitoring`] | what changes by time and by the operator's files; health and metrics |
+//! | [`server`], [`commands`] | the HTTP server with all of its routes; the command line |
 
 pub mod api_keys;
 pub mod app;
 pub mod commands;
 pub mod config;
 pub mod customers;
+pub mod delay_queue;
+pub mod entitlements;
 pub mod http;
 pub mod monitoring;
 pub mod schema;
@@ -18,5 +30,6 @@ pub mod tasks;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod webhooks;
+pub mod write;
 
 pub use tollgate_db as db;

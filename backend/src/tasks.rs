@@ -16,7 +16,7 @@ use tollgate_shared::backoff::Backoff;
 use tollgate_shared::{Clock, Rng, Timestamp};
 use tracing::{debug, error, info, warn};
 
-use crate::db::DbError;
+use tollgate_db::DbError;
 
 /// How long a task that fails or panics waits before it runs again, unless its own interval is longer.
 const RESTART_BACKOFF: Backoff = Backoff { first: Duration::from_millis(250), longest: Duration::from_secs(60) };

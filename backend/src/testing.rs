@@ -11,13 +11,13 @@ use tollgate_shared::{Clock, Rng};
 
 use crate::app::App;
 use crate::config::Config;
-use crate::db::Db;
 use crate::http::auth::INTERNAL_KEY_HEADER;
 use crate::monitoring::metrics;
 use crate::schema::MIGRATIONS;
 use crate::server;
 use crate::webhooks::inbox::Inbox;
 use crate::webhooks::routes::INTAKE_PATH;
+use tollgate_db::Db;
 
 /// What an internal caller shows.
 pub(crate) const INTERNAL_KEY: &str = "an-internal-key";
@@ -184,10 +184,15 @@ pub(crate) fn event(id: &str, kind: &str, object: &Value) -> Value {
 
 /// `sub_1` of `cus_1`, on the plan of the tests.
 pub(crate) fn subscription(status: &str) -> Value {
+    json_with(subscription_of("cus_1", status), "id", "sub_1")
+}
+
+/// The subscription of a customer, on the plan of the tests.
+pub(crate) fn subscription_of(customer: &str, status: &str) -> Value {
     json!({
-        "id": "sub_1",
+        "id": format!("sub_of_{customer}"),
         "object": "subscription",
-        "customer": "cus_1",
+        "customer": customer,
         "status": status,
         "created": START,
         "cancel_at_period_end": false,
@@ -201,6 +206,11 @@ pub(crate) fn subscription(status: &str) -> Value {
             "price": { "id": "price_pro_month", "object": "price", "product": "prod_pro" },
         }]},
     })
+}
+
+fn json_with(mut object: Value, name: &str, value: &str) -> Value {
+    object[name] = value.into();
+    object
 }
 
 /// A configuration with all that has to be there.

@@ -9,6 +9,8 @@ use hyper::body::{Bytes, Frame};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustix::process::Signal;
 use tokio::net::TcpStream;
+use tollgate_backend::schema::MIGRATIONS;
+use tollgate_db::Db;
 
 const INTAKE: &str = "/subscriptions/internal/stripe-webhook";
 
@@ -341,4 +343,33 @@ fn event_in_two_parts(
         frame(r#""x.y"}"#.to_owned())
     };
     StreamBody::new(stream::once(async { first }).chain(stream::once(last)).boxed())
+}
+
+#[tokio::test]
+async fn no_event_can_forge_a_line_of_the_log() {
+    let mut backend = Backend::start(Variables::good()).await;
+    backend.is_ready().await;
+    let answer = backend.post(INTAKE, r#"{"id":"evt_1\nforged","type":"x\r\nforged\u001b[2J"}"#).await;
+    assert_eq!(answer.status(), 200);
+    let log = backend.stop().await;
+    assert!(log.contains(r"ignored event evt_1\nforged"), "{log}");
+    assert!(!log.lines().any(|line| line.starts_with("forged")) && !log.contains('\u{1b}'), "{log}");
+}
+
+#[tokio::test]
+async fn a_failure_of_ours_is_logged_with_the_id_that_its_caller_has() {
+    let variables = Variables::good();
+    let file = variables.path("tollgate.db");
+    let mut backend = Backend::start(variables).await;
+    backend.is_ready().await;
+    let db = Db::open(&format!("sqlite://{}", file.display()).parse().unwrap(), &MIGRATIONS).unwrap();
+    let mut tx = db.write().await.unwrap();
+    tx.sql("ALTER TABLE customers RENAME COLUMN tier TO no_tier").run().await.unwrap();
+    tx.commit().await.unwrap();
+    let answer = backend.get("/v1/customers/cus_1").await;
+    assert_eq!(answer.status(), 500);
+    let id = answer.headers()["x-request-id"].to_str().unwrap().to_owned();
+    let log = backend.stop().await;
+    let said = log.lines().find(|line| line.contains("could not use the database")).unwrap_or_else(|| panic!("{log}"));
+    assert!(said.contains(&id), "{said}");
 }

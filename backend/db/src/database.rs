@@ -95,6 +95,13 @@ impl Db {
         self.pools.inbox(self.faults.clone()).await
     }
 
+    /// A transaction like [`Db::inbox`]'s that hardly waits for rows which somebody else holds; it takes no connection from
+    /// the writers.
+    pub async fn inbox_probe(&self) -> Result<Tx, DbError> {
+        self.count_begin()?;
+        self.pools.inbox_probe(self.faults.clone()).await
+    }
+
     /// How many connections are open, and how many of them idle.
     pub fn connections(&self) -> (u32, usize) {
         self.pools.connections()

@@ -68,6 +68,8 @@ macro_rules! begin_inbox {
 const INBOX: &str = begin_inbox!();
 /// The same on a server that can also end a transaction that goes on and on, one short statement after the other.
 const INBOX_FROM_17: &str = begin_inbox!("transaction_timeout" = "20s");
+/// The same for events of which somebody may hold the rows: just long enough to find out.
+const INBOX_PROBE: &str = begin_inbox!("lock_timeout" = "20ms");
 const VERSION_17: u32 = 17_00_00;
 /// A migration may take its time, and waits for the one of another replica.
 const MIGRATE: &str = begin!(
@@ -164,6 +166,13 @@ impl Pools {
         match self {
             Self::Sqlite { write, .. } => begin_sqlite(write, faults, "BEGIN IMMEDIATE").await,
             Self::Postgres { inbox, .. } => begin_postgres(inbox, faults, begin_inbox).await,
+        }
+    }
+
+    pub(super) async fn inbox_probe(&self, faults: Option<Arc<Faults>>) -> Result<Tx, DbError> {
+        match self {
+            Self::Sqlite { write, .. } => begin_sqlite(write, faults, "BEGIN IMMEDIATE").await,
+            Self::Postgres { shared, .. } => begin_postgres(shared, faults, |_| INBOX_PROBE).await,
         }
     }
 

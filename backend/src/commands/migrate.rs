@@ -4,8 +4,8 @@ use anyhow::Context as _;
 use tracing::info;
 
 use crate::config::Config;
-use crate::db::Db;
 use crate::schema::MIGRATIONS;
+use tollgate_db::Db;
 
 pub(super) async fn run(config: Config) -> anyhow::Result<()> {
     let db = Db::open(&config.database_url, &MIGRATIONS).context("could not open DATABASE_URL")?;

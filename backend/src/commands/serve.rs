@@ -12,13 +12,13 @@ use tracing::{debug, error, info, warn};
 
 use crate::app::App;
 use crate::config::Config;
-use crate::customers::replan;
-use crate::db::{Db, DbError};
+use crate::entitlements::{expire, reapply_plans};
 use crate::monitoring::metrics;
 use crate::schema::MIGRATIONS;
 use crate::server;
 use crate::webhooks::inbox::Inbox;
 use crate::webhooks::retry;
+use tollgate_db::{Db, DbError};
 
 /// How often a database that is away is tried: soon, since it may be starting beside us.
 const PREPARE_AGAIN: Backoff = Backoff { first: Duration::from_millis(250), longest: Duration::from_secs(5) };
@@ -38,6 +38,8 @@ pub(super) async fn run(config: Config) -> anyhow::Result<()> {
     let inbox = Inbox::open(app.clone());
     metrics::start_upkeep(&app);
     retry::start(&inbox);
+    expire::start(&app);
+    reapply_plans::start(&app);
     let preparing = app.clone();
     app.tasks.keep("prepare", move || prepare(preparing.clone()));
     let tasks = app.tasks.clone();
@@ -90,6 +92,5 @@ async fn try_to_prepare(app: &App) -> Result<(), DbError> {
         app.db.migrate().await?;
     }
     app.db.ready().await?;
-    replan::replan(app).await?;
     Ok(())
 }

@@ -1,4 +1,3 @@
-//! What internal services ask about customers, and what the operator's files change for them.
+//! What internal services ask and say about customers.
 
-pub mod replan;
 pub mod routes;

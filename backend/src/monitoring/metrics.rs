@@ -13,11 +13,11 @@ use tollgate_shared::Timestamp;
 use super::exposition::Exposition;
 use super::process;
 use crate::app::App;
-use crate::db::DbError;
 use crate::http::in_flight::InFlight;
 use crate::tasks::TaskStatus;
 use crate::webhooks::inbox::Inbox;
 use crate::webhooks::view::{self, InTrouble};
+use tollgate_db::DbError;
 
 /// How long the database is waited for at a scrape: Prometheus gives up after ten seconds.
 const DATABASE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -112,6 +112,16 @@ pub async fn render(app: &App, inbox: &Inbox, in_flight: &InFlight) -> String {
         [("idle", idle as f64), ("used", used as f64)],
     );
     scraped.gauge("tollgate_backend_inbox_waiting", "Requests whose events wait for a writer", inbox.waiting() as f64);
+    scraped.gauge(
+        "tollgate_backend_events_held",
+        "Events that wait because somebody else holds their rows",
+        inbox.held() as f64,
+    );
+    scraped.gauge(
+        "tollgate_backend_refetches_waiting",
+        "Objects that wait to be fetched from Stripe because their events left their order open",
+        inbox.refetches_waiting() as f64,
+    );
     let now = app.clock.now();
     expose_tasks(&app.tasks.status(), now, &mut scraped);
     // What is not known is left out: the last number that was would look like a new one.

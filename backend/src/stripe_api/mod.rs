@@ -17,6 +17,8 @@ use crate::stripe_api::config::StripeConfig;
 /// The version that our calls ask for, so that their answers do not change with the account's settings.
 const VERSION: &str = "2026-10-28.endive";
 const VERSION_HEADER: &str = "stripe-version";
+/// Whose object is asked for: <https://docs.stripe.com/connect/authentication>.
+const ACCOUNT_HEADER: &str = "stripe-account";
 
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 /// Stripe itself gives up a request after 80 s; a snapshot that takes this long is asked for again.
@@ -46,22 +48,22 @@ pub struct Fetched {
 pub enum CallError {
     /// No answer, or half of one.
     #[error("Stripe did not answer")]
-    Unanswered(#[source] reqwest::Error),
+    Transport(#[source] reqwest::Error),
     /// It answered with an error.
     #[error("Stripe answered {0}")]
-    Refused(StatusCode),
+    Status(StatusCode),
     /// It answered with something that no object is.
-    #[error("Stripe's answer makes no sense: {0}")]
-    Strange(&'static str),
+    #[error("Stripe's response is not one that we know: {0}")]
+    UnexpectedResponse(&'static str),
 }
 
 impl CallError {
     /// Whether the same call may work later.
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Unanswered(_) => true,
-            Self::Refused(status) => status.is_server_error() || matches!(status.as_u16(), 409 | 424 | 429),
-            Self::Strange(_) => false,
+            Self::Transport(_) => true,
+            Self::Status(status) => status.is_server_error() || matches!(status.as_u16(), 409 | 424 | 429),
+            Self::UnexpectedResponse(_) => false,
         }
     }
 }
@@ -102,25 +104,28 @@ impl Client {
         Ok(Some(Self { http, base: config.api_base.clone(), key }))
     }
 
-    /// `GET /v1/{resource}/{id}`: the object as it is now.
-    pub async fn fetch(&self, resource: &str, id: &str) -> Result<Fetched, CallError> {
+    /// `GET /v1/{resource}/{id}`: the object as it is now, of the connected `account` where it is not our own.
+    pub async fn fetch(&self, resource: &str, id: &str, account: Option<&str>) -> Result<Fetched, CallError> {
         let mut url = self.base.clone();
         url.path_segments_mut()
-            .map_err(|()| CallError::Strange("STRIPE_API_BASE takes no path"))?
+            .map_err(|()| CallError::UnexpectedResponse("STRIPE_API_BASE takes no path"))?
             .pop_if_empty()
             .extend(["v1", resource, id]);
-        let request = self.http.get(url).bearer_auth(self.key.expose()).header(VERSION_HEADER, VERSION);
-        // The address is known, and an error that quotes it could only repeat an id.
-        let unanswered = |error: reqwest::Error| CallError::Unanswered(error.without_url());
-        let mut answer = request.send().await.map_err(unanswered)?;
-        if !answer.status().is_success() {
-            return Err(CallError::Refused(answer.status()));
+        let mut request = self.http.get(url).bearer_auth(self.key.expose()).header(VERSION_HEADER, VERSION);
+        if let Some(account) = account {
+            request = request.header(ACCOUNT_HEADER, account);
         }
-        let at = date(&answer).ok_or(CallError::Strange("it has no Date"))?;
+        // The address is known, and an error that quotes it could only repeat an id.
+        let transport = |error: reqwest::Error| CallError::Transport(error.without_url());
+        let mut answer = request.send().await.map_err(transport)?;
+        if !answer.status().is_success() {
+            return Err(CallError::Status(answer.status()));
+        }
+        let at = date(&answer).ok_or(CallError::UnexpectedResponse("it has no Date"))?;
         let mut body = BytesMut::new();
-        while let Some(chunk) = answer.chunk().await.map_err(unanswered)? {
+        while let Some(chunk) = answer.chunk().await.map_err(transport)? {
             if body.len() + chunk.len() > ANSWER_BYTES_MAX {
-                return Err(CallError::Strange("it is too long"));
+                return Err(CallError::UnexpectedResponse("it is too long"));
             }
             body.extend_from_slice(&chunk);
         }

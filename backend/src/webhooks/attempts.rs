@@ -11,6 +11,9 @@ const RETRY_DELAYS: [chrono::Duration; 7] = [
     chrono::Duration::hours(12),
 ];
 
+/// How long to wait after an attempt that failed for want of the database. Such an attempt is none of the event's.
+pub const OUTAGE_DELAY: chrono::Duration = chrono::Duration::seconds(5);
+
 /// How long to wait after attempt number `attempts` failed; none when it was the last.
 pub fn retry_delay(attempts: i64) -> Option<chrono::Duration> {
     RETRY_DELAYS.get(usize::try_from(attempts.checked_sub(1)?).ok()?).copied()

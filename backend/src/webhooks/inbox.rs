@@ -2,30 +2,38 @@
 //!
 //! One event a transaction would cost some fifteen round trips; all that wait at the moment cost the same fifteen
 //! together. So callers parse side by side, and a writer takes what waits, at most [`BATCH_MAX`], through one transaction.
-//! On PostgreSQL there are two of them: while the one waits for the database, the other decides.
+//! On PostgreSQL there are two of them: while the one waits for the database, the other decides. An event whose rows
+//! somebody else holds leaves the batch and waits in a lane of its own.
 
+mod batch;
 mod claims;
 mod filter;
 mod job;
+mod lane;
 mod outcome;
 mod writer;
 
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::time::{Instant, timeout_at};
+use tollgate_db::storable;
 use tollgate_shared::RequestId;
 use tollgate_stripe::{Event, is_known_version};
 
+use self::batch::BatchWriter;
 use self::filter::EventFilter;
-use self::job::{Intent, Job};
+use self::job::{Answer, Intent, Job};
+use self::lane::Lane;
 use self::writer::Writer;
 use crate::app::App;
-use crate::db::storable;
-use crate::webhooks::refetch::Ties;
+use crate::webhooks::ordering::refetch::RefetchQueue;
 
+pub use self::job::Mode;
 pub use self::outcome::{Delivery, IntakeError, Outcome};
 
 /// How many events share a transaction. More gain little (the cost of the statements is spread thin by then) and make
@@ -36,6 +44,10 @@ pub const BATCH_MAX: usize = 64;
 /// them.
 const WAITING_MAX: usize = 1024;
 
+/// How long a caller waits for an answer: less than the relay does, which then hears that it has to come again. What is
+/// handed in is processed all the same.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// The name of the writers' tasks.
 pub const WRITER_TASK: &str = "inbox-writer";
 
@@ -45,26 +57,31 @@ pub struct Inbox {
     app: App,
     filter: Arc<EventFilter>,
     waiting: mpsc::Sender<Vec<Job>>,
+    lane: Lane,
+    refetch: Option<RefetchQueue>,
     database_was_away: Arc<AtomicBool>,
 }
 
-type Response = oneshot::Receiver<Result<Outcome, IntakeError>>;
+type Response = oneshot::Receiver<Answer>;
 
 impl Inbox {
     /// Starts the writers, which end when the last clone of the inbox is gone.
     pub fn open(app: App) -> Self {
         let (waiting, to_be_written) = mpsc::channel(WAITING_MAX);
+        let to_be_written = Arc::new(Mutex::new(to_be_written));
         // At a start too, nobody knows for how long the database was away.
         let database_was_away = Arc::new(AtomicBool::new(true));
-        let ties = app.stripe.clone().map(|stripe| Ties::settle(app.clone(), stripe));
-        let to_be_written = Arc::new(Mutex::new(to_be_written));
-        let writer = Writer { app: app.clone(), database_was_away: database_was_away.clone(), ties };
+        let refetch = app.stripe.clone().map(|stripe| RefetchQueue::start(&app, stripe));
+        let filter = Arc::new(EventFilter::of(&app.config.stripe));
+        let batches =
+            BatchWriter { app: app.clone(), refetch: refetch.clone(), database_was_away: database_was_away.clone() };
+        let lane = Lane::start(batches.clone());
+        let writer = Writer { batches, lane: lane.clone() };
         for _ in 0..app.db.inbox_writers() {
             let (writer, waiting) = (writer.clone(), to_be_written.clone());
             app.tasks.keep(WRITER_TASK, move || writer.clone().run(waiting.clone()));
         }
-        let filter = Arc::new(EventFilter::of(&app.config.stripe));
-        Self { app, filter, waiting, database_was_away }
+        Self { app, filter, waiting, lane, refetch, database_was_away }
     }
 
     /// Takes one delivery of an event.
@@ -75,32 +92,45 @@ impl Inbox {
     /// Takes several deliveries, each as [`Inbox::take`] does. They go to a writer in one piece, in their order: of an
     /// event that is in them twice, the first is processed and the second a duplicate.
     pub async fn take_together(&self, payloads: Vec<Bytes>, request_id: &RequestId) -> Vec<Delivery> {
+        self.process(payloads, Mode::Delivery, request_id).await
+    }
+
+    /// Processes events as their mode allows; see [`Inbox::take_together`].
+    pub async fn process(&self, payloads: Vec<Bytes>, mode: Mode, request_id: &RequestId) -> Vec<Delivery> {
+        let since = Instant::now();
+        let until = since + ANSWER_TIMEOUT;
         let (mut pending, mut jobs) = (Vec::with_capacity(payloads.len()), Vec::with_capacity(payloads.len()));
         for payload in payloads {
-            pending.push(self.read(payload, request_id).map(|(id, job, response)| {
+            pending.push(self.read(payload, mode, request_id, since).map(|(id, job, response)| {
                 jobs.push(job);
                 (id, response)
             }));
         }
         if !jobs.is_empty() {
-            // Fails only when the writers are gone, in a shutdown: the events are still the sender's.
-            let _ = self.waiting.send(jobs).await;
+            // Fails when there is no room for so long, and when the process is stopping: the events are still the sender's.
+            let _ = timeout_at(until, self.waiting.send(jobs)).await;
         }
         let mut deliveries = Vec::with_capacity(pending.len());
         for event in pending {
             deliveries.push(match event {
-                Err(refused) => Err((None, refused)),
-                Ok((id, response)) => match response.await {
-                    Ok(Ok(outcome)) => Ok((id, outcome)),
-                    Ok(Err(refused)) => Err((Some(id), refused)),
-                    Err(_) => Err((Some(id), IntakeError::NotStored)),
+                Err(error) => Err((None, error)),
+                Ok((id, response)) => match timeout_at(until, response).await {
+                    Ok(Ok(Ok(outcome))) => Ok((id, outcome)),
+                    Ok(Ok(Err(error))) => Err((Some(id), error)),
+                    Ok(Err(_)) | Err(_) => Err((Some(id), IntakeError::NotStored)),
                 },
             });
         }
         deliveries
     }
 
-    fn read(&self, payload: Bytes, request_id: &RequestId) -> Result<(String, Job, Response), IntakeError> {
+    fn read(
+        &self,
+        payload: Bytes,
+        mode: Mode,
+        request_id: &RequestId,
+        since: Instant,
+    ) -> Result<(String, Job, Response), IntakeError> {
         let mut event = Event::parse(payload).map_err(|_| IntakeError::Malformed)?;
         // As the database will give it back, or its claim would not be recognised.
         if let Cow::Owned(storable) = storable(&event.id) {
@@ -110,7 +140,7 @@ impl Inbox {
         let intent = Intent::of(&event, &self.filter);
         count_version(&event);
         let (answer, response) = oneshot::channel();
-        Ok((id, Job { event, intent, request_id: request_id.clone(), answer }, response))
+        Ok((id, Job { event, intent, mode, request_id: request_id.clone(), since, answer }, response))
     }
 
     /// The app that it works for.
@@ -118,14 +148,24 @@ impl Inbox {
         &self.app
     }
 
-    /// Whether the database was away since the failed events were last made due.
-    pub(super) fn database_was_away(&self) -> &AtomicBool {
-        &self.database_was_away
-    }
-
     /// How many requests wait for a writer.
     pub fn waiting(&self) -> usize {
         self.waiting.max_capacity() - self.waiting.capacity()
+    }
+
+    /// How many events wait because somebody else holds their rows.
+    pub fn held(&self) -> usize {
+        self.lane.waiting()
+    }
+
+    /// How many objects wait to be fetched from Stripe.
+    pub fn refetches_waiting(&self) -> usize {
+        self.refetch.as_ref().map_or(0, RefetchQueue::waiting)
+    }
+
+    /// Whether the database was away since the failed events were last made due.
+    pub(super) fn database_was_away(&self) -> &AtomicBool {
+        &self.database_was_away
     }
 }
 

@@ -6,7 +6,7 @@
 
 pub mod attempts;
 pub mod inbox;
-mod refetch;
+pub mod ordering;
 pub mod retry;
 pub mod routes;
 pub mod store;
@@ -14,7 +14,7 @@ pub mod view;
 
 use tollgate_shared::Timestamp;
 
-use crate::db::record;
+use tollgate_db::record;
 
 record! {
     /// A row of `webhook_events`.

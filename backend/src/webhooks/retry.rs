@@ -1,86 +1,102 @@
-//! What failed in a way that may pass is tried again here, through the same door as a delivery.
+//! Events that failed in a way that may pass are tried again here, on the same way as a delivery.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tollgate_shared::{RequestId, Timestamp};
+use bytes::Bytes;
+use tollgate_db::DbError;
+use tollgate_shared::RequestId;
 use tracing::info;
 
 use crate::app::App;
-use crate::db::DbError;
-use crate::webhooks::inbox::{BATCH_MAX, Inbox};
+use crate::webhooks::inbox::{BATCH_MAX, Delivery, Inbox, Mode};
 use crate::webhooks::store;
-use tollgate_domain::apply::{self, Touched};
-use tollgate_domain::audit::Cause;
-use tollgate_domain::entitlements;
 
 /// How often to look for what is due.
-const TICK_INTERVAL: Duration = Duration::from_secs(1);
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How long an event is ours that we took for an attempt: longer than any attempt, and short enough that one which was
+/// lost with its process is soon made by another.
+const LEASE: chrono::Duration = chrono::Duration::seconds(30);
+
+/// How many bytes of payloads are tried together, unless the first alone has more.
+const TOGETHER_BYTES_MAX: i64 = 8 << 20;
 
 /// Starts the job.
 pub fn start(inbox: &Inbox) {
-    let tasks = inbox.app().tasks.clone();
+    let app = inbox.app().clone();
     let inbox = inbox.clone();
-    tasks.every("retry", TICK_INTERVAL, move || {
+    app.tasks.every("retry", LOOK_INTERVAL, move || {
         let inbox = inbox.clone();
-        async move { tick(&inbox).await.map(drop) }
+        async move { run(&inbox).await.map(drop) }
     });
 }
 
-/// Tries everything that is due now; says how many.
-pub async fn tick(inbox: &Inbox) -> Result<usize, DbError> {
-    let app = inbox.app();
-    let database_was_away = inbox.database_was_away();
-    if database_was_away.load(Ordering::Acquire) {
-        let made_due = make_due_now(app).await?;
-        database_was_away.store(false, Ordering::Release);
-        if made_due > 0 {
-            info!(events = made_due, "database is available again: retrying {made_due} failed events now");
+/// Tries everything that is due now; says how many events.
+pub async fn run(inbox: &Inbox) -> Result<usize, DbError> {
+    make_outage_failures_due(inbox).await?;
+    let mut tried = 0;
+    loop {
+        let due = take_due(inbox.app()).await?;
+        if due.is_empty() {
+            return Ok(tried);
         }
+        tried += due.len();
+        let request_id = RequestId::new(inbox.app().clock.now(), &inbox.app().rng);
+        metrics::counter!("tollgate_backend_retries_total").increment(due.len() as u64);
+        inbox.process(due, Mode::Retry, &request_id).await;
     }
-    let tried = retry_due(inbox).await?;
-    follow_due(app).await?;
-    Ok(tried)
 }
 
-async fn make_due_now(app: &App) -> Result<u64, DbError> {
-    let mut tx = app.db.write().await?;
-    let made_due = store::make_due_now(&mut tx, app.clock.now()).await?;
-    tx.commit().await?;
-    Ok(made_due)
-}
-
-async fn retry_due(inbox: &Inbox) -> Result<usize, DbError> {
-    let app = inbox.app();
-    let mut tx = app.db.read().await?;
-    let due = store::due(&mut tx, app.clock.now(), BATCH_MAX as i64).await?;
+/// Tries one event at an operator's word: one that failed, a dead letter, or one that was ignored. None if there is no
+/// such event.
+pub async fn retry_for_operator(inbox: &Inbox, id: &str, request_id: &RequestId) -> Result<Option<Delivery>, DbError> {
+    let mut tx = inbox.app().read().await?;
+    let Some(payload) = store::payload(&mut tx, id).await? else { return Ok(None) };
     drop(tx);
-    let request_id = RequestId::new(app.clock.now(), &app.rng);
-    Ok(inbox.take_together(due, &request_id).await.len())
+    Ok(inbox.process(vec![payload], Mode::Operator, request_id).await.pop())
 }
 
-/// Ends the entitlement of customers whose grace has run out: no event tells of that.
-async fn follow_due(app: &App) -> Result<(), DbError> {
-    let now = app.clock.now();
-    let mut tx = app.db.read().await?;
-    let due = store::customers_to_follow(&mut tx, now, BATCH_MAX as i64).await?;
-    drop(tx);
-    if !due.is_empty() {
-        follow_customers(app, now, &due).await?;
+/// Once an outage, what failed for want of the database need not wait for its time.
+async fn make_outage_failures_due(inbox: &Inbox) -> Result<(), DbError> {
+    let (app, database_was_away) = (inbox.app(), inbox.database_was_away());
+    // Before we begin: it may go away again meanwhile.
+    if !database_was_away.swap(false, Ordering::AcqRel) {
+        return Ok(());
+    }
+    let made_due = async {
+        let mut tx = app.begin_write().await?;
+        let made_due = store::make_due_now(&mut tx, app.clock.now()).await?;
+        tx.commit().await?;
+        Ok(made_due)
+    };
+    let made_due = made_due.await.inspect_err(|_: &DbError| database_was_away.store(true, Ordering::Release))?;
+    if made_due > 0 {
+        info!(events = made_due, "database is available again: retrying {made_due} failed events now");
     }
     Ok(())
 }
 
-/// Brings `customers` into step with their subscriptions as of `now`.
-async fn follow_customers(app: &App, now: Timestamp, customers: &[String]) -> Result<(), DbError> {
-    let settings = &app.settings;
-    let mut tx = app.db.write().await?;
-    let touched = Touched { customers: customers.iter().cloned().collect(), ..Touched::default() };
-    let mut work = apply::load(&mut tx, settings, now, &touched).await?;
-    for customer in customers {
-        entitlements::follow(&mut work, settings, Cause::system(), customer);
-        work.release_savepoint();
+/// Takes what is due, as much as is tried together; other replicas take what is left.
+pub(super) async fn take_due(app: &App) -> Result<Vec<Bytes>, DbError> {
+    let now = app.clock.now();
+    let mut tx = app.read().await?;
+    let due = store::due(&mut tx, now, BATCH_MAX as i64).await?;
+    drop(tx);
+    if due.is_empty() {
+        return Ok(Vec::new());
     }
-    work.write(&mut tx).await?;
-    tx.commit().await
+    let mut tx = app.begin_write().await?;
+    let (mut payloads, mut bytes) = (Vec::new(), 0);
+    for (id, payload_bytes) in due {
+        if bytes > 0 && bytes + payload_bytes > TOGETHER_BYTES_MAX {
+            break;
+        }
+        if let Some(payload) = store::lease(&mut tx, now, &id, now + LEASE).await? {
+            bytes += payload_bytes;
+            payloads.push(payload);
+        }
+    }
+    tx.commit().await?;
+    Ok(payloads)
 }

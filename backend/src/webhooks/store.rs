@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 use tollgate_shared::Timestamp;
 
-use crate::db::{DbError, Lock, Tx, record};
 use crate::webhooks::Status;
+use tollgate_db::{DbError, Lock, Tx, record};
 
 record! {
     /// What decides about a repeat, without the payload.
@@ -82,66 +82,83 @@ pub async fn dead_letter(tx: &mut Tx, now: Timestamp, id: &str, reason: &str) ->
     Ok(())
 }
 
-/// Notes another failed attempt and when the next one is due.
-pub async fn fail_again(
-    tx: &mut Tx,
-    id: &str,
-    attempts: i64,
-    error: &str,
-    next_attempt_at: Timestamp,
-) -> Result<(), DbError> {
+/// How an attempt failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// How often the event was tried by now.
+    pub attempts: i64,
+    /// The class of the failure.
+    pub error: &'static str,
+    /// Why there is no further attempt, if there is none.
+    pub reason: Option<&'static str>,
+    /// When it is tried again; none makes it a dead letter.
+    pub next_attempt_at: Option<Timestamp>,
+}
+
+impl Failure {
+    /// The status that it leads to.
+    pub fn status(&self) -> Status {
+        if self.next_attempt_at.is_some() { Status::Failed } else { Status::DeadLettered }
+    }
+}
+
+/// Notes a failed attempt of a known event.
+pub async fn fail(tx: &mut Tx, now: Timestamp, id: &str, failure: &Failure) -> Result<(), DbError> {
     tx.sql(
         "UPDATE webhook_events
-         SET attempts = $2, last_error = $3, next_attempt_at = $4
+         SET status = $2, reason = $3, attempts = $4, last_error = $5, processed_at = $6, next_attempt_at = $7
          WHERE id = $1",
     )
     .bind(id)
-    .bind(attempts)
-    .bind(error)
-    .bind(next_attempt_at)
+    .bind(failure.status().name())
+    .bind(failure.reason)
+    .bind(failure.attempts)
+    .bind(failure.error)
+    .bind(failure.next_attempt_at.is_none().then_some(now))
+    .bind(failure.next_attempt_at)
     .run()
     .await?;
     Ok(())
 }
 
-/// Makes a dead letter of an event that was tried too often.
-pub async fn dead_letter_exhausted(
-    tx: &mut Tx,
-    now: Timestamp,
-    id: &str,
-    attempts: i64,
-    error: &str,
-) -> Result<(), DbError> {
+/// The failed events whose attempt is due, the longest due first, with the bytes of each.
+pub async fn due(tx: &mut Tx, now: Timestamp, limit: i64) -> Result<Vec<(String, i64)>, DbError> {
     tx.sql(
-        "UPDATE webhook_events
-         SET status = 'dead_lettered', reason = 'retries_exhausted', attempts = $2, last_error = $3,
-             processed_at = $4, next_attempt_at = NULL
-         WHERE id = $1",
+        "SELECT id, CAST(length(payload) AS BIGINT)
+         FROM webhook_events
+         WHERE status = 'failed' AND next_attempt_at <= $1
+         ORDER BY next_attempt_at, id
+         LIMIT $2",
     )
-    .bind(id)
-    .bind(attempts)
-    .bind(error)
     .bind(now)
-    .run()
-    .await?;
-    Ok(())
+    .bind(limit)
+    .all()
+    .await
 }
 
-/// The payloads of failed events whose attempt is due, the longest due first.
-pub async fn due(tx: &mut Tx, now: Timestamp, limit: i64) -> Result<Vec<Bytes>, DbError> {
-    let rows: Vec<(Vec<u8>,)> = tx
+/// Takes a due event for an attempt of ours until `until`, so that no other replica takes it meanwhile; its payload,
+/// unless somebody was quicker.
+pub async fn lease(tx: &mut Tx, now: Timestamp, id: &str, until: Timestamp) -> Result<Option<Bytes>, DbError> {
+    let row: Option<(Vec<u8>,)> = tx
         .sql(
-            "SELECT payload
-             FROM webhook_events
-             WHERE status = 'failed' AND next_attempt_at <= $1
-             ORDER BY next_attempt_at
-             LIMIT $2",
+            "UPDATE webhook_events
+             SET next_attempt_at = $3
+             WHERE id = $1 AND status = 'failed' AND next_attempt_at <= $2
+             RETURNING payload",
         )
+        .bind(id)
         .bind(now)
-        .bind(limit)
-        .all()
+        .bind(until)
+        .optional()
         .await?;
-    Ok(rows.into_iter().map(|(payload,)| Bytes::from(payload)).collect())
+    Ok(row.map(|(payload,)| Bytes::from(payload)))
+}
+
+/// The payload of an event.
+pub async fn payload(tx: &mut Tx, id: &str) -> Result<Option<Bytes>, DbError> {
+    let row: Option<(Vec<u8>,)> =
+        tx.sql("SELECT payload FROM webhook_events WHERE id = $1").bind(id).optional().await?;
+    Ok(row.map(|(payload,)| Bytes::from(payload)))
 }
 
 /// Makes every event that failed for want of the database due now; says how many.
@@ -149,26 +166,9 @@ pub async fn make_due_now(tx: &mut Tx, now: Timestamp) -> Result<u64, DbError> {
     tx.sql(
         "UPDATE webhook_events
          SET next_attempt_at = $1
-         WHERE status = 'failed' AND next_attempt_at > $1",
+         WHERE status = 'failed' AND last_error = 'database_unavailable' AND next_attempt_at > $1",
     )
     .bind(now)
     .run()
     .await
-}
-
-/// The customers whose entitlement has ended by time alone.
-pub async fn customers_to_follow(tx: &mut Tx, now: Timestamp, limit: i64) -> Result<Vec<String>, DbError> {
-    let rows: Vec<(String,)> = tx
-        .sql(
-            "SELECT id
-             FROM customers
-             WHERE entitled_until <= $1
-             ORDER BY entitled_until
-             LIMIT $2",
-        )
-        .bind(now)
-        .bind(limit)
-        .all()
-        .await?;
-    Ok(rows.into_iter().map(|(id,)| id).collect())
 }

@@ -4,8 +4,8 @@ use tollgate_shared::Timestamp;
 use tollgate_shared::clock::from_unix;
 
 use super::Status;
-use crate::db::{DbError, Tx};
 use crate::http::page::{List, Page, Position};
+use tollgate_db::{DbError, Tx};
 
 /// An event without its payload.
 #[derive(Clone, Debug, PartialEq, sqlx::FromRow)]

@@ -1,6 +1,10 @@
 //! One event on its way to the writer.
 
+use std::time::Duration;
+
 use tokio::sync::oneshot;
+use tokio::time::Instant;
+use tollgate_shared::log_safe::LogSafe;
 use tollgate_shared::{RequestId, Timestamp};
 use tollgate_stripe::{Event, Observation};
 use tracing::{error, info, warn};
@@ -9,12 +13,42 @@ use super::filter::EventFilter;
 use super::outcome::{IntakeError, Outcome};
 use crate::webhooks::{Status, WebhookEvent};
 
+/// What is answered to whoever hands in an event.
+pub(super) type Answer = Result<Outcome, IntakeError>;
+
 /// One event on its way, with what it will do.
 pub(super) struct Job {
     pub(super) event: Event,
     pub(super) intent: Intent,
+    pub(super) mode: Mode,
     pub(super) request_id: RequestId,
-    pub(super) answer: oneshot::Sender<Result<Outcome, IntakeError>>,
+    /// When it was handed in.
+    pub(super) since: Instant,
+    pub(super) answer: oneshot::Sender<Answer>,
+}
+
+/// Which events a claim may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// A delivery: a new event, or a failed one whose attempt is due.
+    Delivery,
+    /// The retry job's attempt: a failed event, due or not, since the job has taken it for itself.
+    Retry,
+    /// An operator's attempt: a failed event, a dead letter, or one that was ignored (by an older release, it may be).
+    Operator,
+}
+
+impl Mode {
+    /// Whether a claim may take an event that has this status; `is_due` says whether a failed one's time has come.
+    pub(super) fn may_take(self, status: Status, is_due: bool) -> bool {
+        match (self, status) {
+            (_, Status::Processed) => false,
+            (Self::Delivery, Status::Failed) => is_due,
+            (Self::Delivery | Self::Retry, Status::Ignored | Status::DeadLettered) => false,
+            (Self::Retry | Self::Operator, Status::Failed) => true,
+            (Self::Operator, Status::Ignored | Status::DeadLettered) => true,
+        }
+    }
 }
 
 /// What a delivery asks for.
@@ -79,10 +113,21 @@ impl Job {
         }
     }
 
-    pub(super) fn answer(self, answer: Result<Outcome, IntakeError>) {
-        let (id, kind, request_id) = (&self.event.id, &self.event.event_type, &self.request_id);
+    /// What its rows hang on: the customer, else the object that it is about. Events with the same key wait together.
+    pub(super) fn lock_key(&self) -> &str {
+        let event = &self.event;
+        event.customer_id.as_ref().or(event.object_id.as_ref()).unwrap_or(&event.id)
+    }
+
+    /// How long ago it was handed in.
+    pub(super) fn age(&self) -> Duration {
+        self.since.elapsed()
+    }
+
+    pub(super) fn answer(self, answer: Answer) {
+        let (id, kind, request_id) = (LogSafe(&self.event.id), LogSafe(&self.event.event_type), &self.request_id);
         let outcome = answer.map_or_else(|_| "failed", Outcome::name);
-        metrics::counter!("tollgate_backend_events_total", "outcome" => outcome, "class" => type_class(kind))
+        metrics::counter!("tollgate_backend_events_total", "outcome" => outcome, "class" => type_class(&self.event.event_type))
             .increment(1);
         match answer {
             Ok(Outcome::Processed) => {
@@ -97,8 +142,8 @@ impl Job {
             Ok(Outcome::DeadLettered) => {
                 error!(event.id = %id, event.r#type = %kind, %request_id, "dead-lettered event {id} ({kind}): a person should look at it");
             }
-            Err(refused) => {
-                warn!(event.id = %id, event.r#type = %kind, %request_id, "did not process event {id} ({kind}): {refused}");
+            Err(failure) => {
+                warn!(event.id = %id, event.r#type = %kind, %request_id, "did not process event {id} ({kind}): {failure}");
             }
         }
         // The caller may have gone away; the event is stored all the same.

@@ -14,18 +14,21 @@ use tollgate_shared::{Clock, RequestId, Rng};
 
 use super::{Inbox, IntakeError, Outcome};
 use crate::app::App;
-use crate::db::testing::block_on;
-use crate::db::{Db, DbError, Engine, Faults, Lock, Moment, Record};
 use crate::on_each_engine;
 use crate::schema::testing::migrated;
 use crate::testing;
 use crate::webhooks::{retry, store};
+use tollgate_db::testing::block_on;
+use tollgate_db::{Db, DbError, Engine, Faults, Lock, Moment, Record};
 use tollgate_domain::customers::Customer;
 use tollgate_domain::events::LicenseEvent;
 use tollgate_domain::invoices::Invoice;
 use tollgate_domain::licenses::License;
 use tollgate_domain::payments::Payment;
 use tollgate_domain::subscriptions::Subscription;
+
+mod claims;
+mod held;
 
 const START: i64 = 1_780_000_000;
 
@@ -227,7 +230,7 @@ fn what_failed_waits_for_its_time_and_repeats_use_up_no_attempts() {
         let db = db.with_faults(faults.clone());
         let clock = clock();
         let inbox = Inbox::open(app(db.clone(), clock.clone()));
-        assert_eq!(retry::tick(&inbox).await.unwrap(), 0);
+        assert_eq!(retry::run(&inbox).await.unwrap(), 0);
         let event = updated("2", "cus_1", 1, "active", 2);
         fail_next(&faults);
         assert_eq!(take(&inbox, &event).await, Err(IntakeError::RetryScheduled));
@@ -238,7 +241,7 @@ fn what_failed_waits_for_its_time_and_repeats_use_up_no_attempts() {
         assert_eq!((known.status.as_str(), known.attempts), ("failed", 1));
         assert_eq!(known.next_attempt_at, Some(clock.now() + chrono::Duration::seconds(5)));
         clock.advance(Duration::from_secs(5));
-        assert_eq!(retry::tick(&inbox).await.unwrap(), 1);
+        assert_eq!(retry::run(&inbox).await.unwrap(), 1);
         assert_eq!(end(&db, "cus_1").await.subscriptions[0].quantity, Some(2));
         assert_eq!(take(&inbox, &event).await, Ok(Outcome::Duplicate));
     });
@@ -252,7 +255,7 @@ async fn known(db: &Db, id: &str) -> store::Known {
 
 /// Makes the next transaction fail at its first statement.
 fn fail_next(faults: &Faults) {
-    faults.arm(2, Moment::Before, DbError::Full { code: "53100".to_owned() });
+    faults.arm(2, Moment::Before, DbError::Other { code: "XX000".to_owned(), message: String::new() });
 }
 
 #[test]

@@ -11,9 +11,9 @@ use serde_json::{Value, json};
 use tollgate_shared::json_seq;
 
 use super::{INTAKE_BYTES_MAX, INTAKE_PATH};
-use crate::db::{DbError, Faults, Moment};
 use crate::on_each_engine;
 use crate::testing::{Answer, Site, db_that_is_away, event, subscription};
+use tollgate_db::{DbError, Faults, Moment};
 
 fn ignored(id: &str) -> Value {
     event(id, "test_helpers.test_clock.ready", &json!({ "id": "clock_1", "customer": "cus_1" }))
@@ -181,7 +181,7 @@ fn what_fails_in_a_way_that_may_pass_is_500_stored_until_its_next_attempt_works(
         let shown = site.get(&format!("/v1/webhook-events/{id}")).await.json();
         assert_eq!(
             (&shown["status"], &shown["attempts"], &shown["lastError"], &shown["processedAt"], &shown["nextAttemptAt"]),
-            (&json!("failed"), &json!(1), &json!("database_full"), &Value::Null, &json!("2025-06-15T15:06:45Z"))
+            (&json!("failed"), &json!(1), &json!("database_error"), &Value::Null, &json!("2025-06-15T15:06:45Z"))
         );
         assert_eq!(site.ids("/v1/webhook-events?status=failed").await, std::slice::from_ref(&id));
 
@@ -198,7 +198,7 @@ impl Site {
     async fn fail_one(&self, faults: &Faults) -> String {
         for number in 0..50 {
             let id = format!("evt_{number}");
-            faults.arm(2, Moment::Before, DbError::Full { code: "13".to_owned() });
+            faults.arm(2, Moment::Before, DbError::Other { code: "13".to_owned(), message: String::new() });
             let body = event(&id, "customer.subscription.created", &subscription("active")).to_string();
             let answer = self.deliver(&body).await;
             if answer.status == 500 {

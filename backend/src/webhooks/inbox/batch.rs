@@ -1,0 +1,207 @@
+//! A batch of events in one transaction, and what becomes of an event whose transaction fails.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio::time::Instant;
+use tollgate_db::{DbError, Tx};
+use tollgate_domain::apply::{self, Touched};
+use tollgate_shared::Timestamp;
+use tollgate_shared::log_safe::LogSafe;
+use tollgate_stripe::Observation;
+use tracing::{error, warn};
+
+use super::claims::Claims;
+use super::job::{Answer, Intent, Job, Mode};
+use super::outcome::{IntakeError, Outcome};
+use crate::app::App;
+use crate::webhooks::attempts::{OUTAGE_DELAY, retry_delay};
+use crate::webhooks::ordering::refetch::RefetchQueue;
+use crate::webhooks::store::{self, Failure};
+use crate::webhooks::{Status, WebhookEvent};
+use crate::write::attempt;
+
+/// How long a transaction waits for rows that somebody else holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum LockWait {
+    /// As long as another writer may take for its batch.
+    Batch,
+    /// Just long enough to find out whether they are held.
+    Probe,
+}
+
+/// What writes a batch. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct BatchWriter {
+    pub(super) app: App,
+    /// Where what events leave open is resolved, if Stripe can be asked.
+    pub(super) refetch: Option<RefetchQueue>,
+    /// Whether the database was away since the failed events were last made due.
+    pub(super) database_was_away: Arc<AtomicBool>,
+}
+
+impl BatchWriter {
+    /// Applies a batch in one transaction; once more when a deadlock or a busy file asks for that.
+    pub(super) async fn apply<'a>(
+        &self,
+        batch: impl IntoIterator<Item = &'a Job>,
+        wait: LockWait,
+    ) -> Result<Vec<Answer>, DbError> {
+        let batch: Vec<&Job> = batch.into_iter().collect();
+        match self.try_apply(&batch, wait).await {
+            Err(DbError::Conflict { .. }) => {
+                metrics::counter!("tollgate_backend_write_conflicts_total").increment(1);
+                self.try_apply(&batch, wait).await
+            }
+            answers => answers,
+        }
+    }
+
+    async fn try_apply(&self, batch: &[&Job], wait: LockWait) -> Result<Vec<Answer>, DbError> {
+        let App { clock, settings, .. } = &self.app;
+        let now = clock.now();
+        let begun = Instant::now();
+        let mut tx = self.begin(wait).await?;
+        let claims = Claims::take(&mut tx, now, batch).await?;
+        let observed: Vec<(usize, &Observation)> = claims
+            .ours()
+            .filter_map(|index| match &batch[index].intent {
+                Intent::Observe(observation) => Some((index, &**observation)),
+                Intent::Ignore { .. } | Intent::DeadLetter { .. } => None,
+            })
+            .collect();
+
+        let mut touched = Touched::default();
+        for (_, observation) in &observed {
+            apply::touched_by(observation, &mut touched);
+        }
+        let mut work = apply::load(&mut tx, settings, now, &touched).await?;
+        let mut dead_lettered = BTreeSet::new();
+        for (index, observation) in observed.iter().copied() {
+            if attempt(&mut work, |work| apply::apply(work, settings, observation)).is_err() {
+                dead_lettered.insert(index);
+                store::dead_letter(&mut tx, now, &batch[index].event.id, "panicked").await?;
+            }
+        }
+        let changes = work.write(&mut tx).await?;
+        tx.commit().await?;
+        metrics::histogram!("tollgate_backend_batch_seconds").record(begun.elapsed().as_secs_f64());
+        if let Some(refetch) = &self.refetch {
+            refetch.enqueue(&changes, observed.iter().map(|(_, observation)| *observation));
+        }
+        Ok(claims.answers(batch, &dead_lettered))
+    }
+
+    /// Applies each event of a batch alone, so that one in trouble harms none that shared its batch; what fails is stored
+    /// as failed. `failure` is what the batch failed with.
+    pub(super) async fn apply_each(&self, batch: Vec<Job>, failure: DbError, wait: LockWait) {
+        self.note(&failure);
+        if matches!(failure, DbError::Unavailable { .. }) {
+            return batch.into_iter().for_each(|job| job.answer(Err(IntakeError::NotStored)));
+        }
+        let alone = batch.len() == 1;
+        for job in batch {
+            let applied = if alone {
+                Err(failure.clone())
+            } else {
+                self.apply([&job], wait).await.map(|mut answers| answers.remove(0))
+            };
+            let answer = match applied {
+                Ok(answer) => answer,
+                Err(failure) => self.store_failure(&job, &failure, wait).await,
+            };
+            job.answer(answer);
+        }
+    }
+
+    /// Stores an event as failed, to be tried again.
+    pub(super) async fn store_failure(&self, job: &Job, failure: &DbError, wait: LockWait) -> Answer {
+        self.note(failure);
+        let (id, request_id) = (LogSafe(&job.event.id), &job.request_id);
+        warn!(event.id = %id, %request_id, reason = failure.class(), "could not process event {id}: {failure}");
+        match self.try_store_failure(job, failure, wait).await {
+            Ok(answer) => answer,
+            Err(failure) => {
+                self.note(&failure);
+                error!(event.id = %id, %request_id, reason = failure.class(), "could not store event {id}: {failure}");
+                Err(IntakeError::NotStored)
+            }
+        }
+    }
+
+    async fn try_store_failure(&self, job: &Job, failure: &DbError, wait: LockWait) -> Result<Answer, DbError> {
+        let now = self.app.clock.now();
+        let id = &job.event.id;
+        let mut tx = self.begin(wait).await?;
+        let known = store::lock(&mut tx, id).await?;
+        let answer = match &known {
+            Some(known) if !job.mode.may_take(known.status(), known.is_due(now)) => match known.status() {
+                Status::Failed => Err(IntakeError::RetryScheduled),
+                Status::Processed | Status::Ignored | Status::DeadLettered => Ok(Outcome::Duplicate),
+            },
+            None if job.mode != Mode::Delivery => Err(IntakeError::NotStored),
+            known => {
+                // An operator's attempt is the first of a new row of them.
+                let before =
+                    known.as_ref().filter(|known| known.status() == Status::Failed).map_or(0, |it| it.attempts);
+                // What the database failed at says nothing of the event, and uses up none of its attempts.
+                let counts = !is_for_want_of_the_database(failure);
+                let attempts = before + i64::from(counts);
+                let delay = if counts { retry_delay(attempts) } else { Some(OUTAGE_DELAY) };
+                let (delay, reason) = match delay {
+                    _ if is_poison(failure) => (None, Some(failure.class())),
+                    None => (None, Some("retries_exhausted")),
+                    delay => (delay, None),
+                };
+                let next_attempt_at = delay.map(|delay| now + delay);
+                let failed = Failure { attempts, error: failure.class(), reason, next_attempt_at };
+                if known.is_some() {
+                    store::fail(&mut tx, now, id, &failed).await?;
+                } else {
+                    tx.insert(&[&failed_row(job, now, &failed)]).await?;
+                }
+                match failed.next_attempt_at {
+                    Some(_) => Err(IntakeError::RetryScheduled),
+                    None => Ok(Outcome::DeadLettered),
+                }
+            }
+        };
+        tx.commit().await?;
+        Ok(answer)
+    }
+
+    async fn begin(&self, wait: LockWait) -> Result<Tx, DbError> {
+        match wait {
+            LockWait::Batch => self.app.db.inbox().await,
+            LockWait::Probe => self.app.db.inbox_probe().await,
+        }
+    }
+
+    fn note(&self, failure: &DbError) {
+        if matches!(failure, DbError::Unavailable { .. }) {
+            self.database_was_away.store(true, Ordering::Release);
+        }
+    }
+}
+
+/// The row of an event that was never stored and has failed.
+fn failed_row(job: &Job, now: Timestamp, failed: &Failure) -> WebhookEvent {
+    WebhookEvent {
+        reason: failed.reason.map(str::to_owned),
+        attempts: failed.attempts,
+        last_error: Some(failed.error.to_owned()),
+        next_attempt_at: failed.next_attempt_at,
+        ..job.row(now, failed.status())
+    }
+}
+
+/// Whether the same event would fail in the same way for ever: a constraint forbids what it says.
+fn is_poison(failure: &DbError) -> bool {
+    matches!(failure, DbError::Constraint { .. })
+}
+
+/// Whether there was no database to speak of: it was away or full, or somebody else held the rows.
+fn is_for_want_of_the_database(failure: &DbError) -> bool {
+    matches!(failure, DbError::Unavailable { .. } | DbError::Full { .. } | DbError::Locked { .. })
+}

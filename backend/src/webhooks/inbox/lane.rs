@@ -1,0 +1,193 @@
+//! The lane beside the writers: events whose rows somebody else holds (another replica that hangs in the middle of a
+//! transaction, a session of an operator) wait here, and nobody waits behind them.
+//!
+//! Whoever handed one in waits a second at most; then the event is stored as failed, and the retry job brings it again.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tollgate_db::DbError;
+use tollgate_shared::backoff::Backoff;
+use tracing::{info, warn};
+
+use super::BATCH_MAX;
+use super::batch::{BatchWriter, LockWait};
+use super::job::Job;
+use crate::delay_queue::DelayQueue;
+
+/// How long an event waits for its rows before it is stored as failed.
+const WAIT_MAX: Duration = Duration::from_secs(1);
+
+/// How long the rows of one key are left alone between two looks.
+const LOOK_BACKOFF: Backoff = Backoff { first: Duration::from_millis(50), longest: Duration::from_millis(500) };
+
+/// For how long after they were last seen held the events of a key come here first, without making a writer wait.
+const REMEMBERED: Duration = Duration::from_secs(60);
+
+/// Requests that may be on their way into the lane.
+const WAITING_MAX: usize = 1024;
+
+/// The lane. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Lane {
+    put_aside: mpsc::Sender<Vec<Job>>,
+    held: Arc<HeldKeys>,
+}
+
+/// The keys whose rows were seen held, and until when that is remembered. Empty nearly always.
+#[derive(Default)]
+struct HeldKeys {
+    until: Mutex<BTreeMap<String, Instant>>,
+    count: AtomicUsize,
+    /// How many events wait for them.
+    waiting: AtomicUsize,
+}
+
+impl Lane {
+    /// Starts the lane's task.
+    pub(super) fn start(batches: BatchWriter) -> Self {
+        let (put_aside, incoming) = mpsc::channel(WAITING_MAX);
+        let incoming = Arc::new(tokio::sync::Mutex::new(incoming));
+        let held = Arc::<HeldKeys>::default();
+        let keys = held.clone();
+        let tasks = batches.app.tasks.clone();
+        tasks.keep("held-events", move || run(batches.clone(), keys.clone(), incoming.clone()));
+        Self { put_aside, held }
+    }
+
+    /// Whether the rows of `key` were held when they were last looked at.
+    pub(super) fn is_held(&self, key: &str) -> bool {
+        self.held.contains(key)
+    }
+
+    /// How many events wait.
+    pub(super) fn waiting(&self) -> usize {
+        self.held.waiting.load(Ordering::Relaxed)
+    }
+
+    /// Puts events aside.
+    pub(super) async fn put_aside(&self, jobs: Vec<Job>) {
+        if jobs.is_empty() {
+            return;
+        }
+        for job in &jobs {
+            self.held.remember(job.lock_key());
+        }
+        // Fails only in a shutdown: the events are still the sender's.
+        let _ = self.put_aside.send(jobs).await;
+    }
+}
+
+impl HeldKeys {
+    fn contains(&self, key: &str) -> bool {
+        // Nobody has to take the lock while there is nothing to know.
+        self.count.load(Ordering::Acquire) > 0
+            && self.keys(|keys| keys.get(key).is_some_and(|until| Instant::now() < *until))
+    }
+
+    fn remember(&self, key: &str) {
+        self.keys(|keys| {
+            let now = Instant::now();
+            keys.retain(|_, until| now < *until);
+            keys.insert(key.to_owned(), now + REMEMBERED);
+        });
+    }
+
+    fn forget(&self, key: &str) {
+        self.keys(|keys| keys.remove(key));
+    }
+
+    fn keys<T>(&self, change: impl FnOnce(&mut BTreeMap<String, Instant>) -> T) -> T {
+        let mut keys = self.until.lock().unwrap_or_else(PoisonError::into_inner);
+        let done = change(&mut keys);
+        self.count.store(keys.len(), Ordering::Release);
+        done
+    }
+}
+
+/// The events of one key.
+#[derive(Default)]
+struct Group {
+    jobs: Vec<Job>,
+    /// How often its rows were looked at and found held.
+    looks: u32,
+}
+
+async fn run(batches: BatchWriter, held: Arc<HeldKeys>, incoming: Arc<tokio::sync::Mutex<mpsc::Receiver<Vec<Job>>>>) {
+    let mut incoming = incoming.lock().await;
+    let mut groups: BTreeMap<String, Group> = BTreeMap::new();
+    let mut looks = DelayQueue::default();
+    loop {
+        tokio::select! {
+            jobs = incoming.recv() => {
+                let Some(jobs) = jobs else { return };
+                for job in jobs {
+                    let key = job.lock_key().to_owned();
+                    let group = groups.entry(key.clone()).or_insert_with(|| {
+                        looks.push(Instant::now(), key);
+                        Group::default()
+                    });
+                    group.jobs.push(job);
+                }
+            }
+            key = looks.pop() => {
+                let group = groups.remove(&key).unwrap_or_default();
+                if let Some((next_look, group)) = look(&batches, &held, &key, group).await {
+                    groups.insert(key.clone(), group);
+                    looks.push(next_look, key);
+                }
+            }
+        }
+        held.waiting.store(groups.values().map(|group| group.jobs.len()).sum(), Ordering::Relaxed);
+    }
+}
+
+/// Applies the events of one key if its rows are free. Gives what is left, and when to look again.
+async fn look(batches: &BatchWriter, held: &HeldKeys, key: &str, mut group: Group) -> Option<(Instant, Group)> {
+    let batch: Vec<Job> = group.jobs.drain(..BATCH_MAX.min(group.jobs.len())).collect();
+    if batch.is_empty() {
+        return None;
+    }
+    match batches.apply(&batch, LockWait::Probe).await {
+        Ok(answers) => {
+            held.forget(key);
+            if group.looks > 0 {
+                info!(looks = group.looks, "rows that somebody else held are free again");
+            }
+            batch.into_iter().zip(answers).for_each(|(job, answer)| job.answer(answer));
+            group.looks = 0;
+        }
+        Err(failure @ DbError::Locked { .. }) => {
+            held.remember(key);
+            if group.looks == 0 {
+                warn!(
+                    events = batch.len(),
+                    "somebody else holds the rows of {} events: they wait beside the others",
+                    batch.len()
+                );
+            }
+            group.looks += 1;
+            let mut waiting = Vec::new();
+            for job in batch {
+                if job.age() < WAIT_MAX {
+                    waiting.push(job);
+                } else {
+                    let answer = batches.store_failure(&job, &failure, LockWait::Probe).await;
+                    job.answer(answer);
+                }
+            }
+            waiting.append(&mut group.jobs);
+            group.jobs = waiting;
+        }
+        Err(failure) => {
+            held.forget(key);
+            batches.apply_each(batch, failure, LockWait::Probe).await;
+        }
+    }
+    let rest = if group.looks == 0 { Duration::ZERO } else { LOOK_BACKOFF.after(group.looks, &batches.app.rng) };
+    (!group.jobs.is_empty()).then(|| (Instant::now() + rest, group))
+}

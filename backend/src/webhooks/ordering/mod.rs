@@ -1,0 +1,61 @@
+//! Objects whose newest snapshots share a second, and which nothing but their events' ids tell apart.
+//!
+//! The ids decide such an order alike everywhere, but they may be wrong; where Stripe can be asked, [`refetch`] asks it.
+
+pub mod refetch;
+#[cfg(test)]
+mod tests;
+
+use tollgate_db::Changes;
+use tollgate_domain::customers::Customer;
+use tollgate_domain::subscriptions::Subscription;
+use tollgate_stripe::{Object, ObjectType, Observation};
+
+/// An object of which we do not know which of its newest snapshots is the last.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AmbiguousOrder {
+    /// What it is: a customer or a subscription.
+    pub object_type: ObjectType,
+    /// Its id.
+    pub id: String,
+    /// The connected account that it belongs to, where it is not our own.
+    pub account: Option<String>,
+    /// The second that the snapshots share, Unix time.
+    pub second: i64,
+}
+
+impl AmbiguousOrder {
+    /// The name of its kind in the paths of Stripe's API.
+    fn resource(&self) -> &'static str {
+        match self.object_type {
+            ObjectType::Customer => "customers",
+            _ => "subscriptions",
+        }
+    }
+}
+
+/// The changed objects whose order is ambiguous after `observations`.
+pub fn ambiguous_orders<'a>(
+    changes: &Changes,
+    observations: impl Iterator<Item = &'a Observation> + Clone,
+) -> Vec<AmbiguousOrder> {
+    let order = |object_type, id: &str, second| {
+        let account = observations.clone().find(|it| object_id(it) == Some(id)).and_then(|it| it.account.clone());
+        AmbiguousOrder { object_type, id: id.to_owned(), account, second }
+    };
+    let customers = changes.of::<Customer>().map(|change| change.after);
+    let customers = customers.filter_map(|row| Some(order(ObjectType::Customer, &row.id, row.history.tie()?)));
+    let subscriptions = changes.of::<Subscription>().map(|change| change.after);
+    let subscriptions =
+        subscriptions.filter_map(|row| Some(order(ObjectType::Subscription, &row.id, row.history.tie()?)));
+    customers.chain(subscriptions).collect()
+}
+
+/// The id of the object that an observation is a snapshot of, where it is one whose order may be ambiguous.
+fn object_id(observation: &Observation) -> Option<&str> {
+    match &observation.object {
+        Object::Customer { after, .. } => Some(&after.id),
+        Object::Subscription { after, .. } => Some(&after.id),
+        _ => None,
+    }
+}
