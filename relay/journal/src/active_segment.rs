@@ -65,20 +65,38 @@ impl ActiveSegment {
         self.end + bytes > self.allocated
     }
 
-    /// Sets space aside behind what there is; whether the file system can do that at all. That there is no room matters
-    /// only to a probe: a small write may still fit.
-    pub(crate) fn allocate(&mut self, bytes: u64, segment_bytes: u64, probe: bool) -> io::Result<bool> {
+    /// Sets space aside behind what there is; whether the file system can do that at all. That there is no room does not
+    /// matter yet: a small write may still fit.
+    pub(crate) fn allocate(&mut self, bytes: u64, segment_bytes: u64) -> bool {
         let from = self.allocated.max(self.end);
         let wanted = ALLOCATE_BYTES.min(segment_bytes).max((self.end + bytes).saturating_sub(from));
-        match self.file.allocate(from, wanted) {
+        self.lengthen(from, wanted).unwrap_or(true)
+    }
+
+    /// Sees to it that space for `bytes` more is set aside, where the file system can do that; an error: there is none.
+    pub(crate) fn reserve(&mut self, bytes: u64) -> io::Result<()> {
+        let from = self.allocated.max(self.end);
+        let wanted = (self.end + bytes).saturating_sub(from);
+        if wanted > 0 {
+            self.lengthen(from, wanted)?;
+        }
+        Ok(())
+    }
+
+    fn lengthen(&mut self, from: u64, bytes: u64) -> io::Result<bool> {
+        match self.file.allocate(from, bytes) {
             Ok(allocated) => {
                 if allocated {
-                    self.allocated = from + wanted;
+                    self.allocated = from + bytes;
                 }
                 Ok(allocated)
             }
-            Err(error) if probe => Err(error),
-            Err(_) => Ok(true),
+            Err(error) => {
+                // Some of it may have been set aside, and others may need it. If it cannot be given back, it is a hole
+                // in which nothing stands, and is written to in its time.
+                let _ = self.file.set_len(from);
+                Err(error)
+            }
         }
     }
 

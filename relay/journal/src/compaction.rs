@@ -8,8 +8,9 @@ use std::thread;
 use std::time::Duration;
 
 use chrono::TimeDelta;
+use tokio::time::Instant;
 use tollgate_shared::Timestamp;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::entry::timestamp;
 use crate::error::AppendError;
@@ -18,6 +19,8 @@ use crate::record::Record;
 use crate::scan::{Item, Scan};
 use crate::segment_name::TimeRange;
 use crate::state::{Shared, State, StatusRecords};
+use crate::steady_clock::SteadyClock;
+use crate::torn;
 
 /// Age is looked at this often; all else rings.
 const MAINTENANCE_INTERVAL: Duration = Duration::from_secs(60);
@@ -35,12 +38,24 @@ enum MaintenanceError {
 }
 
 pub(crate) fn start(shared: Arc<Shared>) -> io::Result<thread::JoinHandle<()>> {
+    let newest = shared.state().index.newest_micros();
+    let start = newest.map_or_else(|| shared.clock.now(), timestamp);
+    let clock = SteadyClock::new(start, shared.options.clock_jump_wait);
+    let mut memory = Memory { over_limit: false, failure_logged_at: None, clock };
     thread::Builder::new().name("journal-compact".into()).spawn(move || {
-        let mut over_limit = false;
         while wait(&shared) {
-            run_maintenance(&shared, &mut over_limit);
+            run_maintenance(&shared, &mut memory);
         }
     })
+}
+
+/// What is remembered from one time to the next.
+struct Memory {
+    /// The log takes more than it should, and that was logged.
+    over_limit: bool,
+    /// When it was last logged that the journal cannot be written.
+    failure_logged_at: Option<Instant>,
+    clock: SteadyClock,
 }
 
 /// Waits until there may be something to do; false when the journal closes.
@@ -56,7 +71,7 @@ fn wait(shared: &Shared) -> bool {
 }
 
 /// All that there is to do at this moment.
-fn run_maintenance(shared: &Shared, over_limit: &mut bool) {
+fn run_maintenance(shared: &Shared, memory: &mut Memory) {
     seal_when_old(shared);
     let ended = shared.state().index.ended();
     for segment in ended {
@@ -65,16 +80,23 @@ fn run_maintenance(shared: &Shared, over_limit: &mut bool) {
             break;
         }
     }
-    if let Err(error) = prune(shared) {
+    if let Err(error) = prune(shared, memory.clock.look(shared.clock.now(), Instant::now())) {
         warn!("could not remove an old journal segment: {error}");
     }
     let bytes_max = shared.options.bytes_max;
     let state = shared.state();
+    if let Some(failure) = state.health.last_failure.as_ref().filter(|_| state.health.failing) {
+        let (failures, now) = (state.health.failures, Instant::now());
+        if memory.failure_logged_at.is_none_or(|at| now - at >= MAINTENANCE_INTERVAL) {
+            memory.failure_logged_at = Some(now);
+            error!(failures, "the journal cannot be written: {failure}");
+        }
+    }
     let (bytes, unconfirmed) = (state.index.bytes(), state.index.unconfirmed.len());
     drop(state);
     if bytes <= bytes_max {
-        *over_limit = false;
-    } else if !std::mem::replace(over_limit, true) {
+        memory.over_limit = false;
+    } else if !std::mem::replace(&mut memory.over_limit, true) {
         warn!(
             bytes,
             bytes_max,
@@ -180,9 +202,10 @@ fn carry_over(shared: &Shared, segment: u32) -> Result<(), MaintenanceError> {
     Ok(())
 }
 
-fn prune(shared: &Shared) -> io::Result<()> {
+fn prune(shared: &Shared, now: Timestamp) -> io::Result<()> {
     let days = TimeDelta::days(i64::from(shared.options.days_max));
-    let keep_from = shared.clock.now().checked_sub_signed(days).unwrap_or(Timestamp::MIN_UTC);
+    let keep_from = now.checked_sub_signed(days).unwrap_or(Timestamp::MIN_UTC);
+    torn::prune(&*shared.disk, keep_from)?;
     loop {
         let next = {
             let state = shared.state();

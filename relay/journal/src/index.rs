@@ -31,6 +31,9 @@ pub(crate) struct Segment {
     pub(crate) sealed: bool,
     /// Its name says that all of its entries are confirmed.
     pub(crate) archived: bool,
+    /// Some of it cannot be read. What stood there may not be confirmed, so its name never says that all of it is; it
+    /// stays until someone has looked at it.
+    pub(crate) damaged: bool,
     /// A write behind this offset failed, and may be in the file all the same: entries that nobody was told are kept.
     /// They have to go for good before the segment's name says anything of its entries.
     pub(crate) cut_at: Option<u64>,
@@ -77,13 +80,19 @@ impl Index {
         self.unconfirmed.range((from, Bound::Unbounded)).take(limit).map(|(position, _)| *position).collect()
     }
 
+    /// When the newest entry was received.
+    pub(crate) fn newest_micros(&self) -> Option<i64> {
+        self.segments.values().filter_map(|segment| segment.received).map(|received| received.newest).max()
+    }
+
     pub(crate) fn bytes(&self) -> u64 {
         self.segments.values().map(|segment| segment.bytes).sum()
     }
 
-    /// Sealed segments that hold nothing unconfirmed and are not named so yet, oldest first.
+    /// Sealed segments that hold nothing unconfirmed, are intact and are not named so yet, oldest first.
     pub(crate) fn ended(&self) -> Vec<u32> {
-        let ended = |segment: &Segment| segment.sealed && !segment.archived && segment.unconfirmed == 0;
+        let ended =
+            |segment: &Segment| segment.sealed && !segment.archived && !segment.damaged && segment.unconfirmed == 0;
         self.segments.iter().filter(|(_, segment)| ended(segment)).map(|(number, _)| *number).collect()
     }
 
@@ -118,6 +127,7 @@ mod tests {
             opened_at_micros: 0,
             sealed: number < 5,
             archived: number < 3 || number == 4,
+            damaged: false,
             cut_at: None,
         };
         let mut index =

@@ -53,6 +53,12 @@ impl Journal {
         Self::open_on(Arc::new(folder), Some(lock), options, segment_bytes, clock)
     }
 
+    /// As [`Journal::open`], on any disk and without a lock: for a test of what a disk may do.
+    pub fn open_over(disk: Arc<dyn Disk>, options: Options, clock: Clock) -> Result<Self, OpenError> {
+        let segment_bytes = options.segment_bytes();
+        Self::open_on(disk, None, options, segment_bytes, clock)
+    }
+
     pub(crate) fn open_on(
         disk: Arc<dyn Disk>,
         lock: Option<Lock>,
@@ -160,6 +166,7 @@ impl Journal {
             can_append: !state.health.failing && !state.queue.closing,
             failures: state.health.failures,
             last_failure: state.health.last_failure.clone(),
+            last_failure_at: state.health.last_failure_at,
             damaged_bytes: state.health.damaged_bytes,
         }
     }

@@ -15,6 +15,7 @@
 //! The journal never reads an event's body but to hand it out, and never writes one to the logs.
 
 mod active_segment;
+mod commit;
 mod compaction;
 pub mod control;
 pub mod disk;
@@ -30,8 +31,10 @@ pub mod scan;
 mod segment_name;
 mod state;
 mod stats;
+mod steady_clock;
 #[cfg(test)]
 mod tests;
+mod torn;
 mod writer;
 
 pub use entry::{BODY_BYTES_MAX, Entry, NewEntry, Position};

@@ -1,6 +1,13 @@
 //! Where a journal is, and how much of it is kept.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use metrics::Histogram;
+
+/// A clock that jumps ahead (a machine that starts before it has asked for the time) is mostly set right within
+/// minutes.
+const CLOCK_JUMP_WAIT: Duration = Duration::from_secs(60 * 60);
 
 /// Where the journal is and how much of it is kept.
 #[derive(Clone, Debug)]
@@ -11,12 +18,21 @@ pub struct Options {
     pub days_max: u32,
     /// Bytes above which the oldest confirmed entries go: `RELAY_JOURNAL_BYTES_MAX`.
     pub bytes_max: u64,
+    /// How long a clock that has jumped ahead has to stay there before anything is too old by it.
+    pub clock_jump_wait: Duration,
+    /// Takes the seconds that each commit took: a write and a sync.
+    pub commit_seconds: Histogram,
 }
 
 impl Options {
+    /// With a histogram that nobody reads.
+    pub fn new(dir: PathBuf, days_max: u32, bytes_max: u64) -> Self {
+        Self { dir, days_max, bytes_max, clock_jump_wait: CLOCK_JUMP_WAIT, commit_seconds: Histogram::noop() }
+    }
+
     /// Nothing is ever pruned: for commands, which have no business doing that.
     pub fn keeping_all(dir: &Path) -> Self {
-        Self { dir: dir.to_owned(), days_max: u32::MAX, bytes_max: u64::MAX }
+        Self::new(dir.to_owned(), u32::MAX, u64::MAX)
     }
 
     /// How long a segment gets: a sixteenth of the whole, so that pruning is not all or nothing, but no more than what

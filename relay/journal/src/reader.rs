@@ -3,7 +3,7 @@
 //! The files may grow, be renamed and go while they are read. What is half written is not there yet; what has gone
 //! is not there any more.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -12,7 +12,7 @@ use tracing::error;
 
 use crate::disk::{Disk, File, Folder};
 use crate::entry::{Entry, Position};
-use crate::record::{EntryRecord, Record};
+use crate::record::{self, EntryRecord, Record};
 use crate::scan::{Item, ReadAt, Scan, read_entry};
 use crate::segment_name::SegmentName;
 
@@ -61,6 +61,8 @@ pub struct Reader {
     disk: Box<dyn Disk>,
     dir: PathBuf,
     open: Option<Open>,
+    /// The segments' names as they were last seen.
+    names: BTreeMap<u32, SegmentName>,
 }
 
 /// The file that was read from last: those who read entries one after the other need not open it for each.
@@ -98,7 +100,7 @@ impl Reader {
     }
 
     pub(crate) fn over(disk: Box<dyn Disk>, dir: &Path) -> Self {
-        Self { disk, dir: dir.to_owned(), open: None }
+        Self { disk, dir: dir.to_owned(), open: None, names: BTreeMap::new() }
     }
 
     /// The entries of `selection`, in order of arrival.
@@ -127,7 +129,11 @@ impl Reader {
     fn entry_at(&mut self, position: Position) -> io::Result<Option<Entry>> {
         let segment = position.segment();
         if self.open.as_ref().is_none_or(|open| open.segment != segment) {
-            self.open = self.file_of(segment)?.map(|(_, file)| Open { segment, file });
+            if !self.names.contains_key(&segment) {
+                self.names = self.names()?.into_iter().map(|name| (name.segment, name)).collect();
+            }
+            let file = self.names.get(&segment).map(|name| self.file_of(*name)).transpose()?.flatten();
+            self.open = file.map(|(_, file)| Open { segment, file });
         }
         match &self.open {
             Some(open) => read_entry(&*open.file, position),
@@ -149,22 +155,26 @@ impl Reader {
         Ok(names)
     }
 
-    /// The file of a segment under the name it has by now, or `None` when it has gone.
-    fn file_of(&self, segment: u32) -> io::Result<Option<(SegmentName, Box<dyn File>)>> {
+    /// The file of the segment that was last seen under `name`, and the name it has by now; `None` when it has gone.
+    fn file_of(&self, mut name: SegmentName) -> io::Result<Option<(SegmentName, Box<dyn File>)>> {
         loop {
-            let Some(name) = self.names()?.into_iter().find(|name| name.segment == segment) else { return Ok(None) };
             match self.disk.open(&name.to_string(), false) {
                 Ok(file) => return Ok(Some((name, file))),
-                // Renamed or removed between the two calls; either happens to a segment once.
+                // Renamed or removed since; either happens to a segment once. Only now the folder is read again: it may
+                // hold thousands of names.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err(error),
+            }
+            match self.names()?.into_iter().find(|other| other.segment == name.segment) {
+                Some(renamed) => name = renamed,
+                None => return Ok(None),
             }
         }
     }
 
     /// Adds a segment's entries to `found`, and what it says of those that are there.
     fn read(&self, name: SegmentName, newest: bool, selection: &Selection, found: &mut Vec<Found>) -> io::Result<()> {
-        let Some((name, file)) = self.file_of(name.segment)? else { return Ok(()) };
+        let Some((name, file)) = self.file_of(name)? else { return Ok(()) };
         let damaged_bytes = scan(&*file, name, newest, selection, found)?;
         if damaged_bytes > 0 {
             error!(
@@ -189,7 +199,9 @@ pub(crate) fn scan(
     let mut damaged_bytes = 0;
     let mut doubted = None;
     let mut scan = Scan::new(source, name.segment);
+    let mut is_empty = true;
     while let Some(item) = scan.next_item()? {
+        is_empty = false;
         let (position, record) = match item {
             Item::Record { position, record } => (position, record),
             Item::Damage(range) => {
@@ -223,6 +235,11 @@ pub(crate) fn scan(
             }
             _ => {}
         }
+    }
+    if is_empty && !grows {
+        // Every segment begins with a record that is synced before anything else is written.
+        let bytes = scan.bytes_left()?;
+        damaged_bytes = if bytes > record::OPENED_BYTES { bytes } else { 0 };
     }
     Ok(damaged_bytes)
 }

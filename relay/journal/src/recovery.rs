@@ -1,7 +1,8 @@
 //! From the files to the index: what a start does.
 //!
 //! Segments whose name says that they are confirmed are not read. The others are, oldest first, since a confirmation
-//! always stands behind its entry. A torn tail, which a power cut or `kill -9` leaves behind, is cut off the newest one.
+//! always stands behind its entry. A torn tail, which a power cut or `kill -9` leaves behind, is kept aside and cut off
+//! the newest one.
 
 use std::io;
 
@@ -12,9 +13,10 @@ use crate::active_segment::ActiveSegment;
 use crate::disk::{Disk, File};
 use crate::entry::Position;
 use crate::index::{Index, Segment};
-use crate::record::{FORMAT_VERSION, Record};
+use crate::record::{self, FORMAT_VERSION, Record};
 use crate::scan::{Item, Scan, Tail};
 use crate::segment_name::{SegmentName, TimeRange};
+use crate::torn;
 
 /// What a start found.
 pub(crate) struct Recovered {
@@ -68,6 +70,7 @@ fn add_confirmed(disk: &dyn Disk, name: SegmentName, received: TimeRange, index:
         opened_at_micros: received.oldest,
         sealed: true,
         archived: true,
+        damaged: false,
         cut_at: None,
     };
     index.segments.insert(name.segment, segment);
@@ -91,6 +94,7 @@ fn read(
         opened_at_micros,
         sealed: true,
         archived: false,
+        damaged: false,
         cut_at: None,
     };
     recovered.index.segments.insert(name.segment, segment);
@@ -126,10 +130,19 @@ fn read(
         }
     }
     let tail = scan.tail()?;
-    let whole = opened && damaged_bytes == 0;
-    if newest && whole {
-        recovered.active = Some(continue_on(scan.into_source(), name, tail, bytes, &mut recovered.index)?);
-    } else if tail.torn_bytes > 0 {
+    let is_whole = opened && damaged_bytes == 0;
+    if newest && is_whole {
+        match keep_torn(disk, &**scan.source(), name, tail, clock) {
+            Ok(()) => {
+                let file = scan.into_source();
+                recovered.active = Some(continue_on(file, name, tail, bytes, &mut recovered.index)?);
+                return Ok(());
+            }
+            // It stays where it is, and a new segment is written to.
+            Err(error) => error!("could not keep the end of journal segment {name} aside: {error}"),
+        }
+    }
+    if tail.torn_bytes > 0 {
         // Not cut off: it is no tail that this start may take for torn.
         damaged_bytes += tail.torn_bytes;
         error!(
@@ -138,8 +151,30 @@ fn read(
             "journal segment {name} is damaged: {} bytes at its end are passed over",
             tail.torn_bytes
         );
+    } else if tail.offset == 0 && bytes > record::OPENED_BYTES {
+        // Every segment begins with a record that is synced before anything else is written.
+        damaged_bytes += bytes;
+        error!(segment = name.segment, bytes, "journal segment {name} is damaged: all of its {bytes} bytes are zeros");
     }
-    recovered.damaged_bytes += damaged_bytes;
+    if damaged_bytes > 0 {
+        recovered.damaged_bytes += damaged_bytes;
+        segment_of(&mut recovered.index, name).damaged = true;
+    }
+    Ok(())
+}
+
+/// Keeps aside what is about to be cut off.
+fn keep_torn(disk: &dyn Disk, file: &dyn File, name: SegmentName, tail: Tail, clock: &Clock) -> io::Result<()> {
+    if tail.torn_bytes == 0 {
+        return Ok(());
+    }
+    let aside = torn::keep_aside(disk, file, name.segment, tail.offset, tail.torn_bytes, clock.now())?;
+    warn!(
+        segment = name.segment,
+        bytes = tail.torn_bytes,
+        "cut {} bytes of a write that did not finish off journal segment {name}; they are kept in {aside}",
+        tail.torn_bytes
+    );
     Ok(())
 }
 
@@ -152,22 +187,20 @@ fn continue_on(
     index: &mut Index,
 ) -> io::Result<ActiveSegment> {
     if tail.torn_bytes > 0 {
-        warn!(
-            segment = name.segment,
-            bytes = tail.torn_bytes,
-            "cut {} bytes of a write that did not finish off journal segment {name}",
-            tail.torn_bytes
-        );
         file.set_len(tail.offset)?;
     }
     // What a killed process wrote and did not sync is read from memory so far: from now on it counts.
     file.sync_data()?;
     let allocated = if tail.torn_bytes > 0 { tail.offset } else { bytes };
-    let segment = index.segments.get_mut(&name.segment).expect("the segment was added before it was read");
+    let segment = segment_of(index, name);
     segment.bytes = allocated;
     segment.sealed = false;
     info!(segment = name.segment, "resuming journal segment {name} at offset {}", tail.offset);
     Ok(ActiveSegment { number: name.segment, file, end: tail.offset, allocated, forgotten: 0, torn: false })
+}
+
+fn segment_of(index: &mut Index, name: SegmentName) -> &mut Segment {
+    index.segments.get_mut(&name.segment).expect("the segment was added before it was read")
 }
 
 /// Takes up what one record says.

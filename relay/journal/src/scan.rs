@@ -147,6 +147,23 @@ impl<R: ReadAt> Scan<R> {
         }
     }
 
+    /// How many bytes there are behind the last intact record, to the end of the source; all of them, if there is none.
+    pub(crate) fn bytes_left(&mut self) -> io::Result<u64> {
+        let mut at = self.offset;
+        loop {
+            let bytes = self.window.get_some(at, 1)?.len() as u64;
+            if bytes == 0 {
+                return Ok(at - self.offset);
+            }
+            at += bytes;
+        }
+    }
+
+    /// What is scanned.
+    pub fn source(&self) -> &R {
+        &self.window.source
+    }
+
     /// What was scanned.
     pub fn into_source(self) -> R {
         self.window.source

@@ -5,7 +5,7 @@ use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Semaphore, oneshot, watch};
-use tollgate_shared::Clock;
+use tollgate_shared::{Clock, Timestamp};
 
 use crate::disk::Disk;
 use crate::entry::{Entry, NewEntry, Position};
@@ -97,8 +97,11 @@ impl StatusRecords {
 #[derive(Default)]
 pub(crate) struct Health {
     pub(crate) failing: bool,
+    /// It fails for want of room.
+    pub(crate) full: bool,
     pub(crate) failures: u64,
     pub(crate) last_failure: Option<String>,
+    pub(crate) last_failure_at: Option<Timestamp>,
     pub(crate) damaged_bytes: u64,
 }
 

@@ -13,12 +13,15 @@ pub struct Stats {
     pub bytes: u64,
     /// How many segments there are.
     pub segments: u64,
-    /// Whether an append would be tried with hope: false from a failed one until one, or a probe each second, succeeds.
+    /// Whether an append would be tried with hope: false from a failed one until one, or a probe each second, succeeds;
+    /// after a disk that was full, also until there is room for more than the next few.
     pub can_append: bool,
     /// Writes and syncs that failed since the start.
     pub failures: u64,
     /// The last of them, for a person.
     pub last_failure: Option<String>,
-    /// Bytes of the log that the start found damaged, and passed over.
+    /// When that was.
+    pub last_failure_at: Option<Timestamp>,
+    /// Bytes of the log that the start found damaged. Their segments are kept until someone has looked at them.
     pub damaged_bytes: u64,
 }

@@ -6,17 +6,18 @@ use std::sync::{Arc, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use tokio::sync::oneshot;
+use tokio::time::Instant;
 use tracing::{error, info};
 
 use crate::active_segment::ActiveSegment;
+use crate::commit::{PendingWork, encode};
 use crate::compaction;
 use crate::disk::{Lock, write_all_at};
 use crate::entry::Position;
 use crate::error::AppendError;
 use crate::index::Segment;
 use crate::record;
-use crate::state::{Append, Phase, Shared, State, StatusRecords};
+use crate::state::{Append, Phase, Shared, State};
 
 /// One commit takes no more than this, so that those in it do not wait for those behind them, and the buffer stays small.
 const COMMIT_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -30,9 +31,9 @@ const STATUS_LINGER: Duration = Duration::from_millis(100);
 const BATCH_LINGER: Duration = Duration::from_millis(1);
 /// While the disk fails, it is tried again this often, appends or not: whether `/ready` is good depends on it.
 const PROBE_INTERVAL: Duration = Duration::from_secs(1);
-/// Positions in one record: some limit, so that one is never too big to be read in one piece.
-const POSITIONS_MAX: usize = 64 * 1024;
-
+/// A disk that was full has room again when so much can be set aside in one piece. What a write that failed gave back is
+/// less: were that enough, the journal would be ready and not ready by turns, and lose an event at each.
+const ROOM_AGAIN_BYTES: u64 = 16 * 1024 * 1024;
 pub(crate) struct Writer {
     shared: Arc<Shared>,
     /// `None`: after a failure, until a new segment can be made.
@@ -52,18 +53,9 @@ enum Written {
     Records,
 }
 
-/// What one commit is to do besides its entries.
-#[derive(Default)]
-struct PendingWork {
-    statuses: StatusRecords,
-    flushes: Vec<oneshot::Sender<Result<(), AppendError>>>,
-    seal: bool,
-    probe: bool,
-    closing: bool,
-}
-
 impl Writer {
-    /// Goes on in `active`, or makes a segment: a folder that cannot be written to is found out at once.
+    /// Goes on in `active`, or makes a segment: a folder that cannot be written to is found out at once. But a disk that
+    /// is full is no reason not to start: events still go to the backend, and there may soon be room.
     pub(crate) fn new(shared: Arc<Shared>, active: Option<ActiveSegment>, segment_next: u32) -> io::Result<Self> {
         let mut writer = Self {
             shared,
@@ -75,8 +67,20 @@ impl Writer {
             allocates: true,
             failing: false,
         };
-        if writer.active.is_none() {
-            writer.open_segment()?;
+        if writer.active.is_none()
+            && let Err(error) = writer.open_segment()
+        {
+            let error = match AppendError::from(error) {
+                AppendError::Io(error) => return Err(io::Error::new(error.kind(), error)),
+                error => error,
+            };
+            error!("could not write the journal: {error}");
+            let mut state = writer.shared.state();
+            (state.health.failing, state.health.full, state.health.failures) = (true, true, 1);
+            state.health.last_failure = Some(error.to_string());
+            state.health.last_failure_at = Some(writer.shared.clock.now());
+            drop(state);
+            writer.failing = true;
         }
         Ok(writer)
     }
@@ -169,27 +173,34 @@ impl Writer {
 
     /// Writes and syncs the batch and the status records, and tells those who wait.
     fn commit(&mut self, pending: &mut PendingWork) {
+        let began = Instant::now();
         let written = self.write(pending).map_err(AppendError::from);
+        let works_again = self.failing && matches!(written, Ok(Written::Records)) && self.has_room_again();
         let shared = Arc::clone(&self.shared);
         let mut state = shared.state();
         match &written {
             Ok(Written::Nothing) => {}
             Ok(Written::Records) => {
+                self.shared.options.commit_seconds.record(began.elapsed());
                 for (position, received_at_micros) in &self.written_at {
                     state.index.add(*position, *received_at_micros);
                 }
-                if mem::take(&mut state.health.failing) {
-                    info!("Journal can be written again");
+                if works_again {
+                    (state.health.failing, state.health.full) = (false, false);
+                    info!("journal can be written again");
                 }
             }
             Err(error) => {
                 // What became of entries is still to be written; the entries' senders are told.
                 let later = mem::replace(&mut state.queue.statuses, mem::take(&mut pending.statuses));
                 state.queue.statuses.append(&mut { later });
-                state.health.failures += 1;
-                state.health.last_failure = Some(error.to_string());
-                if !mem::replace(&mut state.health.failing, true) {
-                    error!("Could not write the journal: {error}");
+                let health = &mut state.health;
+                health.failures += 1;
+                health.full |= matches!(error, AppendError::Full);
+                health.last_failure = Some(error.to_string());
+                health.last_failure_at = Some(shared.clock.now());
+                if !mem::replace(&mut health.failing, true) {
+                    error!("could not write the journal: {error}");
                 }
             }
         }
@@ -210,6 +221,16 @@ impl Writer {
         self.buffer.shrink_to(BUFFER_BYTES_KEPT);
     }
 
+    /// Whether a disk that was full has room for more than what was just written.
+    fn has_room_again(&mut self) -> bool {
+        let (full, room) = (self.shared.state().health.full, ROOM_AGAIN_BYTES.min(self.shared.segment_bytes));
+        let Some(active) = self.active.as_mut().filter(|_| full) else { return true };
+        let reserved = active.reserve(room).is_ok();
+        let (number, allocated) = (active.number, active.allocated);
+        self.note_bytes(number, allocated);
+        reserved
+    }
+
     fn write(&mut self, pending: &PendingWork) -> io::Result<Written> {
         self.written_at.clear();
         let nothing = self.batch.is_empty() && pending.statuses.is_empty() && !pending.probe;
@@ -223,8 +244,8 @@ impl Writer {
             return Ok(Written::Nothing);
         }
         let active = self.active.as_mut().expect("room was made in it");
-        if pending.probe || self.allocates && active.needs_space_for(bytes) {
-            self.allocates = active.allocate(bytes, self.shared.segment_bytes, pending.probe)?;
+        if self.allocates && active.needs_space_for(bytes) {
+            self.allocates = active.allocate(bytes, self.shared.segment_bytes);
         }
         encode(&mut self.buffer, active, &self.batch, pending, &mut self.written_at);
         if let Err(error) = write_all_at(&*active.file, &self.buffer, active.end) {
@@ -278,6 +299,7 @@ impl Writer {
             opened_at_micros: now.timestamp_micros(),
             sealed: false,
             archived: false,
+            damaged: false,
             cut_at: None,
         };
         self.active = Some(active);
@@ -328,35 +350,6 @@ impl Writer {
         if let Some(segment) = self.shared.state().index.segments.get_mut(&segment) {
             segment.bytes = bytes;
         }
-    }
-}
-
-/// The commit's bytes, and where each entry of it stands and when it was received.
-fn encode(
-    buffer: &mut Vec<u8>,
-    active: &ActiveSegment,
-    batch: &[Append],
-    pending: &PendingWork,
-    written_at: &mut Vec<(Position, i64)>,
-) {
-    buffer.clear();
-    let here = |buffer: &Vec<u8>| Position::new(active.number, active.end + buffer.len() as u64);
-    for Append { entry, .. } in batch {
-        let position = here(buffer);
-        record::push_entry(buffer, position, entry);
-        written_at.push((position, entry.received_at.timestamp_micros()));
-    }
-    for entries in pending.statuses.confirmed.chunks(POSITIONS_MAX) {
-        record::push_confirmed(buffer, here(buffer), entries);
-    }
-    for entries in pending.statuses.discarded.chunks(POSITIONS_MAX) {
-        record::push_discarded(buffer, here(buffer), entries);
-    }
-    for entries in pending.statuses.attempted.chunks(POSITIONS_MAX) {
-        record::push_attempted(buffer, here(buffer), entries);
-    }
-    if pending.probe {
-        record::push_probe(buffer, here(buffer));
     }
 }
 

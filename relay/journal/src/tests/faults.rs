@@ -27,7 +27,7 @@ struct Told {
 }
 
 fn open_sim(disk: &SimDisk, clock: &Clock) -> Result<Journal, OpenError> {
-    let options = Options { dir: "sim".into(), days_max: 14, bytes_max: 40_000 };
+    let options = Options::new("sim".into(), 14, 40_000);
     Journal::open_on(Arc::new(disk.clone()), None, options, SEGMENT_BYTES, clock.clone())
 }
 
@@ -238,4 +238,50 @@ async fn what_a_torn_write_left_is_taken_back() {
     assert_eq!(unconfirmed(&open_sim(&disk.after_kill(), &clock).unwrap()), ["evt_1"]);
     append(&journal, "evt_4", &clock).await;
     assert_eq!(unconfirmed(&journal), ["evt_1", "evt_4"]);
+}
+
+/// Waits until `done` holds of how the journal is.
+async fn wait_until(journal: &Journal, done: impl Fn(&Stats) -> bool) {
+    let waited = tokio::time::timeout(Duration::from_secs(30), async {
+        while !done(&journal.stats()) {
+            tokio::task::yield_now().await;
+        }
+    });
+    assert!(waited.await.is_ok(), "{:?}", journal.stats());
+}
+
+#[tokio::test]
+async fn a_disk_with_room_for_a_little_only_is_full_all_the_time() {
+    let (disk, clock) = (SimDisk::default(), clock());
+    let journal = open_sim(&disk, &clock).unwrap();
+    let mut positions = Vec::new();
+    for number in 0..10 {
+        positions.push(append(&journal, &format!("evt_{number}"), &clock).await);
+    }
+    disk.set_room(Some(disk.used() + 300));
+    let refused = journal.append(entry("evt_big", &body("evt_big", 20_000), &clock)).await;
+    assert!(matches!(refused, Err(AppendError::Full)), "{refused:?}");
+    // Confirmations and short events still fit, and a look at the disk once a second does too.
+    for (number, position) in positions.into_iter().enumerate() {
+        journal.confirm(position);
+        journal.flush().await.unwrap();
+        assert!(!journal.stats().can_append, "after confirmation {number}");
+    }
+    let operations = disk.operations();
+    wait_until(&journal, |_| disk.operations() > operations + 2).await;
+    assert!(!journal.stats().can_append);
+    disk.set_room(None);
+    wait_until(&journal, |stats| stats.can_append).await;
+}
+
+#[tokio::test]
+async fn a_start_on_a_full_disk_waits_for_room() {
+    let (disk, clock) = (SimDisk::default(), clock());
+    disk.set_room(Some(0));
+    let journal = open_sim(&disk, &clock).unwrap();
+    let stats = journal.stats();
+    assert!(!stats.can_append && stats.last_failure_at.is_some());
+    disk.set_room(None);
+    wait_until(&journal, |stats| stats.can_append).await;
+    append(&journal, "evt_1", &clock).await;
 }

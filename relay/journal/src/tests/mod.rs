@@ -1,6 +1,7 @@
 //! The journal from outside: on a real folder, and on a disk that fails.
 
 mod control;
+mod damage;
 mod faults;
 mod properties;
 mod sim;
@@ -44,7 +45,7 @@ pub(super) fn entry(id: &str, body: &str, clock: &Clock) -> NewEntry {
 }
 
 fn options(dir: &Path) -> Options {
-    Options { dir: dir.to_owned(), days_max: 14, bytes_max: u64::MAX }
+    Options { clock_jump_wait: Duration::ZERO, ..Options::new(dir.to_owned(), 14, u64::MAX) }
 }
 
 fn open(dir: &TempDir, clock: &Clock) -> Journal {

@@ -19,7 +19,7 @@ fn runtime() -> Runtime {
 }
 
 fn open_on(disk: &SimDisk) -> Journal {
-    let options = Options { dir: "sim".into(), days_max: 14, bytes_max: u64::MAX };
+    let options = Options::new("sim".into(), 14, u64::MAX);
     Journal::open_on(Arc::new(disk.clone()), None, options, 1 << 20, clock()).unwrap()
 }
 
