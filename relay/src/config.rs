@@ -99,11 +99,11 @@ impl Config {
             forward_deadline: Duration::from_millis(deadline_ms),
             body_bytes_max: number(env, "RELAY_BODY_BYTES_MAX", BODY_BYTES_DEFAULT as u64, BODY_BYTES_LARGEST as u64)
                 as usize,
-            journal: Options {
-                dir: data_dir(env),
-                days_max: number(env, "RELAY_JOURNAL_DAYS_MAX", days.into(), days_most.into()) as u32,
-                bytes_max: number(env, "RELAY_JOURNAL_BYTES_MAX", JOURNAL_BYTES_DEFAULT, i64::MAX as u64),
-            },
+            journal: Options::new(
+                data_dir(env),
+                number(env, "RELAY_JOURNAL_DAYS_MAX", days.into(), days_most.into()) as u32,
+                number(env, "RELAY_JOURNAL_BYTES_MAX", JOURNAL_BYTES_DEFAULT, i64::MAX as u64),
+            ),
             backend: BackendConfig::from_env(env),
             proxy: ProxyConfig::from_env(env),
             log: LogConfig::from_env(env),

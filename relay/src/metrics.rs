@@ -49,6 +49,8 @@ pub struct Handles {
     webhook_seconds: Histogram,
     secrets: Vec<SecretUse>,
     journal: JournalGauges,
+    /// How long the journal's commits take.
+    pub journal_commit_seconds: Histogram,
     forward_requests: [(&'static str, Counter); 6],
     forward_seconds: Histogram,
     forward_batch_events: Histogram,
@@ -93,6 +95,8 @@ struct JournalGauges {
     segments: Gauge,
     can_append: Gauge,
     failures: Counter,
+    last_failure: Gauge,
+    damaged_bytes: Gauge,
 }
 
 impl Metrics {
@@ -160,6 +164,8 @@ impl Metrics {
         self.journal.segments.set(journal.segments as f64);
         self.journal.can_append.set(f64::from(u8::from(journal.can_append)));
         self.journal.failures.absolute(journal.failures);
+        self.journal.last_failure.set(journal.last_failure_at.map_or(0.0, |at| at.timestamp() as f64));
+        self.journal.damaged_bytes.set(journal.damaged_bytes as f64);
         self.prometheus.render()
     }
 }
@@ -178,7 +184,10 @@ impl Handles {
                 segments: gauge!("tollgate_relay_journal_segments"),
                 can_append: gauge!("tollgate_relay_journal_can_append"),
                 failures: counter!("tollgate_relay_journal_failures_total"),
+                last_failure: gauge!("tollgate_relay_journal_last_failure_timestamp_seconds"),
+                damaged_bytes: gauge!("tollgate_relay_journal_damaged_bytes"),
             },
+            journal_commit_seconds: histogram!("tollgate_relay_journal_commit_seconds"),
             forward_requests: STATUS_CLASSES
                 .map(|class| (class, counter!("tollgate_relay_forward_requests_total", "status" => class))),
             forward_seconds: histogram!("tollgate_relay_forward_seconds"),
@@ -232,6 +241,15 @@ fn describe() {
     describe_gauge!("tollgate_relay_journal_segments", "Files of the journal.");
     describe_gauge!("tollgate_relay_journal_can_append", "1 while the journal takes events, else 0.");
     describe_counter!("tollgate_relay_journal_failures_total", "Writes and syncs of the journal that failed.");
+    describe_gauge!(
+        "tollgate_relay_journal_last_failure_timestamp_seconds",
+        "When a write or sync of the journal last failed; 0: not since the start."
+    );
+    describe_gauge!(
+        "tollgate_relay_journal_damaged_bytes",
+        "Bytes of the journal that the start could not read; their files are kept."
+    );
+    describe_histogram!("tollgate_relay_journal_commit_seconds", "Time that a write and a sync of the journal take.");
     describe_counter!(
         "tollgate_relay_forward_requests_total",
         "Requests to the backend's intake, by status class of the response; none: without a whole one."

@@ -137,6 +137,13 @@ impl Intake {
         }
     }
 
+    /// Answers an event whose signature was good.
+    #[cfg(test)]
+    pub(crate) async fn take_event(&self, event: Event, received_at: Timestamp) -> Response<Body> {
+        let request_id = event.request_id.clone();
+        self.persist_and_forward(event, received_at).await.into_response(&request_id)
+    }
+
     async fn persist_and_forward(&self, event: Event, received_at: Timestamp) -> Answer {
         let means = &self.means;
         let event_id = event.id.clone();

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsAcceptor;
-use tollgate_journal::{Journal, OpenError};
+use tollgate_journal::{Journal, OpenError, Options};
 use tollgate_shared::signing::Verifier;
 use tollgate_shared::{Clock, Rng};
 use tracing::{info, warn};
@@ -130,7 +130,8 @@ impl Relay {
         // Its recovery reads files.
         let opening = {
             let clock = clock.clone();
-            move || Journal::open(config.journal, clock)
+            let options = Options { commit_seconds: metrics.journal_commit_seconds.clone(), ..config.journal };
+            move || Journal::open(options, clock)
         };
         let journal = tokio::task::spawn_blocking(opening).await.expect("opening the journal does not panic")?;
         journal.serve_control().map_err(StartError::Control)?;

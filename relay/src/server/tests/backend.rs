@@ -54,6 +54,8 @@ pub(super) enum Reply {
     Redirect(String),
     /// This status and body.
     Answer(u16, String),
+    /// Refuse all of it with this status and `Retry-After`, and say that sequences are taken.
+    Refuse(u16, Option<&'static str>),
     /// No answer until [`Backend::open_the_gate`], then confirm.
     Wait,
     /// Close the connection.
@@ -224,6 +226,13 @@ async fn answer(request: Request<Incoming>, shared: Arc<Shared>) -> Result<Respo
             Ok(response)
         }
         Reply::Answer(status, body) => Ok(response(status, body, false)),
+        Reply::Refuse(status, retry_after) => {
+            let mut response = response(status, r#"{"error":{"code":"x"}}"#.into(), true);
+            if let Some(retry_after) = retry_after {
+                response.headers_mut().insert("retry-after", retry_after.parse().unwrap());
+            }
+            Ok(response)
+        }
         Reply::Wait => {
             let mut gate = shared.gate.subscribe();
             gate.wait_for(|open| *open).await.unwrap();

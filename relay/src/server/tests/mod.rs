@@ -7,5 +7,7 @@ mod catch_up;
 mod drain;
 mod forwarding;
 mod limits;
+mod refusing;
+mod slow_disk;
 mod stand;
 mod tls;
