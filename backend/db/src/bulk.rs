@@ -1,8 +1,10 @@
 //! Many rows as the parameters of one statement.
 //!
 //! PostgreSQL gets an array for each column. SQLite gets a JSON text, an array for each row, and one blob of everything
-//! that is long: a place and a length in the JSON stand for each of its pieces. So nothing long is ever escaped, and
+//! that is long: an offset and a length in the JSON stand for each of its pieces. So nothing long is ever escaped, and
 //! bytes need not be text.
+
+use std::iter;
 
 use sqlx::encode::IsNull;
 use sqlx::error::BoxDynError;
@@ -122,7 +124,7 @@ pub(super) fn add_json_and_blob<T: Record>(rows: &[&T], arguments: &mut SqliteAr
     Ok(())
 }
 
-/// `place,length`, as SQLite's `substr` counts: from 1.
+/// `offset,length`, as SQLite's `substr` counts: from 1.
 fn put_aside(bytes: &[u8], json: &mut Vec<u8>, blob: &mut Vec<u8>) -> Result<(), serde_json::Error> {
     serde_json::to_writer(&mut *json, &(blob.len() + 1))?;
     json.push(b',');
@@ -134,7 +136,7 @@ fn put_aside(bytes: &[u8], json: &mut Vec<u8>, blob: &mut Vec<u8>) -> Result<(),
 /// `rows` in pieces that fit into one statement; nearly always one.
 pub(super) fn pieces<'r, 't, T: Record>(rows: &'r [&'t T]) -> impl Iterator<Item = &'r [&'t T]> {
     let mut rest = rows;
-    std::iter::from_fn(move || {
+    iter::from_fn(move || {
         if rest.is_empty() {
             return None;
         }

@@ -3,10 +3,10 @@
 use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-pub use sqlx::Error as ReadError;
 pub use sqlx::postgres::PgRow;
 pub use sqlx::sqlite::SqliteRow;
-use sqlx::{Row, ValueRef};
+use sqlx::{ColumnIndex, Row, ValueRef};
+pub use sqlx::{Error as ReadError, FromRow};
 use tollgate_shared::Timestamp;
 
 use crate::value::{Bind, Json, Kind};
@@ -33,25 +33,29 @@ impl Column {
     }
 }
 
+/// Where a column stands in a row: its index, or its name.
+pub trait At<R: Row>: ColumnIndex<R> + Copy {}
+impl<R: Row, I: ColumnIndex<R> + Copy> At<R> for I {}
+
 /// A field's type: one of `String`, `i64`, `bool`, [`Timestamp`], [`Json`], [`Bytes`], or an `Option` of one.
 pub trait Cell: Bind + Sized {
     /// Whether its column may be null.
     const NULLABLE: bool;
     /// Reads it.
-    fn of_sqlite(row: &SqliteRow, index: usize) -> Result<Self, sqlx::Error>;
+    fn of_sqlite(row: &SqliteRow, at: impl At<SqliteRow>) -> Result<Self, sqlx::Error>;
     /// Reads it.
-    fn of_postgres(row: &PgRow, index: usize) -> Result<Self, sqlx::Error>;
+    fn of_postgres(row: &PgRow, at: impl At<PgRow>) -> Result<Self, sqlx::Error>;
 }
 
 impl<T: Cell> Cell for Option<T> {
     const NULLABLE: bool = true;
 
-    fn of_sqlite(row: &SqliteRow, index: usize) -> Result<Self, sqlx::Error> {
-        if row.try_get_raw(index)?.is_null() { Ok(None) } else { T::of_sqlite(row, index).map(Some) }
+    fn of_sqlite(row: &SqliteRow, at: impl At<SqliteRow>) -> Result<Self, sqlx::Error> {
+        if row.try_get_raw(at)?.is_null() { Ok(None) } else { T::of_sqlite(row, at).map(Some) }
     }
 
-    fn of_postgres(row: &PgRow, index: usize) -> Result<Self, sqlx::Error> {
-        if row.try_get_raw(index)?.is_null() { Ok(None) } else { T::of_postgres(row, index).map(Some) }
+    fn of_postgres(row: &PgRow, at: impl At<PgRow>) -> Result<Self, sqlx::Error> {
+        if row.try_get_raw(at)?.is_null() { Ok(None) } else { T::of_postgres(row, at).map(Some) }
     }
 }
 
@@ -61,12 +65,12 @@ macro_rules! cell {
         impl Cell for $type {
             const NULLABLE: bool = false;
 
-            fn of_sqlite(row: &SqliteRow, index: usize) -> Result<Self, sqlx::Error> {
-                row.try_get::<$read, _>(index).map(Into::into)
+            fn of_sqlite(row: &SqliteRow, at: impl At<SqliteRow>) -> Result<Self, sqlx::Error> {
+                row.try_get::<$read, _>(at).map(Into::into)
             }
 
-            fn of_postgres(row: &PgRow, index: usize) -> Result<Self, sqlx::Error> {
-                row.try_get::<$read, _>(index).map(Into::into)
+            fn of_postgres(row: &PgRow, at: impl At<PgRow>) -> Result<Self, sqlx::Error> {
+                row.try_get::<$read, _>(at).map(Into::into)
             }
         }
     };
@@ -81,11 +85,42 @@ cell!(Bytes as Vec<u8>);
 impl<T: Serialize + DeserializeOwned> Cell for Json<T> {
     const NULLABLE: bool = false;
 
-    fn of_sqlite(row: &SqliteRow, index: usize) -> Result<Self, sqlx::Error> {
-        row.try_get(index)
+    fn of_sqlite(row: &SqliteRow, at: impl At<SqliteRow>) -> Result<Self, sqlx::Error> {
+        row.try_get(at)
     }
 
-    fn of_postgres(row: &PgRow, index: usize) -> Result<Self, sqlx::Error> {
-        row.try_get(index)
+    fn of_postgres(row: &PgRow, at: impl At<PgRow>) -> Result<Self, sqlx::Error> {
+        row.try_get(at)
     }
+}
+
+/// Declares what a row of a single statement is read into, by the names of its columns:
+/// `row! { pub struct Found { pub id: String, … } }`. What types they can be says [`Cell`].
+#[macro_export]
+macro_rules! row {
+    ($(#[$doc:meta])* $vis:vis struct $name:ident {
+        $($(#[$field_doc:meta])* $field_vis:vis $field:ident: $type:ty),* $(,)?
+    }) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq)]
+        $vis struct $name {
+            $($(#[$field_doc])* $field_vis $field: $type,)*
+        }
+
+        impl $crate::column::FromRow<'_, $crate::column::SqliteRow> for $name {
+            fn from_row(row: &$crate::column::SqliteRow) -> Result<Self, $crate::column::ReadError> {
+                Ok(Self {
+                    $($field: $crate::column::Cell::of_sqlite(row, $crate::Column::of::<$type>(stringify!($field)).name)?,)*
+                })
+            }
+        }
+
+        impl $crate::column::FromRow<'_, $crate::column::PgRow> for $name {
+            fn from_row(row: &$crate::column::PgRow) -> Result<Self, $crate::column::ReadError> {
+                Ok(Self {
+                    $($field: $crate::column::Cell::of_postgres(row, $crate::Column::of::<$type>(stringify!($field)).name)?,)*
+                })
+            }
+        }
+    };
 }

@@ -12,6 +12,7 @@
 //! | `value`, `column` | what goes in and comes out, and its one form on each engine |
 //! | `record`, `bulk`, `writes` | a table's rows: their SQL, their parameters, those of several tables at once |
 //! | `unit_of_work` | the rows of a transaction: loaded, changed in memory, written at once |
+//! | `page` | pages of lists, and the cursors from one to the next |
 //! | `migrate` | the schema's versions |
 //! | `error`, `faults` | what fails, and what a test makes fail |
 //! | `testing` | both engines for a test |
@@ -24,6 +25,7 @@ mod error;
 mod faults;
 mod migrate;
 mod open;
+pub mod page;
 mod record;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

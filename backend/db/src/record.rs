@@ -1,4 +1,4 @@
-//! Whole rows, many at a time: what the door must know of a table, and the SQL that is made from it.
+//! Whole rows, many at a time: what has to be known of a table, and the SQL that is made from it.
 //!
 //! A statement costs a round trip whatever it does, so the write path moves rows in bulk. Every statement has one text
 //! for any number of rows, so that it is prepared once.
@@ -192,7 +192,7 @@ pub(super) fn together(engine: Engine, statements: &[Arc<str>]) -> String {
         (_, [only]) => only.to_string(),
         (Engine::Sqlite, statements) => statements.join("; "),
         (Engine::Postgres, statements) => {
-            let parts = statements.iter().enumerate().map(|(place, statement)| format!("w{place} AS ({statement})"));
+            let parts = statements.iter().enumerate().map(|(index, statement)| format!("w{index} AS ({statement})"));
             format!("WITH {} SELECT", parts.collect::<Vec<_>>().join(", "))
         }
     }
@@ -202,21 +202,21 @@ pub(super) fn together(engine: Engine, statements: &[Arc<str>]) -> String {
 fn rows(engine: Engine, first: usize, columns: &[Column]) -> String {
     match engine {
         Engine::Sqlite => {
-            let mut places = 0..;
-            let mut place = || places.next().expect("counting does not end");
+            let mut indexes = 0..;
+            let mut index = || indexes.next().expect("counting does not end");
             let blob = first + 1;
             let values = list(columns, |column| match column.kind {
-                Kind::Bytes => format!("substr(${blob}, value ->> {}, value ->> {})", place(), place()),
-                Kind::Json => format!("CAST(substr(${blob}, value ->> {}, value ->> {}) AS TEXT)", place(), place()),
-                Kind::Text | Kind::Integer | Kind::Boolean | Kind::Time => format!("value ->> {}", place()),
+                Kind::Bytes => format!("substr(${blob}, value ->> {}, value ->> {})", index(), index()),
+                Kind::Json => format!("CAST(substr(${blob}, value ->> {}, value ->> {}) AS TEXT)", index(), index()),
+                Kind::Text | Kind::Integer | Kind::Boolean | Kind::Time => format!("value ->> {}", index()),
             });
             // `jsonb_each`: each row stays parsed, which is a quarter of an insert. `WHERE TRUE`: without it SQLite reads
             // `ON CONFLICT` as the `ON` of a join.
             format!("SELECT {values} FROM jsonb_each(${first}) WHERE TRUE")
         }
         Engine::Postgres => {
-            let mut places = first..;
-            let arrays = list(columns, |_| format!("${}", places.next().expect("counting does not end")));
+            let mut indexes = first..;
+            let arrays = list(columns, |_| format!("${}", indexes.next().expect("counting does not end")));
             format!("SELECT * FROM UNNEST({arrays})")
         }
     }

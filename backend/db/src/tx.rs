@@ -3,6 +3,7 @@
 mod locks;
 
 use std::collections::BTreeSet;
+use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,7 +24,7 @@ use crate::writes::{Parameters, Writes};
 
 /// How long we wait for a server's answer. It ends a statement by itself before that (see `Terms`), unless the network
 /// or the server is gone without a word.
-const ANSWER_WITHIN: Duration = Duration::from_secs(15);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// A transaction. Dropping it rolls back.
 ///
@@ -42,10 +43,10 @@ enum Connection {
 
 struct State {
     faults: Option<Arc<Faults>>,
-    answer_within: Duration,
+    answer_timeout: Duration,
     failed: Option<DbError>,
     /// A statement was begun and its end not seen: of its connection nothing is known.
-    under_way: bool,
+    pending: bool,
     ended: bool,
 }
 
@@ -93,7 +94,7 @@ impl Tx {
     }
 
     async fn begin(connection: Connection, faults: Option<Arc<Faults>>, begin: &'static str) -> Result<Self, DbError> {
-        let state = State { faults, answer_within: ANSWER_WITHIN, failed: None, under_way: false, ended: false };
+        let state = State { faults, answer_timeout: ANSWER_TIMEOUT, failed: None, pending: false, ended: false };
         let mut tx = Self { connection: Some(connection), state };
         tx.batch(begin).await?;
         Ok(tx)
@@ -101,7 +102,7 @@ impl Tx {
 
     /// Lets statements take as long as they need.
     pub(super) fn take_time(&mut self) {
-        self.state.answer_within = Duration::MAX;
+        self.state.answer_timeout = Duration::MAX;
     }
 
     /// Which engine this is.
@@ -262,15 +263,15 @@ impl Tx {
 }
 
 impl State {
-    /// Runs a statement: none after one that failed, and not for ever.
+    /// Runs a statement: none after one that failed, and none without end.
     async fn watch<T>(&mut self, statement: impl Future<Output = Result<T, sqlx::Error>> + Send) -> Result<T, DbError> {
         if let Some(failure) = &self.failed {
             return Err(failure.clone());
         }
-        self.under_way = true;
-        let done = timeout(self.answer_within, statement).await;
+        self.pending = true;
+        let done = timeout(self.answer_timeout, statement).await;
         if let Ok(done) = done {
-            self.under_way = false;
+            self.pending = false;
             let replied = done.map_err(DbError::from);
             return replied.inspect_err(|failure| self.failed = Some(failure.clone()));
         }
@@ -283,9 +284,15 @@ impl State {
     /// the driver loses count; a server's connection may be gone.
     fn connection_is_sound(&self) -> bool {
         let harmless = |failure: &DbError| {
-            matches!(failure, DbError::Constraint { .. } | DbError::Inconsistent { .. } | DbError::Other { .. })
+            matches!(
+                failure,
+                DbError::Constraint { .. }
+                    | DbError::Unstorable { .. }
+                    | DbError::Inconsistent { .. }
+                    | DbError::Other { .. }
+            )
         };
-        !self.under_way && self.failed.as_ref().is_none_or(harmless)
+        !self.pending && self.failed.as_ref().is_none_or(harmless)
     }
 }
 
@@ -297,10 +304,10 @@ impl Drop for Tx {
         }
         let Ok(runtime) = Handle::try_current() else {
             // The process is at its end, and its connections with it; the pool could only panic.
-            return std::mem::forget(connection);
+            return mem::forget(connection);
         };
         runtime.spawn(async move {
-            if !matches!(timeout(ANSWER_WITHIN, connection.roll_back()).await, Ok(Ok(()))) {
+            if !matches!(timeout(ANSWER_TIMEOUT, connection.roll_back()).await, Ok(Ok(()))) {
                 connection.close_on_drop();
             }
         });

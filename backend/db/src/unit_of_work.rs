@@ -4,17 +4,20 @@
 //! apart until [`UnitOfWork::release_savepoint`], so that an event which fails half-way ([`UnitOfWork::rollback`])
 //! leaves its neighbours in the same transaction untouched.
 
+mod tables;
+
 use std::any::{Any, TypeId};
 use std::collections::BTreeMap;
 use std::fmt;
-use std::mem;
 
 use tollgate_shared::{Rng, Timestamp, ids};
 
 use crate::error::DbError;
 use crate::record::Record;
 use crate::tx::Tx;
-use crate::writes::Writes;
+use crate::unit_of_work::tables::{Announcements, AppendIfAbsent, AppendOnly, Rows, Table};
+
+pub use crate::unit_of_work::tables::{Announcement, Effect};
 
 /// Rows by type, and the present and the randomness by which they are changed.
 pub struct UnitOfWork {
@@ -162,17 +165,6 @@ pub struct Change<'a, T> {
     pub after: &'a T,
 }
 
-/// A row that was written, by name alone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Effect<'a> {
-    /// The table.
-    pub table: &'static str,
-    /// The row's key.
-    pub key: &'a str,
-    /// Whether it was not there before.
-    pub is_new: bool,
-}
-
 impl Changes {
     /// The rows of one type that are new or have changed.
     pub fn of<T: Record>(&self) -> impl Iterator<Item = Change<'_, T>> {
@@ -215,23 +207,6 @@ impl fmt::Debug for Changes {
     }
 }
 
-/// What may be announced.
-pub trait Announcement: Send + Sync + 'static {}
-
-/// A table, whatever its rows are.
-trait Table: Any + Send + Sync {
-    /// The table's name; empty where nothing is written.
-    fn name(&self) -> &'static str;
-    /// The tables whose rows have to be there before those of this one.
-    fn references(&self) -> &'static [&'static str];
-    fn release_savepoint(&mut self);
-    fn rollback(&mut self);
-    /// Leaves out rows that are as they were loaded.
-    fn forget_unchanged(&mut self) {}
-    fn add_to(&self, writes: Writes) -> Writes;
-    fn effects(&self) -> Vec<Effect<'_>>;
-}
-
 fn table<T: Any>(tables: &[(TypeId, Box<dyn Table>)]) -> Option<&T> {
     let id = TypeId::of::<T>();
     let (_, table) = tables.iter().find(|(known, _)| *known == id)?;
@@ -261,182 +236,4 @@ fn in_order_of_references(mut tables: Vec<(TypeId, Box<dyn Table>)>) -> Vec<(Typ
     };
     tables.sort_by_cached_key(|(_, table)| (depth(table.name()), table.name()));
     tables
-}
-
-/// The rows of one table that are replaced as they change.
-struct Rows<T> {
-    loaded: BTreeMap<String, T>,
-    changed: BTreeMap<String, T>,
-    /// Since the last savepoint.
-    draft: BTreeMap<String, T>,
-}
-
-impl<T> Default for Rows<T> {
-    fn default() -> Self {
-        Self { loaded: BTreeMap::new(), changed: BTreeMap::new(), draft: BTreeMap::new() }
-    }
-}
-
-impl<T: Record> Rows<T> {
-    fn get(&self, key: &str) -> Option<&T> {
-        self.draft.get(key).or_else(|| self.before(key))
-    }
-
-    fn before(&self, key: &str) -> Option<&T> {
-        self.changed.get(key).or_else(|| self.loaded.get(key))
-    }
-
-    fn all(&self) -> impl Iterator<Item = &T> {
-        let in_changed = self.changed.values().filter(|row| !self.draft.contains_key(row.key()));
-        let only_loaded = self
-            .loaded
-            .values()
-            .filter(|row| !self.draft.contains_key(row.key()) && !self.changed.contains_key(row.key()));
-        self.draft.values().chain(in_changed).chain(only_loaded)
-    }
-}
-
-impl<T: Record> Table for Rows<T> {
-    fn name(&self) -> &'static str {
-        T::TABLE
-    }
-
-    fn references(&self) -> &'static [&'static str] {
-        T::REFERENCES
-    }
-
-    fn release_savepoint(&mut self) {
-        // `append` would build the whole tree anew for the few rows of one event.
-        self.changed.extend(mem::take(&mut self.draft));
-    }
-
-    fn rollback(&mut self) {
-        self.draft.clear();
-    }
-
-    fn forget_unchanged(&mut self) {
-        self.changed.retain(|key, row| self.loaded.get(key) != Some(row));
-    }
-
-    fn add_to(&self, writes: Writes) -> Writes {
-        writes.upsert(&self.changed.values().collect::<Vec<_>>())
-    }
-
-    fn effects(&self) -> Vec<Effect<'_>> {
-        let of_row = |key| Effect { table: T::TABLE, key, is_new: !self.loaded.contains_key::<str>(key) };
-        self.changed.keys().map(String::as_str).map(of_row).collect()
-    }
-}
-
-/// Rows that are only ever added.
-struct AppendOnly<T> {
-    released: Vec<T>,
-    /// Since the last savepoint.
-    draft: Vec<T>,
-}
-
-impl<T> Default for AppendOnly<T> {
-    fn default() -> Self {
-        Self { released: Vec::new(), draft: Vec::new() }
-    }
-}
-
-impl<T: Record> Table for AppendOnly<T> {
-    fn name(&self) -> &'static str {
-        T::TABLE
-    }
-
-    fn references(&self) -> &'static [&'static str] {
-        T::REFERENCES
-    }
-
-    fn release_savepoint(&mut self) {
-        self.released.append(&mut self.draft);
-    }
-
-    fn rollback(&mut self) {
-        self.draft.clear();
-    }
-
-    fn add_to(&self, writes: Writes) -> Writes {
-        writes.append(&self.released.iter().collect::<Vec<_>>())
-    }
-
-    fn effects(&self) -> Vec<Effect<'_>> {
-        self.released.iter().map(|row| Effect { table: T::TABLE, key: row.key(), is_new: true }).collect()
-    }
-}
-
-/// Rows that are added where none is yet.
-struct AppendIfAbsent<T>(AppendOnly<T>);
-
-impl<T> Default for AppendIfAbsent<T> {
-    fn default() -> Self {
-        Self(AppendOnly::default())
-    }
-}
-
-impl<T: Record> Table for AppendIfAbsent<T> {
-    fn name(&self) -> &'static str {
-        T::TABLE
-    }
-
-    fn references(&self) -> &'static [&'static str] {
-        T::REFERENCES
-    }
-
-    fn release_savepoint(&mut self) {
-        self.0.release_savepoint();
-    }
-
-    fn rollback(&mut self) {
-        self.0.rollback();
-    }
-
-    fn add_to(&self, writes: Writes) -> Writes {
-        writes.insert(&self.0.released.iter().collect::<Vec<_>>())
-    }
-
-    fn effects(&self) -> Vec<Effect<'_>> {
-        self.0.effects()
-    }
-}
-
-/// What was announced.
-struct Announcements<T> {
-    released: Vec<T>,
-    /// Since the last savepoint.
-    draft: Vec<T>,
-}
-
-impl<T> Default for Announcements<T> {
-    fn default() -> Self {
-        Self { released: Vec::new(), draft: Vec::new() }
-    }
-}
-
-impl<T: Announcement> Table for Announcements<T> {
-    fn name(&self) -> &'static str {
-        ""
-    }
-
-    fn references(&self) -> &'static [&'static str] {
-        &[]
-    }
-
-    fn release_savepoint(&mut self) {
-        self.released.append(&mut self.draft);
-    }
-
-    fn rollback(&mut self) {
-        self.draft.clear();
-    }
-
-    fn add_to(&self, writes: Writes) -> Writes {
-        writes
-    }
-
-    fn effects(&self) -> Vec<Effect<'_>> {
-        Vec::new()
-    }
 }

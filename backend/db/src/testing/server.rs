@@ -1,7 +1,7 @@
 //! The PostgreSQL server of the tests.
 
-use std::io::Write as _;
-use std::os::unix::fs::MetadataExt as _;
+use std::io::{Write as _, stderr};
+use std::os::unix::fs::{MetadataExt as _, chown};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -10,9 +10,10 @@ use std::{env, fs};
 
 use sqlx::{Connection as _, PgConnection};
 use tokio::sync::OnceCell;
+use tokio::time::{sleep, timeout};
 
 /// How long a server of our own may take to start.
-const START_WITHIN: Duration = Duration::from_secs(60);
+const START_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Makes a cluster and runs it until this process has ended, however that came: then the pipe is closed that it reads.
 /// What a loss of power would do to a database that lives for seconds is of no interest, hence no `fsync`.
@@ -62,7 +63,7 @@ impl Server {
         keeper.env("PATH", search_path(&programs)).env("LC_ALL", "C");
         keeper.stdin(Stdio::piped()).stdout(log.try_clone().expect("a file has handles")).stderr(log);
         if let Some((user, group)) = unprivileged_user(&folder) {
-            std::os::unix::fs::chown(&folder, Some(user), Some(group)).expect("root can give a folder away");
+            chown(&folder, Some(user), Some(group)).expect("root can give a folder away");
             keeper.uid(user).gid(group);
         }
         let mut keeper = keeper.spawn().expect("a shell can be started");
@@ -72,13 +73,13 @@ impl Server {
                 if keeper.try_wait().expect("a child can be asked").is_some() {
                     return false;
                 }
-                tokio::time::sleep(Duration::from_millis(10)).await;
+                sleep(Duration::from_millis(10)).await;
             }
             true
         };
-        if tokio::time::timeout(START_WITHIN, takes_connections).await != Ok(true) {
+        if timeout(START_TIMEOUT, takes_connections).await != Ok(true) {
             let said = fs::read_to_string(folder.join("log")).unwrap_or_default();
-            let _ = std::io::stderr().write_all(said.as_bytes());
+            let _ = stderr().write_all(said.as_bytes());
             panic!("PostgreSQL could not be started in {}; what it said is above", folder.display());
         }
         Self { url, _keeper: Some(keeper) }

@@ -1,6 +1,7 @@
 //! Whole rows: every type of column, every verb.
 
 use std::collections::BTreeSet;
+use std::slice;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -148,7 +149,7 @@ fn u0000_becomes_ufffd_in_texts_and_documents_and_stays_in_bytes() {
             ..specimen("spe_\0")
         };
         let mut tx = db.write().await.unwrap();
-        assert_eq!(insert(&mut tx, std::slice::from_ref(&row)).await, Ok(vec!["spe_\u{fffd}".to_owned()]));
+        assert_eq!(insert(&mut tx, slice::from_ref(&row)).await, Ok(vec!["spe_\u{fffd}".to_owned()]));
         let found: Vec<Specimen> = tx.load("id", &keys(&["spe_\0"]), Lock::None).await.unwrap();
         assert_eq!(found[0].r#type.as_deref(), Some("a\u{fffd}b"));
         assert_eq!(found[0].history, Json(json!({ "k\u{fffd}": ["\u{fffd}", "\\u0000"] })));
