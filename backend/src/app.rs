@@ -1,7 +1,6 @@
 //! The one piece of state that routes and background tasks share.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use rocket::Request;
 use tollgate_shared::{Clock, Rng};
@@ -31,8 +30,6 @@ pub struct App {
     pub stripe: Option<Client>,
     /// What runs beside the requests.
     pub tasks: Tasks,
-    /// Whether the tables were seen to be there.
-    is_migrated: Arc<AtomicBool>,
 }
 
 impl App {
@@ -50,7 +47,7 @@ impl App {
             livemode: config.stripe.livemode,
         };
         let tasks = Tasks::new(clock.clone(), rng.clone());
-        Self { config, db, clock, rng, settings, stripe, tasks, is_migrated: Arc::default() }
+        Self { config, db, clock, rng, settings, stripe, tasks }
     }
 
     /// The app that `request` came to.
@@ -60,21 +57,16 @@ impl App {
 
     /// A transaction for a route that only reads. [`DbError::Schema`] while the database has not been migrated.
     pub async fn read(&self) -> Result<Tx, DbError> {
-        self.check_schema().await?;
         self.db.read().await
     }
 
     /// A transaction that writes, outside of the inbox. [`DbError::Schema`] while the database has not been migrated.
     pub async fn begin_write(&self) -> Result<Tx, DbError> {
-        self.check_schema().await?;
         self.db.write().await
     }
 
-    async fn check_schema(&self) -> Result<(), DbError> {
-        if !self.is_migrated.load(Ordering::Relaxed) {
-            self.db.ready().await?;
-            self.is_migrated.store(true, Ordering::Relaxed);
-        }
-        Ok(())
+    /// The same for a route that reads a page of a list: it keeps no look-up waiting.
+    pub async fn read_list(&self) -> Result<Tx, DbError> {
+        self.db.read_list().await
     }
 }

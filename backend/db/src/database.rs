@@ -1,12 +1,13 @@
 //! The database: where transactions begin, and whether its schema is this program's.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::time::timeout;
 
 use crate::engine::Engine;
-use crate::error::{DbError, SchemaProblem};
+use crate::error::DbError;
 use crate::faults::{Faults, Operation};
 use crate::migrate::{self, Migrations};
 use crate::open::Pools;
@@ -14,7 +15,7 @@ use crate::tx::Tx;
 use crate::url::DatabaseUrl;
 
 /// How long [`Db::ready`] waits: whoever asks, asks again.
-const READY_WITHIN: Duration = Duration::from_secs(2);
+const READY_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The database. Cheap to clone.
 #[derive(Clone)]
@@ -23,8 +24,8 @@ pub struct Db {
     pools: Pools,
     migrations: &'static Migrations,
     faults: Option<Arc<Faults>>,
-    /// Why this program must not use the schema, if it found that out when it wanted to migrate it.
-    refused: Arc<Mutex<Option<SchemaProblem>>>,
+    /// Whether the schema was seen to be exactly this program's; see [`Db::admit`].
+    was_ours: Arc<AtomicBool>,
 }
 
 impl Db {
@@ -32,7 +33,7 @@ impl Db {
     /// of a file. `migrations` make its schema.
     pub fn open(url: &DatabaseUrl, migrations: &'static Migrations) -> Result<Self, DbError> {
         let pools = Pools::open(url)?;
-        Ok(Self { url: url.clone(), pools, migrations, faults: None, refused: Arc::default() })
+        Ok(Self { url: url.clone(), pools, migrations, faults: None, was_ours: Arc::default() })
     }
 
     /// The same database, whose operations `faults` counts and can fail.
@@ -55,33 +56,57 @@ impl Db {
     /// Brings the schema to this program's version. Safe to run on several replicas at once: one migrates, the others
     /// wait for it and then find nothing to do. Refuses a schema that is newer than this program.
     pub async fn migrate(&self) -> Result<(), DbError> {
-        let migrated = migrate::migrate(&self.pools, self.migrations).await;
-        let refused = if let Err(DbError::Schema(problem)) = &migrated { Some(problem.clone()) } else { None };
-        *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = refused;
-        migrated
+        migrate::migrate(&self.pools, self.migrations).await?;
+        self.was_ours.store(true, Ordering::Release);
+        Ok(())
     }
 
-    /// Whether it answers, and holds the schema that this program needs. A schema that somebody else has made newer
-    /// since is no reason to stop: in a deployment the old replicas work until they are replaced.
+    /// Whether it answers, and holds the schema that this program needs.
     pub async fn ready(&self) -> Result<(), DbError> {
-        if let Some(problem) = &*self.refused.lock().unwrap_or_else(PoisonError::into_inner) {
-            return Err(DbError::Schema(problem.clone()));
-        }
-        let check = async { migrate::check(&mut self.read().await?, self.migrations).await };
-        let asked = timeout(READY_WITHIN, check).await;
+        let check = async {
+            self.admit().await?;
+            migrate::check_has_ours(&mut self.pools.read(None).await?, self.migrations).await
+        };
+        let asked = timeout(READY_TIMEOUT, check).await;
         asked.unwrap_or_else(|_| Err(DbError::timed_out("it did not answer in time")))
     }
 
-    /// A transaction that only reads, all of it as of one moment.
+    /// A transaction that only reads, all of it as of one moment: a look-up, which takes milliseconds.
     pub async fn read(&self) -> Result<Tx, DbError> {
+        self.admit().await?;
         self.count_begin()?;
         self.pools.read(self.faults.clone()).await
     }
 
+    /// The same for pages of lists and whatever else may take long. They have connections of their own, so that look-ups
+    /// and [`Db::ready`] never wait for one.
+    pub async fn read_list(&self) -> Result<Tx, DbError> {
+        self.admit().await?;
+        self.count_begin()?;
+        self.pools.read_list(self.faults.clone()).await
+    }
+
     /// A transaction that writes. On SQLite the only one at that moment.
     pub async fn write(&self) -> Result<Tx, DbError> {
+        self.admit().await?;
         self.count_begin()?;
         self.pools.write(self.faults.clone()).await
+    }
+
+    /// Lets nobody in before the schema was seen to be exactly this program's, once: every transaction passes here.
+    ///
+    /// A program that finds a newer schema when it comes refuses it, whatever is asked of it: it cannot know what the
+    /// newer program relies on, and would write rows that lack it. One that was at work before goes on when another makes
+    /// the schema newer: from one release to the next tables are only added to, so that replicas can be replaced one by
+    /// one. So the answer is kept once it is yes, and asked for again while it is no: the database may be migrated, or
+    /// restored, meanwhile.
+    async fn admit(&self) -> Result<(), DbError> {
+        if self.was_ours.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        migrate::check_is_ours(&mut self.pools.read(None).await?, self.migrations).await?;
+        self.was_ours.store(true, Ordering::Release);
+        Ok(())
     }
 
     /// How many of the inbox's writers can be at work at once. On SQLite there is one writer.
@@ -91,6 +116,7 @@ impl Db {
 
     /// A transaction for a writer of the inbox; on PostgreSQL they have connections of their own.
     pub async fn inbox(&self) -> Result<Tx, DbError> {
+        self.admit().await?;
         self.count_begin()?;
         self.pools.inbox(self.faults.clone()).await
     }

@@ -5,6 +5,7 @@
 use std::borrow::Cow;
 
 use sqlx::error::DatabaseError;
+use sqlx::sqlite::SqliteError;
 
 use crate::column::Column;
 
@@ -40,6 +41,12 @@ pub enum DbError {
     Constraint {
         /// The constraint's name on PostgreSQL, its columns or its text on SQLite; where the engine says it.
         name: Option<String>,
+    },
+    /// The value of a parameter is one that its column or its index does not take: out of range, or too long.
+    #[error("a value cannot be stored ({code})")]
+    Unstorable {
+        /// An SQLSTATE, or SQLite's code.
+        code: String,
     },
     /// A stored value does not fit its type.
     #[error("the database holds a value in {column} of {table} that does not fit its type")]
@@ -96,15 +103,28 @@ impl DbError {
             Self::Locked { .. } => "database_locked",
             Self::Full { .. } => "database_full",
             Self::Constraint { .. } => "database_constraint",
+            Self::Unstorable { .. } => "database_value",
             Self::Inconsistent { .. } => "database_inconsistent",
             Self::Schema(_) => "database_schema",
             Self::Other { .. } => "database_error",
         }
     }
 
-    /// Whether the same may work later.
+    /// Whether the same may work later: once the database is back, free, has room, is migrated.
     pub fn is_transient(&self) -> bool {
-        matches!(self, Self::Unavailable { .. } | Self::Conflict { .. } | Self::Locked { .. } | Self::Full { .. })
+        matches!(
+            self,
+            Self::Unavailable { .. }
+                | Self::Conflict { .. }
+                | Self::Locked { .. }
+                | Self::Full { .. }
+                | Self::Schema(_)
+        )
+    }
+
+    /// Whether the same values will never work, whatever else is changed.
+    pub fn is_poison(&self) -> bool {
+        matches!(self, Self::Constraint { .. } | Self::Unstorable { .. })
     }
 
     /// What took longer than we wait.
@@ -133,7 +153,7 @@ impl From<sqlx::Error> for DbError {
     fn from(error: sqlx::Error) -> Self {
         use sqlx::Error as E;
         match error {
-            E::Database(error) if error.try_downcast_ref::<sqlx::sqlite::SqliteError>().is_some() => of_sqlite(&*error),
+            E::Database(error) if error.try_downcast_ref::<SqliteError>().is_some() => of_sqlite(&*error),
             E::Database(error) => of_postgres(&*error),
             E::ColumnDecode { .. } => Self::of_row(error, "a query", &[]),
             E::Io(error) => Self::Unavailable { reason: error.to_string().into() },
@@ -165,6 +185,7 @@ fn of_sqlite(error: &dyn DatabaseError) -> DbError {
         11 | 26 => unavailable("the file is damaged"), // CORRUPT, NOTADB
         13 => DbError::Full { code },            // FULL
         14 => unavailable("the file could not be opened"), // CANTOPEN
+        18 | 20 => DbError::Unstorable { code }, // TOOBIG, MISMATCH
         // CONSTRAINT: "UNIQUE constraint failed: licenses.key"; only the text of a check or names follow the colon.
         19 => DbError::Constraint { name: error.message().split_once(": ").map(|(_, name)| name.to_owned()) },
         _ => DbError::Other { code, message: String::new() },
@@ -191,6 +212,8 @@ fn of_postgres(error: &dyn DatabaseError) -> DbError {
         ("08" | "53" | "57" | "58" | "28", _) | (_, "3D000" | "25006" | "40003") => {
             DbError::Unavailable { reason: format!("PostgreSQL said {code}").into() }
         }
+        // Data exceptions, such as a number out of range; limits of the server, such as a text too long for its index.
+        ("22" | "54", _) => DbError::Unstorable { code },
         ("23", _) => DbError::Constraint { name: error.constraint().map(str::to_owned) },
         // Syntax and names: only what a statement's own text says.
         ("42", _) => DbError::Other { code, message: error.message().to_owned() },

@@ -1,12 +1,19 @@
 //! The schema's versions: the same names on both engines, each applied once, whoever of several replicas comes first.
 //!
-//! Everything that is missing is applied in one transaction, so that there is no half-migrated database. sqlx's own
-//! migrator is not used: it takes its lock for the session, which a pooler of transactions breaks, takes none on SQLite,
-//! and commits after each file. Here the lock ends with the transaction.
+//! What is missing is applied in one transaction, so that there is no half-migrated database. On PostgreSQL a file that
+//! begins with [`OUTSIDE`] is applied outside of any transaction, one statement after the other: an index that is built
+//! `CONCURRENTLY` keeps nobody from writing, however large the table. Such a file may be interrupted, and is then run again
+//! from its start, so each of its statements has to say `IF NOT EXISTS` or `IF EXISTS`; an index that was left half-built
+//! is dropped first.
+//!
+//! sqlx's own migrator is not used: it takes its lock for the session, which a pooler of transactions breaks, takes none
+//! on SQLite, and commits after each file. Here the lock ends with a transaction.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use sha2::{Digest as _, Sha384};
+use tokio::time::sleep;
 use tracing::info;
 
 use crate::engine::Engine;
@@ -54,14 +61,30 @@ impl Migrations {
     }
 }
 
+/// The first line of a file for PostgreSQL that is applied outside of a transaction.
+const OUTSIDE: &str = "-- outside a transaction\n";
+
 impl Migration {
+    /// Whether it is applied outside of a transaction.
+    pub fn is_outside(&self) -> bool {
+        self.sql.starts_with(OUTSIDE)
+    }
+
+    /// Its statements, for one that is applied outside of a transaction: none has a semicolon inside.
+    fn statements(&self) -> impl Iterator<Item = &'static str> {
+        let without_comments = |sql: &'static str| sql.trim_start_matches(|c: char| c.is_whitespace());
+        let is_comment = |sql: &str| sql.lines().all(|line| line.is_empty() || line.starts_with("--"));
+        self.sql.split(';').map(without_comments).filter(move |sql| !is_comment(sql))
+    }
+
     fn checksum(&self) -> String {
         hex::encode(Sha384::digest(self.sql))
     }
 }
 
-/// Any number that nobody else locks.
-const LOCK_POSTGRES: &str = "SELECT pg_advisory_xact_lock(7233681)";
+/// Any number that nobody else locks. Never waited for: whoever waits in a statement would be waited for by one that
+/// builds an index concurrently.
+const LOCK_POSTGRES: &str = "SELECT pg_try_advisory_xact_lock(7233681)";
 
 const TABLE_POSTGRES: &str = "CREATE TABLE IF NOT EXISTS schema_migrations (
     version    BIGINT PRIMARY KEY,
@@ -76,56 +99,112 @@ const TABLE_SQLITE: &str = "CREATE TABLE IF NOT EXISTS schema_migrations (
     applied_at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ'))
 ) STRICT";
 
-/// How often a migration is tried while others are at it, and how long it waits in between.
-const TRIES: u32 = 50;
+/// How often a migration is tried while others are at it, a minute in all, and how long it waits in between.
+const TRIES: u32 = 600;
 const BETWEEN_TRIES: Duration = Duration::from_millis(100);
+/// How often the transaction that holds the lock is used while something is done outside of it: it must not idle.
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(2);
+/// Takes no snapshot, which the other connection would wait for.
+const KEEP_ALIVE: &str = "SAVEPOINT alive; RELEASE SAVEPOINT alive";
 
 /// Brings the schema to the newest version. Of several that find a new SQLite file at once, some are told that it is busy
 /// without having waited: its journal is changed over only by one that is alone.
 pub(crate) async fn migrate(pools: &Pools, migrations: &Migrations) -> Result<(), DbError> {
-    for _ in 1..TRIES {
-        match try_to_migrate(pools, migrations).await {
-            Err(DbError::Conflict { .. }) => tokio::time::sleep(BETWEEN_TRIES).await,
-            done => return done,
+    let mut tries = 0;
+    loop {
+        match migrate_a_step(pools, migrations).await {
+            Ok(0) => return Ok(()),
+            Ok(_) => tries = 0,
+            Err(DbError::Conflict { .. } | DbError::Locked { .. }) if tries < TRIES => {
+                tries += 1;
+                sleep(BETWEEN_TRIES).await;
+            }
+            Err(failure) => return Err(failure),
         }
     }
-    try_to_migrate(pools, migrations).await
 }
 
-async fn try_to_migrate(pools: &Pools, migrations: &Migrations) -> Result<(), DbError> {
-    let engine = pools.engine();
+/// Applies what is missing up to the next change between the two kinds of files. Returns how many it applied.
+async fn migrate_a_step(pools: &Pools, migrations: &Migrations) -> Result<usize, DbError> {
     let mut tx = pools.migrate().await?;
-    match engine {
-        Engine::Sqlite => tx.batch(TABLE_SQLITE).await?, // the transaction is the lock
-        Engine::Postgres => {
-            tx.batch(LOCK_POSTGRES).await?;
-            tx.batch(TABLE_POSTGRES).await?;
+    lock(&mut tx).await?;
+    let missing = missing(migrations.of(tx.engine()), &applied(&mut tx).await?)?;
+    let step = match missing.first() {
+        Some(migration) if migration.is_outside() => {
+            apply_outside(pools, &mut tx, migration).await?;
+            &missing[..1]
         }
-    }
-    let missing = missing(migrations.of(engine), &applied(&mut tx).await?)?;
-    for migration in &missing {
-        tx.batch(migration.sql).await?;
+        _ => {
+            let inside = missing.iter().take_while(|migration| !migration.is_outside()).count();
+            for migration in &missing[..inside] {
+                tx.batch(migration.sql).await?;
+            }
+            &missing[..inside]
+        }
+    };
+    for migration in step {
         note(&mut tx, migration).await?;
     }
     tx.commit().await?;
-    for Migration { version, name, .. } in missing {
+    for Migration { version, name, .. } in step {
         info!(version, "migrated the database: {version} ({name})");
     }
-    Ok(())
+    Ok(step.len())
 }
 
-/// Whether everything that this program knows was applied.
-pub(crate) async fn check(tx: &mut Tx, migrations: &Migrations) -> Result<(), DbError> {
-    let known = migrations.of(tx.engine());
-    let applied = match applied(tx).await {
-        Ok(applied) => applied,
-        // There is not even the table.
-        Err(DbError::Other { .. }) => Vec::new(),
-        Err(failure) => return Err(failure),
-    };
-    match known.iter().find(|migration| !applied.iter().any(|(version, _)| *version == migration.version)) {
+/// Keeps everybody else from migrating until the transaction ends, and makes the table of versions.
+async fn lock(tx: &mut Tx) -> Result<(), DbError> {
+    if tx.engine() == Engine::Sqlite {
+        return tx.batch(TABLE_SQLITE).await; // the transaction is the lock
+    }
+    match tx.sql(LOCK_POSTGRES).one().await? {
+        (true,) => tx.batch(TABLE_POSTGRES).await,
+        (false,) => Err(DbError::Conflict { code: "somebody else migrates".to_owned() }),
+    }
+}
+
+const HALF_BUILT_POSTGRES: &str = "SELECT i.relname::text
+    FROM pg_index x
+    JOIN pg_class i ON i.oid = x.indexrelid
+    WHERE NOT x.indisvalid AND i.relnamespace = current_schema()::regnamespace";
+
+/// Applies a migration on another connection than that of `lock`, which holds the lock meanwhile.
+async fn apply_outside(pools: &Pools, lock: &mut Tx, migration: &Migration) -> Result<(), DbError> {
+    // Of those that are left of an attempt that was interrupted `IF NOT EXISTS` would say that they are there.
+    let half_built: Vec<(String,)> = lock.sql(HALF_BUILT_POSTGRES).all().await?;
+    let ours = half_built.into_iter().filter(|(name,)| migration.sql.split_whitespace().any(|word| word == name));
+    let drops = ours.map(|(name,)| format!("DROP INDEX CONCURRENTLY IF EXISTS \"{name}\""));
+    let statements: Vec<_> = drops.chain(migration.statements().map(str::to_owned)).collect();
+    let mut applied = pin!(pools.run_outside(statements));
+    loop {
+        tokio::select! {
+            applied = &mut applied => return applied,
+            () = sleep(KEEP_ALIVE_INTERVAL) => lock.batch(KEEP_ALIVE).await?,
+        }
+    }
+}
+
+/// Whether the schema is exactly the one of this program.
+pub(crate) async fn check_is_ours(tx: &mut Tx, migrations: &Migrations) -> Result<(), DbError> {
+    let missing = missing(migrations.of(tx.engine()), &applied_if_any(tx).await?)?.first().map(|first| first.version);
+    missing.map_or(Ok(()), |missing| Err(SchemaProblem::Behind { missing }.into()))
+}
+
+/// Whether everything that this program knows was applied, and maybe more.
+pub(crate) async fn check_has_ours(tx: &mut Tx, migrations: &Migrations) -> Result<(), DbError> {
+    let applied = applied_if_any(tx).await?;
+    let is_missing = |migration: &&Migration| !applied.iter().any(|(version, _)| *version == migration.version);
+    match migrations.of(tx.engine()).iter().find(is_missing) {
         Some(migration) => Err(SchemaProblem::Behind { missing: migration.version }.into()),
         None => Ok(()),
+    }
+}
+
+/// The same as [`applied`], none where there is not even the table.
+async fn applied_if_any(tx: &mut Tx) -> Result<Vec<(i64, String)>, DbError> {
+    match applied(tx).await {
+        Err(DbError::Other { .. }) => Ok(Vec::new()),
+        applied => applied,
     }
 }
 

@@ -1,14 +1,17 @@
 //! Connections: how many, how they are set, and how a transaction begins on one.
 
 use std::borrow::Cow;
-use std::fs::DirBuilder;
-use std::os::unix::fs::DirBuilderExt as _;
+use std::fs::{self, DirBuilder, OpenOptions, Permissions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnection, PgPoolOptions, Postgres};
 use sqlx::sqlite::{Sqlite, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{ConnectOptions as _, Pool};
+use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Database, Executor as _, Pool};
+use tracing::warn;
 
 use crate::engine::Engine;
 use crate::error::DbError;
@@ -18,14 +21,18 @@ use crate::url::{DatabaseUrl, Place};
 
 /// How long a request waits for a connection: long enough for a burst, short enough that a caller gets its 503 and a
 /// relay does not count us as hanging.
-const CONNECT_WITHIN: Duration = Duration::from_secs(2);
-/// Connections that requests share on PostgreSQL; it takes 100 by default, and a deployment has several replicas.
-const SHARED_MAX: u32 = 10;
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// Connections of look-ups and of `/ready`, of lists, and of what writes beside the inbox, on PostgreSQL. Each kind has its
+/// own, so that none waits for what another is held up by. It takes 100 by default, and a deployment has several replicas.
+const LOOKUPS_MAX: u32 = 5;
+const LISTS_MAX: u32 = 3;
+const WRITES_MAX: u32 = 4;
 /// The inbox's writers on PostgreSQL, a connection each. Measured with 64 events waiting on two cores: a second one takes
 /// a fifth more events a second, for no more CPU an event in either process; a third one gains nothing.
 const INBOX_WRITERS: u32 = 2;
-/// Readers side by side on SQLite, each a thread.
-const READERS_MAX: u32 = 4;
+/// The same on SQLite, where each is a thread, and one writes at a time.
+const SQLITE_LOOKUPS_MAX: u32 = 4;
+const SQLITE_LISTS_MAX: u32 = 2;
 /// How long another process may hold SQLite's file, such as a command of ours beside the server.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Pages in SQLite's log before a commit writes them back: 16 MB. The default of 1000 costs a third of the write rate;
@@ -35,6 +42,8 @@ const WAL_AUTOCHECKPOINT_PAGES: &str = "4000";
 const CACHE_KIB: &str = "-8192";
 /// Rows that SQLite's thread may be ahead of us. At the default of 50 a batch's load makes the two wait for each other.
 const ROWS_AHEAD: usize = 1024;
+/// Read and written by its owner alone.
+const OWNER_ALONE: u32 = 0o600;
 /// Statements that a connection keeps prepared: all that we have.
 const STATEMENTS_MAX: usize = 256;
 
@@ -79,8 +88,8 @@ const MIGRATE: &str = begin!(
 
 #[derive(Clone)]
 pub(super) enum Pools {
-    Sqlite { write: Pool<Sqlite>, read: Pool<Sqlite> },
-    Postgres { shared: Pool<Postgres>, inbox: Pool<Postgres> },
+    Sqlite { file: PathBuf, write: Pool<Sqlite>, lookups: Pool<Sqlite>, lists: Pool<Sqlite> },
+    Postgres { write: Pool<Postgres>, lookups: Pool<Postgres>, lists: Pool<Postgres>, inbox: Pool<Postgres> },
 }
 
 impl Pools {
@@ -91,7 +100,7 @@ impl Pools {
                     // For its owner alone: customers' addresses are in it.
                     DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(sqlx::Error::Io)?;
                 }
-                Ok(Self::open_sqlite(SqliteConnectOptions::new().filename(path)))
+                Ok(Self::open_sqlite(path))
             }
             Place::Postgres(options) => {
                 let options = (**options)
@@ -103,18 +112,28 @@ impl Pools {
                 let pool = |max| {
                     PgPoolOptions::new()
                         .max_connections(max)
-                        .acquire_timeout(CONNECT_WITHIN)
+                        .acquire_timeout(CONNECT_TIMEOUT)
                         // That would be a round trip more each time; `begin` finds out.
                         .test_before_acquire(false)
                         .connect_lazy_with(options.clone())
                 };
-                Ok(Self::Postgres { shared: pool(SHARED_MAX), inbox: pool(INBOX_WRITERS) })
+                Ok(Self::Postgres {
+                    write: pool(WRITES_MAX),
+                    lookups: pool(LOOKUPS_MAX),
+                    lists: pool(LISTS_MAX),
+                    inbox: pool(INBOX_WRITERS),
+                })
             }
         }
     }
 
-    fn open_sqlite(options: SqliteConnectOptions) -> Self {
-        let options = options
+    fn open_sqlite(file: &Path) -> Self {
+        // A file that cannot be made now may be made later, by who writes.
+        if let Err(error) = make_private(file) {
+            warn!("{} cannot be made: {error}", file.display());
+        }
+        let options = SqliteConnectOptions::new()
+            .filename(file)
             .foreign_keys(true)
             .busy_timeout(BUSY_TIMEOUT)
             .row_buffer_size(ROWS_AHEAD)
@@ -122,7 +141,6 @@ impl Pools {
             .disable_statement_logging();
         let writing = options
             .clone()
-            .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full) // what was committed survives a power cut
             .pragma("wal_autocheckpoint", WAL_AUTOCHECKPOINT_PAGES)
@@ -132,13 +150,18 @@ impl Pools {
         let pool = |max, options| {
             SqlitePoolOptions::new()
                 .max_connections(max)
-                .acquire_timeout(CONNECT_WITHIN)
+                .acquire_timeout(CONNECT_TIMEOUT)
                 .test_before_acquire(false)
                 .idle_timeout(None)
                 .max_lifetime(None)
                 .connect_lazy_with(options)
         };
-        Self::Sqlite { write: pool(1, writing), read: pool(READERS_MAX, reading) }
+        Self::Sqlite {
+            file: file.to_owned(),
+            write: pool(1, writing),
+            lookups: pool(SQLITE_LOOKUPS_MAX, reading.clone()),
+            lists: pool(SQLITE_LISTS_MAX, reading),
+        }
     }
 
     pub(super) fn engine(&self) -> Engine {
@@ -150,21 +173,28 @@ impl Pools {
 
     pub(super) async fn read(&self, faults: Option<Arc<Faults>>) -> Result<Tx, DbError> {
         match self {
-            Self::Sqlite { read, .. } => begin_sqlite(read, faults, "BEGIN").await,
-            Self::Postgres { shared, .. } => begin_postgres(shared, faults, |_| READ).await,
+            Self::Sqlite { lookups, .. } => begin_sqlite(lookups, faults, "BEGIN").await,
+            Self::Postgres { lookups, .. } => begin_postgres(lookups, faults, |_| READ).await,
+        }
+    }
+
+    pub(super) async fn read_list(&self, faults: Option<Arc<Faults>>) -> Result<Tx, DbError> {
+        match self {
+            Self::Sqlite { lists, .. } => begin_sqlite(lists, faults, "BEGIN").await,
+            Self::Postgres { lists, .. } => begin_postgres(lists, faults, |_| READ).await,
         }
     }
 
     pub(super) async fn write(&self, faults: Option<Arc<Faults>>) -> Result<Tx, DbError> {
         match self {
-            Self::Sqlite { write, .. } => begin_sqlite(write, faults, "BEGIN IMMEDIATE").await,
-            Self::Postgres { shared, .. } => begin_postgres(shared, faults, |_| WRITE).await,
+            Self::Sqlite { file, write, .. } => begin_writing_sqlite(file, write, faults).await,
+            Self::Postgres { write, .. } => begin_postgres(write, faults, |_| WRITE).await,
         }
     }
 
     pub(super) async fn inbox(&self, faults: Option<Arc<Faults>>) -> Result<Tx, DbError> {
         match self {
-            Self::Sqlite { write, .. } => begin_sqlite(write, faults, "BEGIN IMMEDIATE").await,
+            Self::Sqlite { file, write, .. } => begin_writing_sqlite(file, write, faults).await,
             Self::Postgres { inbox, .. } => begin_postgres(inbox, faults, begin_inbox).await,
         }
     }
@@ -185,36 +215,83 @@ impl Pools {
 
     pub(super) async fn migrate(&self) -> Result<Tx, DbError> {
         let mut tx = match self {
-            Self::Sqlite { write, .. } => begin_sqlite(write, None, "BEGIN IMMEDIATE").await?,
-            Self::Postgres { shared, .. } => begin_postgres(shared, None, |_| MIGRATE).await?,
+            Self::Sqlite { file, write, .. } => begin_writing_sqlite(file, write, None).await?,
+            Self::Postgres { write, .. } => begin_postgres(write, None, |_| MIGRATE).await?,
         };
         tx.take_time();
         Ok(tx)
     }
 
+    /// Runs statements of PostgreSQL's that no transaction takes, on a connection that ends with them.
+    pub(super) async fn run_outside(&self, statements: Vec<String>) -> Result<(), DbError> {
+        let Self::Postgres { write, .. } = self else { unreachable!("SQLite has no such statements") };
+        let mut connection = write.acquire().await?.detach();
+        for statement in statements {
+            connection.execute(sqlx::raw_sql(AssertSqlSafe(statement))).await?;
+        }
+        connection.close().await?;
+        Ok(())
+    }
+
     pub(super) fn connections(&self) -> (u32, usize) {
+        fn sum<D: Database>(pools: &[&Pool<D>]) -> (u32, usize) {
+            (pools.iter().map(|pool| pool.size()).sum(), pools.iter().map(|pool| pool.num_idle()).sum())
+        }
         match self {
-            Self::Sqlite { write, read } => (write.size() + read.size(), write.num_idle() + read.num_idle()),
-            Self::Postgres { shared, inbox } => (shared.size() + inbox.size(), shared.num_idle() + inbox.num_idle()),
+            Self::Sqlite { write, lookups, lists, .. } => sum(&[write, lookups, lists]),
+            Self::Postgres { write, lookups, lists, inbox } => sum(&[write, lookups, lists, inbox]),
         }
     }
 
     pub(super) async fn close(&self) {
         match self {
-            Self::Sqlite { write, read } => {
-                read.close().await;
+            Self::Sqlite { write, lookups, lists, .. } => {
+                lists.close().await;
+                lookups.close().await;
                 write.close().await; // last, so that it tidies up the log
             }
-            Self::Postgres { shared, inbox } => {
-                inbox.close().await;
-                shared.close().await;
+            Self::Postgres { write, lookups, lists, inbox } => {
+                for pool in [inbox, lists, lookups, write] {
+                    pool.close().await;
+                }
             }
         }
     }
 }
 
+/// Lets the owner alone read and write the file of a database, and what SQLite keeps beside it: addresses and keys of
+/// customers are in them. SQLite gives the two others the permissions of the file, if it makes them. A file that belongs
+/// to somebody else stays as it is, with a warning: he may have meant it so.
+fn make_private(file: &Path) -> io::Result<()> {
+    let new = OpenOptions::new().write(true).create_new(true).mode(OWNER_ALONE).open(file);
+    if let Err(error) = new
+        && error.kind() != io::ErrorKind::AlreadyExists
+    {
+        return Err(error);
+    }
+    for suffix in ["", "-wal", "-shm"] {
+        let mut path = file.as_os_str().to_owned();
+        path.push(suffix);
+        let Ok(metadata) = fs::metadata(&path) else { continue };
+        if metadata.is_file() && metadata.permissions().mode() & 0o077 != 0 {
+            let narrowed = fs::set_permissions(&path, Permissions::from_mode(OWNER_ALONE));
+            if let Err(error) = narrowed {
+                warn!("others can read {}: {error}", Path::new(&path).display());
+            }
+        }
+    }
+    Ok(())
+}
+
 async fn begin_sqlite(pool: &Pool<Sqlite>, faults: Option<Arc<Faults>>, begin: &'static str) -> Result<Tx, DbError> {
     Tx::begin_sqlite(pool.acquire().await?, faults, begin).await
+}
+
+async fn begin_writing_sqlite(file: &Path, pool: &Pool<Sqlite>, faults: Option<Arc<Faults>>) -> Result<Tx, DbError> {
+    if pool.size() == 0 {
+        make_private(file).map_err(sqlx::Error::Io)?;
+    }
+    begin_sqlite(pool, faults, "BEGIN IMMEDIATE").await
 }
 
 fn begin_inbox(connection: &PgConnection) -> &'static str {

@@ -10,6 +10,7 @@ macro_rules! on_each_engine {
 mod failures;
 mod locks;
 mod migrations;
+mod pools;
 mod records;
 mod transactions;
 mod unit_of_work;

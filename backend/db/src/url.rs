@@ -1,5 +1,6 @@
 //! Where the database is.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -50,8 +51,22 @@ impl FromStr for DatabaseUrl {
         if !text.starts_with("postgres://") && !text.starts_with("postgresql://") {
             return Err(UnusableUrl::Unknown);
         }
-        let options = text.parse().map_err(|_| UnusableUrl::Postgres)?;
+        let options = without_password_file(text).parse().map_err(|_| UnusableUrl::Postgres)?;
         Ok(Self(Place::Postgres(Box::new(options))))
+    }
+}
+
+/// The same address with an empty password where it has none: else the driver looks for one in `~/.pgpass`.
+fn without_password_file(text: &str) -> Cow<'_, str> {
+    let (_, address) = text.split_once("://").unwrap_or_default();
+    let (address, query) = address.split_once('?').unwrap_or((address, ""));
+    let authority = address.split('/').next().unwrap_or_default();
+    let in_authority = authority.rsplit_once('@').is_some_and(|(user, _)| user.contains(':'));
+    let in_query = query.split('&').any(|parameter| parameter.starts_with("password="));
+    match (in_authority || in_query, text.contains('?')) {
+        (true, _) => Cow::Borrowed(text),
+        (false, true) => Cow::Owned(format!("{text}&password=")),
+        (false, false) => Cow::Owned(format!("{text}?password=")),
     }
 }
 
@@ -103,6 +118,22 @@ mod tests {
     fn a_server_is_reached_by_an_address_or_by_a_socket() {
         assert_eq!(shown("postgresql://u@db.example:6543/x"), Ok("postgres://db.example:6543/x".to_owned()));
         assert_eq!(shown("postgres://u@localhost/x?host=/run/pg"), Ok("postgres:///x?host=/run/pg".to_owned()));
+    }
+
+    #[test]
+    fn a_password_is_the_addresss_or_none() {
+        for given in
+            ["postgres://u:p@h/x", "postgres://u:p@h", "postgres://h/x?user=u&password=p", "postgres://h?password=p"]
+        {
+            assert_eq!(without_password_file(given), given);
+        }
+        for (given, with) in [
+            ("postgres://u@h:5/x", "postgres://u@h:5/x?password="),
+            ("postgres://h:5", "postgres://h:5?password="),
+            ("postgres://u@h/x?sslmode=disable", "postgres://u@h/x?sslmode=disable&password="),
+        ] {
+            assert_eq!(without_password_file(given), with);
+        }
     }
 
     #[test]

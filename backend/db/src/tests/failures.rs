@@ -1,5 +1,7 @@
 //! What fails, in the classes that callers decide by, and what it says.
 
+use std::fs::{self, Permissions};
+use std::mem;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -8,8 +10,9 @@ use bytes::Bytes;
 
 use super::records::{Specimen, specimen, with_table};
 use super::*;
-use crate::DatabaseUrl;
+use crate::error::SchemaProblem;
 use crate::testing::block_on;
+use crate::url::DatabaseUrl;
 
 fn unavailable(outcome: Result<impl Sized, DbError>) -> bool {
     matches!(outcome, Err(DbError::Unavailable { .. }))
@@ -57,12 +60,11 @@ fn a_file_that_cannot_be_opened_is_unavailable_and_its_folder_is_made() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("new/folder/tollgate.db");
         let db = Db::open(&DatabaseUrl::of_file(&file), &MIGRATIONS).unwrap();
-        assert!(unavailable(db.ready().await), "there is no file yet");
+        assert_eq!(db.ready().await, Err(DbError::Schema(SchemaProblem::Behind { missing: 1 })));
         db.migrate().await.unwrap();
         assert_eq!(db.ready().await, Ok(()));
         db.close().await;
-        let mode = std::fs::metadata(file.parent().unwrap()).unwrap().permissions().mode();
-        assert_eq!(mode & 0o777, 0o700);
+        assert_eq!(mode(file.parent().unwrap()), 0o700);
 
         let folder_instead = Db::open(&DatabaseUrl::of_file(folder.path()), &MIGRATIONS).unwrap();
         assert!(unavailable(folder_instead.write().await));
@@ -70,8 +72,38 @@ fn a_file_that_cannot_be_opened_is_unavailable_and_its_folder_is_made() {
         assert!(unavailable(Db::open(&file_instead, &MIGRATIONS).map(drop)));
 
         let damaged = folder.path().join("damaged.db");
-        std::fs::write(&damaged, [b'x'; 8192]).unwrap();
+        fs::write(&damaged, [b'x'; 8192]).unwrap();
         assert!(unavailable(Db::open(&DatabaseUrl::of_file(&damaged), &MIGRATIONS).unwrap().write().await));
+    });
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+#[test]
+fn the_file_and_those_beside_it_are_their_owners_alone() {
+    block_on(async {
+        // As `mkdir data` makes it, or an earlier version left it.
+        let folder = tempfile::tempdir().unwrap();
+        fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
+        let file = folder.path().join("tollgate.db");
+        let beside = ["tollgate.db", "tollgate.db-wal", "tollgate.db-shm"].map(|name| folder.path().join(name));
+        for start in 0..2 {
+            let db = Db::open(&DatabaseUrl::of_file(&file), &MIGRATIONS).unwrap();
+            assert_eq!(mode(&file), 0o600);
+            db.migrate().await.unwrap();
+            let reading = db.read().await.unwrap();
+            assert_eq!(beside.each_ref().map(|path| mode(path)), [0o600; 3], "at start {start}");
+            // A process that is killed leaves all three.
+            drop(reading);
+            for path in &beside {
+                fs::set_permissions(path, Permissions::from_mode(0o644)).unwrap();
+            }
+            if start == 0 {
+                mem::forget(db);
+            }
+        }
     });
 }
 
@@ -120,6 +152,31 @@ fn a_constraint_is_named() {
         let name = if db.engine() == Engine::Postgres { "specimens_nick_key" } else { "specimens.nick" };
         assert_eq!(failure, DbError::Constraint { name: Some(name.to_owned()) });
         assert!(!failure.is_transient());
+    });
+}
+
+#[test]
+fn a_value_that_can_never_be_stored_is_told_from_a_passing_failure() {
+    on_each_engine!(async |db: Db| {
+        let refused: &[(&'static str, &str)] = match db.engine() {
+            Engine::Postgres => &[
+                ("SELECT CAST(CAST($1 AS TEXT) AS BIGINT)", "22P02"),
+                ("SELECT CAST(repeat($1, 19) AS NUMERIC)::bigint", "22P02"),
+                // Longer than an entry of an index may be, and with nothing to compress.
+                (
+                    "INSERT INTO letters (id, kind)
+                     SELECT string_agg(md5($1 || n), ''), 'long' FROM generate_series(1, 200) n",
+                    "54000",
+                ),
+            ],
+            Engine::Sqlite => &[("SELECT zeroblob(2000000000) || $1", "18")],
+        };
+        for (sql, code) in refused {
+            let mut tx = db.write().await.unwrap();
+            let failure = tx.sql(sql).bind("x").run().await.unwrap_err();
+            assert_eq!(failure, DbError::Unstorable { code: (*code).to_owned() });
+            assert_eq!((failure.is_poison(), failure.is_transient()), (true, false));
+        }
     });
 }
 

@@ -150,7 +150,7 @@ impl BatchWriter {
                 let attempts = before + i64::from(counts);
                 let delay = if counts { retry_delay(attempts) } else { Some(OUTAGE_DELAY) };
                 let (delay, reason) = match delay {
-                    _ if is_poison(failure) => (None, Some(failure.class())),
+                    _ if failure.is_poison() => (None, Some(failure.class())),
                     None => (None, Some("retries_exhausted")),
                     delay => (delay, None),
                 };
@@ -194,11 +194,6 @@ fn failed_row(job: &Job, now: Timestamp, failed: &Failure) -> WebhookEvent {
         next_attempt_at: failed.next_attempt_at,
         ..job.row(now, failed.status())
     }
-}
-
-/// Whether the same event would fail in the same way for ever: a constraint forbids what it says.
-fn is_poison(failure: &DbError) -> bool {
-    matches!(failure, DbError::Constraint { .. })
 }
 
 /// Whether there was no database to speak of: it was away or full, or somebody else held the rows.

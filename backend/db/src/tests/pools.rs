@@ -1,0 +1,35 @@
+//! Who waits for whose connections.
+
+use super::*;
+
+#[test]
+fn lists_that_take_long_keep_no_look_up_waiting() {
+    on_each_engine!(async |db: Db| {
+        let mut lists = Vec::new();
+        let failure = loop {
+            match db.read_list().await {
+                Ok(list) => lists.push(list),
+                Err(failure) => break failure,
+            }
+        };
+        assert!(matches!(failure, DbError::Unavailable { .. }), "{failure:?}");
+        assert!(!lists.is_empty());
+        assert_eq!(db.ready().await, Ok(()));
+        db.read().await.unwrap().sql("SELECT count(*) FROM letters").one::<(i64,)>().await.unwrap();
+        db.inbox().await.unwrap().commit().await.unwrap();
+        db.write().await.unwrap().commit().await.unwrap();
+    });
+}
+
+#[test]
+fn writes_that_take_long_keep_no_look_up_waiting() {
+    on(Engine::Postgres, async |db| {
+        let mut writes = Vec::new();
+        while let Ok(write) = db.write().await {
+            writes.push(write);
+        }
+        assert_eq!(db.ready().await, Ok(()));
+        db.read().await.unwrap().sql("SELECT count(*) FROM letters").one::<(i64,)>().await.unwrap();
+        db.inbox().await.unwrap().commit().await.unwrap();
+    });
+}
