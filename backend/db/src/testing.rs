@@ -4,17 +4,20 @@
 //! own. Where it is not installed tests fail and say what to install: an engine is never skipped. What is migrated once is
 //! copied for each test.
 
+mod plans;
 mod server;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+use std::{fs, thread};
 
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection, SqlSafeStr as _, SqliteConnection};
 use tempfile::TempDir;
+use tokio::runtime::Builder;
 use tokio::sync::Mutex;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tollgate_shared::Rng;
 
 use self::server::Server;
@@ -44,7 +47,7 @@ pub fn on(engine: Engine, migrations: &'static Migrations, body: impl AsyncFn(Db
 pub async fn wait_until(what: &str, holds: impl AsyncFn() -> bool) {
     let comes = async {
         while !holds().await {
-            tokio::time::sleep(Duration::from_millis(5)).await;
+            sleep(Duration::from_millis(5)).await;
         }
     };
     timeout(Duration::from_secs(60), comes).await.unwrap_or_else(|_| panic!("{what}: this did not come about"));
@@ -52,7 +55,7 @@ pub async fn wait_until(what: &str, holds: impl AsyncFn() -> bool) {
 
 /// Runs `future` on a runtime of its own.
 pub fn block_on<T>(future: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build();
     runtime.expect("a runtime can be built").block_on(future)
 }
 
@@ -91,7 +94,7 @@ impl Database {
         match engine {
             Engine::Sqlite => {
                 let folder = folder();
-                std::fs::write(file_in(&folder), sqlite_template(migrations).await).expect("a file can be written");
+                fs::write(file_in(&folder), sqlite_template(migrations).await).expect("a file can be written");
                 Self::in_folder(folder, migrations)
             }
             Engine::Postgres => {
@@ -110,7 +113,7 @@ impl Database {
         &self.url
     }
 
-    /// A door to it, as each replica and each restart has one of its own.
+    /// Opens it, as each replica and each restart does for itself.
     pub fn open(&self) -> Db {
         let url: DatabaseUrl = self.url.parse().expect("the URL of a test's database is usable");
         Db::open(&url, self.migrations).expect("a test's database can be opened")
@@ -159,7 +162,7 @@ impl Drop for Database {
         let Kept::Postgres { server, name } = &self.kept else { return };
         let (server, drop_it) = (*server, format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"));
         // A thread, since a runtime is running on this one. Failing to tidy up is no failure of the test.
-        let _ = std::thread::spawn(move || block_on(server.execute(drop_it))).join();
+        let _ = thread::spawn(move || block_on(server.execute(drop_it))).join();
     }
 }
 
@@ -186,7 +189,7 @@ async fn sqlite_template(migrations: &'static Migrations) -> Arc<[u8]> {
     db.migrate().await.expect("the migrations of SQLite work");
     db.close().await; // which leaves one file and no log
     let Kept::Sqlite(folder) = &draft.kept else { unreachable!("it was made on SQLite") };
-    let template: Arc<[u8]> = std::fs::read(file_in(folder)).expect("a file can be read").into();
+    let template: Arc<[u8]> = fs::read(file_in(folder)).expect("a file can be read").into();
     templates.insert(state, Arc::clone(&template));
     template
 }

@@ -1,6 +1,7 @@
 //! Our own source, read for its SQL: as text, since no macro sees all of it.
 
 use std::collections::BTreeSet;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use tollgate_db::Kind;
@@ -27,21 +28,25 @@ pub(super) fn records() -> Vec<Declared> {
     files().iter().flat_map(|(place, text)| records_in(place, text)).collect()
 }
 
-/// Every file of the backend's crates but this reader itself, and the tests of data access, whose tables are their own.
+/// What is left out: the tests of data access itself, whose tables are their own, and what reads it.
+const NOT_READ: [&str; 3] = ["db/src/tests", "src/schema", "target"];
+
+/// Every file of the backend's crates.
 fn files() -> Vec<(String, String)> {
     let root = backend();
     let mut found = Vec::new();
     let mut folders = vec![root.clone()];
     while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(folder).unwrap() {
+        for entry in fs::read_dir(folder).unwrap() {
             let path: PathBuf = entry.unwrap().path();
             let place = path.strip_prefix(&root).unwrap().display().to_string();
+            if NOT_READ.contains(&&*place) {
+                continue;
+            }
             if path.is_dir() {
-                if !["db/src/tests", "src/schema", "target"].contains(&&*place) {
-                    folders.push(path);
-                }
+                folders.push(path);
             } else if path.extension().is_some_and(|extension| extension == "rs") {
-                found.push((place, std::fs::read_to_string(&path).unwrap()));
+                found.push((place, fs::read_to_string(&path).unwrap()));
             }
         }
     }

@@ -193,3 +193,26 @@ fn every_statement_can_be_prepared_on_both_engines() {
         assert!(refused.is_empty(), "{}", refused.join("\n\n"));
     });
 }
+
+/// Tables that hold a few rows, however long the product is in use.
+const SMALL_TABLES: [&str; 2] = ["schema_migrations", "settings"];
+
+#[test]
+fn no_statement_reads_a_whole_table_on_either_engine() {
+    block_on(async {
+        let (places, statements): (Vec<_>, Vec<_>) =
+            source::statements().into_iter().filter(|(place, _)| !is_test(place)).unzip();
+        assert!(statements.len() >= 20, "{} statements were found", statements.len());
+        let mut slow = Vec::new();
+        for engine in [Engine::Sqlite, Engine::Postgres] {
+            for (index, step) in migrated(engine).await.slow(&statements, &SMALL_TABLES).await {
+                slow.push(format!("{} on {engine:?}: {step}\n{}", places[index], statements[index]));
+            }
+        }
+        assert!(slow.is_empty(), "{}", slow.join("\n\n"));
+    });
+}
+
+fn is_test(place: &str) -> bool {
+    place.contains("tests") || place.contains("testing")
+}

@@ -9,6 +9,7 @@ use rocket::response::{self, Responder, Response};
 use rocket::serde::json::Json;
 use rocket::{Request, Route, State, get, post, routes};
 use serde::Serialize;
+use tollgate_db::page::List;
 use tollgate_shared::clock::rfc3339;
 use tollgate_shared::error_body::ErrorDetail;
 use tollgate_shared::json_seq;
@@ -21,7 +22,7 @@ use crate::http::auth::{Intake, Internal};
 use crate::http::body;
 use crate::http::context::RequestContext;
 use crate::http::error::ApiError;
-use crate::http::page::{List, Page};
+use crate::http::page;
 use crate::http::query::Query;
 
 #[cfg(test)]
@@ -219,7 +220,7 @@ impl From<EventRow> for EventView {
     fn from(row: EventRow) -> Self {
         Self {
             id: row.id,
-            r#type: row.kind,
+            r#type: row.r#type,
             api_version: row.api_version,
             status: row.status,
             reason: row.reason,
@@ -239,11 +240,11 @@ impl From<EventRow> for EventView {
 async fn list(_caller: Internal, query: Query, app: &State<App>) -> Result<Json<List<EventView>>, ApiError> {
     let filter = Filter {
         status: query.read("status", "`processed`, `failed`, `dead_lettered` or `ignored`", Status::of)?,
-        kind: query.text("type").map(str::to_owned),
+        event_type: query.text("type").map(str::to_owned),
         customer: query.text("customer").map(str::to_owned),
     };
-    let page = Page::of(&query)?;
-    let mut tx = app.read().await?;
+    let page = page::requested(&query)?;
+    let mut tx = app.read_list().await?;
     Ok(Json(view::list(&mut tx, &filter, &page).await?.map(EventView::from)))
 }
 

@@ -126,7 +126,7 @@ pub async fn due(tx: &mut Tx, now: Timestamp, limit: i64) -> Result<Vec<(String,
     tx.sql(
         "SELECT id, CAST(length(payload) AS BIGINT)
          FROM webhook_events
-         WHERE status = 'failed' AND next_attempt_at <= $1
+         WHERE next_attempt_at <= $1
          ORDER BY next_attempt_at, id
          LIMIT $2",
     )

@@ -1,38 +1,38 @@
 //! Events as operators look for them: one, or the newest first by what is asked for.
 
+use tollgate_db::page::{List, Page, Position};
 use tollgate_shared::Timestamp;
 use tollgate_shared::clock::from_unix;
 
 use super::Status;
-use crate::http::page::{List, Page, Position};
-use tollgate_db::{DbError, Tx};
+use tollgate_db::{DbError, Query, Tx, row};
 
-/// An event without its payload.
-#[derive(Clone, Debug, PartialEq, sqlx::FromRow)]
-pub struct EventRow {
-    /// `evt_…`
-    pub id: String,
-    /// For example `invoice.paid`.
-    #[sqlx(rename = "type")]
-    pub kind: String,
-    /// The version that the payload is shaped by.
-    pub api_version: Option<String>,
-    /// A [`Status`].
-    pub status: String,
-    /// Why it was ignored or dead-lettered.
-    pub reason: Option<String>,
-    /// How often it was tried.
-    pub attempts: i64,
-    /// The class of the last failure.
-    pub last_error: Option<String>,
-    /// When Stripe made it.
-    pub created_at: Option<Timestamp>,
-    /// When it was first taken.
-    pub received_at: Timestamp,
-    /// When it ended.
-    pub processed_at: Option<Timestamp>,
-    /// When a failed one is tried again.
-    pub next_attempt_at: Option<Timestamp>,
+row! {
+    /// An event without its payload.
+    pub struct EventRow {
+        /// `evt_…`
+        pub id: String,
+        /// For example `invoice.paid`.
+        pub r#type: String,
+        /// The version that the payload is shaped by.
+        pub api_version: Option<String>,
+        /// A [`Status`].
+        pub status: String,
+        /// Why it was ignored or dead-lettered.
+        pub reason: Option<String>,
+        /// How often it was tried.
+        pub attempts: i64,
+        /// The class of the last failure.
+        pub last_error: Option<String>,
+        /// When Stripe made it.
+        pub created_at: Option<Timestamp>,
+        /// When it was first taken.
+        pub received_at: Timestamp,
+        /// When it ended.
+        pub processed_at: Option<Timestamp>,
+        /// When a failed one is tried again.
+        pub next_attempt_at: Option<Timestamp>,
+    }
 }
 
 /// Which events are asked for; what is left out does not matter.
@@ -41,54 +41,72 @@ pub struct Filter {
     /// What became of them.
     pub status: Option<Status>,
     /// Their type.
-    pub kind: Option<String>,
+    pub event_type: Option<String>,
     /// The customer whom their object names.
     pub customer: Option<String>,
 }
 
-/// The newest first. `$1` to `$3` are the filter, of which each access path answers one part by its index; `$4` and `$5` are
-/// where the page begins.
-macro_rules! page_of {
-    ($by_index:literal) => {
+/// The newest after a position (`$1`, `$2`), at most `$3`, of those for which every condition holds. A condition names its
+/// parameter, from `$4` on.
+macro_rules! newest {
+    ($($condition:literal),*) => {
         concat!(
             "SELECT id, type, api_version, status, reason, attempts, last_error,
                     created_at, received_at, processed_at, next_attempt_at
              FROM webhook_events
-             WHERE ",
-            $by_index,
-            "
-               AND (CAST($1 AS TEXT) IS NULL OR customer_id = $1)
-               AND (CAST($2 AS TEXT) IS NULL OR type = $2)
-               AND (CAST($3 AS TEXT) IS NULL OR status = $3)
-               AND (received_at, id) < ($4, $5)
-             ORDER BY received_at DESC, id DESC
-             LIMIT $6"
+             WHERE (received_at, id) < ($1, $2)",
+            $(" AND ", $condition,)*
+            " ORDER BY received_at DESC, id DESC LIMIT $3"
+        )
+    };
+    // Each status has its own newest ones, of which the newest are taken: by itself PostgreSQL would sort the whole table.
+    (of any status $(, $condition:literal)*) => {
+        concat!(
+            "SELECT * FROM (",
+            "SELECT * FROM (", newest!("status = 'processed'" $(, $condition)*), ") AS processed UNION ALL ",
+            "SELECT * FROM (", newest!("status = 'ignored'" $(, $condition)*), ") AS ignored UNION ALL ",
+            "SELECT * FROM (", newest!("status = 'failed'" $(, $condition)*), ") AS failed UNION ALL ",
+            "SELECT * FROM (", newest!("status = 'dead_lettered'" $(, $condition)*), ") AS dead_lettered",
+            ") AS of_any_status ORDER BY received_at DESC, id DESC LIMIT $3"
         )
     };
 }
 
+/// The statement for a filter. Each goes by one index from its first row to its last, whatever the table holds: those by
+/// status and by type are merged where any status will do, and of one customer's events, which are few, the rest of the
+/// filter only picks. (`|| ''` keeps an engine from going by the index of that instead.)
+fn page_sql(filter: &Filter) -> &'static str {
+    match (&filter.customer, filter.status, &filter.event_type) {
+        (None, None, None) => newest!(of any status),
+        (None, Some(_), None) => newest!("status = $4"),
+        (None, None, Some(_)) => newest!(of any status, "type = $4"),
+        (None, Some(_), Some(_)) => newest!("status = $4", "type = $5"),
+        (Some(_), None, None) => newest!("customer_id = $4"),
+        (Some(_), Some(_), None) => newest!("customer_id = $4", "status || '' = $5"),
+        (Some(_), None, Some(_)) => newest!("customer_id = $4", "type || '' = $5"),
+        (Some(_), Some(_), Some(_)) => newest!("customer_id = $4", "status || '' = $5", "type || '' = $6"),
+    }
+}
+
 /// One page of the events that `filter` asks for.
 pub async fn list(tx: &mut Tx, filter: &Filter, page: &Page) -> Result<List<EventRow>, DbError> {
-    // The conditions that repeat the filter are what an engine needs to see before it takes the index.
-    let sql = match (&filter.customer, filter.status) {
-        (Some(_), _) => page_of!("customer_id = $1"),
-        (None, Some(Status::Failed | Status::DeadLettered | Status::Ignored)) => {
-            page_of!("status <> 'processed' AND status = $3")
-        }
-        (None, Some(Status::Processed) | None) => page_of!("TRUE"),
-    };
-    let after = page.after.clone().unwrap_or_else(|| Position { at: end_of_time(), id: String::new() });
-    let rows = tx
-        .sql(sql)
-        .bind(filter.customer.as_deref())
-        .bind(filter.kind.as_deref())
-        .bind(filter.status.map(Status::name))
-        .bind(after.at)
-        .bind(after.id.as_str())
-        .bind(page.rows_wanted())
-        .all::<EventRow>()
-        .await?;
+    let rows = bound(tx.sql(page_sql(filter)), filter, page).all::<EventRow>().await?;
     Ok(page.list(rows, |row| Position { at: row.received_at, id: row.id.clone() }))
+}
+
+fn bound<'t>(mut query: Query<'t>, filter: &Filter, page: &Page) -> Query<'t> {
+    let after = page.after.clone().unwrap_or_else(|| Position { at: end_of_time(), id: String::new() });
+    query = query.bind(after.at).bind(after.id.as_str()).bind(page.rows_wanted());
+    if let Some(customer) = &filter.customer {
+        query = query.bind(customer.as_str());
+    }
+    if let Some(status) = filter.status {
+        query = query.bind(status.name());
+    }
+    if let Some(event_type) = &filter.event_type {
+        query = query.bind(event_type.as_str());
+    }
+    query
 }
 
 /// Later than any event: both engines' times end with the year 9999 or later.
@@ -116,30 +134,33 @@ pub async fn payload(tx: &mut Tx, id: &str) -> Result<Option<Vec<u8>>, DbError> 
     Ok(row.map(|(payload,)| payload))
 }
 
-/// Events that did not end well.
-#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
-pub struct InTrouble {
-    /// How many wait for another attempt.
-    pub failed: i64,
-    /// How many are dead letters.
-    pub dead_lettered: i64,
-    /// When the oldest of those that wait was taken.
-    pub oldest_failed_at: Option<Timestamp>,
-    /// When the oldest dead letter was taken.
-    pub oldest_dead_lettered_at: Option<Timestamp>,
+row! {
+    /// Events that did not end well.
+    pub struct InTrouble {
+        /// How many wait for another attempt.
+        pub failed: i64,
+        /// How many are dead letters.
+        pub dead_lettered: i64,
+        /// When the oldest of those that wait was taken.
+        pub oldest_failed_at: Option<Timestamp>,
+        /// When the oldest dead letter was taken.
+        pub oldest_dead_lettered_at: Option<Timestamp>,
+    }
 }
 
 /// The events that did not end well, in numbers.
 pub async fn in_trouble(tx: &mut Tx) -> Result<InTrouble, DbError> {
-    // The first condition is what lets the partial index answer.
     tx.sql(
         "SELECT count(CASE WHEN status = 'failed' THEN 1 END) AS failed,
                 count(CASE WHEN status = 'dead_lettered' THEN 1 END) AS dead_lettered,
                 min(CASE WHEN status = 'failed' THEN received_at END) AS oldest_failed_at,
                 min(CASE WHEN status = 'dead_lettered' THEN received_at END) AS oldest_dead_lettered_at
          FROM webhook_events
-         WHERE status <> 'processed' AND status IN ('failed', 'dead_lettered')",
+         WHERE status IN ('failed', 'dead_lettered')",
     )
     .one()
     .await
 }
+
+#[cfg(test)]
+mod tests;
