@@ -11,3 +11,5 @@ mod source;
 pub mod testing;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod upgrade;
