@@ -8,12 +8,14 @@ use insta::{allow_duplicates, assert_snapshot};
 use proptest::prelude::*;
 use rocket::http::{ContentType, Method};
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 use tollgate_shared::json_seq;
 
 use super::{INTAKE_BYTES_MAX, INTAKE_PATH};
 use crate::on_each_engine;
+use crate::schema::MIGRATIONS;
 use crate::testing::{Answer, Site, db_that_is_away, event, subscription};
-use tollgate_db::{DbError, Faults, Moment};
+use tollgate_db::{Db, DbError, Faults, Moment};
 
 fn ignored(id: &str) -> Value {
     event(id, "test_helpers.test_clock.ready", &json!({ "id": "clock_1", "customer": "cus_1" }))
@@ -160,6 +162,52 @@ async fn what_cannot_be_stored_is_503_alone_and_in_a_sequence() {
         (&json!("evt_1"), &json!(503), &json!(false))
     );
     assert_eq!(result["error"]["code"], "database_unavailable");
+}
+
+#[test]
+fn an_older_program_takes_no_event_of_a_newer_database() {
+    on_each_engine!(async |db| {
+        let newer_program = Db::open(db.url(), &MIGRATIONS).unwrap();
+        let change = async |sql| {
+            let mut tx = newer_program.write().await.unwrap();
+            tx.sql(sql).run().await.unwrap();
+            tx.commit().await.unwrap();
+        };
+        // One that was there before goes on: it is replaced in its turn.
+        let replica = Site::on(Db::open(db.url(), &MIGRATIONS).unwrap()).await;
+        assert_eq!(replica.get("/ready").await.status, 200);
+        change("INSERT INTO schema_migrations (version, name, checksum) VALUES (999, 'of tomorrow', 'x')").await;
+        replica.take_a_subscriber().await;
+
+        let site = Site::on(db).await;
+        let body = ignored("evt_1").to_string();
+        let unavailable = (503, "database_unavailable".to_owned());
+        assert_eq!(site.deliver(&body).await.refusal(), unavailable);
+        for path in ["/v1/customers/cus_1", "/v1/webhook-events", "/v1/webhook-events/evt_subscribed", "/ready"] {
+            assert_eq!(site.get(path).await.refusal(), unavailable, "{path}");
+        }
+        assert_eq!(replica.ids("/v1/webhook-events").await, ["evt_subscribed"]);
+
+        change("DELETE FROM schema_migrations WHERE version = 999").await;
+        assert_eq!(site.deliver(&body).await.json()["outcome"], "ignored");
+        newer_program.close().await;
+        replica.app.db.close().await;
+    });
+}
+
+#[test]
+fn an_event_with_endless_names_is_stored_like_any_other() {
+    on_each_engine!(async |db| {
+        let site = Site::on(db).await;
+        // Nothing in it can be compressed.
+        let endless: String = (0..2_000).map(|n| format!("{:x}", Sha256::digest(n.to_string()))).collect();
+        let object = json!({ "id": &endless, "customer": &endless });
+        let answer = site.deliver(event("evt_1", &endless, &object).to_string()).await;
+        assert_eq!(answer.json()["outcome"], "ignored", "{answer:?}");
+        let listed = site.get("/v1/webhook-events/evt_1").await.json();
+        assert!(endless.starts_with(listed["type"].as_str().unwrap()));
+        assert_eq!(site.ids("/v1/webhook-events").await, ["evt_1"]);
+    });
 }
 
 #[test]
