@@ -31,5 +31,3 @@ pub mod tasks;
 pub(crate) mod testing;
 pub mod webhooks;
 pub mod write;
-
-pub use tollgate_db as db;

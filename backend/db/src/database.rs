@@ -124,6 +124,7 @@ impl Db {
     /// A transaction like [`Db::inbox`]'s that hardly waits for rows which somebody else holds; it takes no connection from
     /// the writers.
     pub async fn inbox_probe(&self) -> Result<Tx, DbError> {
+        self.admit().await?;
         self.count_begin()?;
         self.pools.inbox_probe(self.faults.clone()).await
     }

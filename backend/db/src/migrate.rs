@@ -71,10 +71,9 @@ impl Migration {
     }
 
     /// Its statements, for one that is applied outside of a transaction: none has a semicolon inside.
-    fn statements(&self) -> impl Iterator<Item = &'static str> {
-        let without_comments = |sql: &'static str| sql.trim_start_matches(|c: char| c.is_whitespace());
-        let is_comment = |sql: &str| sql.lines().all(|line| line.is_empty() || line.starts_with("--"));
-        self.sql.split(';').map(without_comments).filter(move |sql| !is_comment(sql))
+    fn statements(&self) -> Vec<String> {
+        let code: Vec<_> = self.sql.lines().filter(|line| !line.starts_with("--")).collect();
+        code.join("\n").split(';').map(|sql| sql.trim().to_owned()).filter(|sql| !sql.is_empty()).collect()
     }
 
     fn checksum(&self) -> String {
@@ -174,7 +173,7 @@ async fn apply_outside(pools: &Pools, lock: &mut Tx, migration: &Migration) -> R
     let half_built: Vec<(String,)> = lock.sql(HALF_BUILT_POSTGRES).all().await?;
     let ours = half_built.into_iter().filter(|(name,)| migration.sql.split_whitespace().any(|word| word == name));
     let drops = ours.map(|(name,)| format!("DROP INDEX CONCURRENTLY IF EXISTS \"{name}\""));
-    let statements: Vec<_> = drops.chain(migration.statements().map(str::to_owned)).collect();
+    let statements: Vec<_> = drops.chain(migration.statements()).collect();
     let mut applied = pin!(pools.run_outside(statements));
     loop {
         tokio::select! {

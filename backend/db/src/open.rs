@@ -201,8 +201,8 @@ impl Pools {
 
     pub(super) async fn inbox_probe(&self, faults: Option<Arc<Faults>>) -> Result<Tx, DbError> {
         match self {
-            Self::Sqlite { write, .. } => begin_sqlite(write, faults, "BEGIN IMMEDIATE").await,
-            Self::Postgres { shared, .. } => begin_postgres(shared, faults, |_| INBOX_PROBE).await,
+            Self::Sqlite { file, write, .. } => begin_writing_sqlite(file, write, faults).await,
+            Self::Postgres { write, .. } => begin_postgres(write, faults, |_| INBOX_PROBE).await,
         }
     }
 

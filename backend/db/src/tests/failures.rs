@@ -44,7 +44,7 @@ fn a_server_that_takes_connections_and_says_nothing_is_unavailable() {
 #[test]
 fn a_server_without_our_database_is_unavailable() {
     block_on(async {
-        let database = Database::empty(Engine::Postgres, &MIGRATIONS).await;
+        let database = Database::migrated(Engine::Postgres, &MIGRATIONS).await;
         let db = database.open();
         drop(db.read().await.unwrap());
         drop(database);

@@ -67,6 +67,7 @@ fn a_program_refuses_a_newer_database_at_its_start_and_works_on_when_it_becomes_
         assert_eq!(starting.read_list().await.map(drop), Err(newer()));
         assert_eq!(starting.write().await.map(drop), Err(newer()));
         assert_eq!(starting.inbox().await.map(drop), Err(newer()));
+        assert_eq!(starting.inbox_probe().await.map(drop), Err(newer()));
         assert_eq!(starting.ready().await, Err(newer()));
         assert_eq!(starting.migrate().await, Err(newer()));
         assert_eq!(starting.inbox().await.map(drop), Err(newer()));
