@@ -12,7 +12,8 @@
 //! | [`history`] | which snapshot of an object is the last |
 //! | [`sealer`] | encrypts what is kept |
 //! | [`audit`], [`events`] | what changed, for people and for apps |
-//! | [`payment_methods`], [`payments`], [`subscriptions`], [`customers`], [`invoices`] | what Stripe tells, in rows |
+//! | [`payment_methods`], [`charges`], [`payments`], [`subscriptions`], [`customers`], [`invoices`] | what Stripe tells, in rows |
+//! | [`purchases`] | what was bought for good |
 //! | [`licenses`], [`api_keys`], [`widgets`] | what customers are given |
 //! | [`settings`] | what the rules go by beside the rows |
 //! | [`customer_state`] | everything about one customer |
@@ -22,6 +23,7 @@
 pub mod api_keys;
 pub mod apply;
 pub mod audit;
+pub mod charges;
 pub mod customer_state;
 pub mod customers;
 pub mod entitlements;
@@ -32,6 +34,7 @@ pub mod licenses;
 pub mod payment_methods;
 pub mod payments;
 pub mod plans;
+pub mod purchases;
 pub mod sealer;
 pub mod settings;
 pub mod subscriptions;

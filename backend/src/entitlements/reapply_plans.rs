@@ -46,11 +46,7 @@ async fn run(app: &App, in_trouble: &InTrouble) -> Result<usize, DbError> {
         last.clone_into(&mut after);
         let follow = in_trouble.follow(app, page, |work, customer| {
             let plans = &app.settings.plans;
-            let of_customer: Vec<_> = subscriptions::of_customer(work, customer).into_iter().cloned().collect();
-            for mut subscription in of_customer {
-                subscription.recompute(plans);
-                work.insert(subscription);
-            }
+            subscriptions::recompute_all(work, plans, customer);
             entitlements::follow(work, &app.settings, Cause::system(), customer);
         });
         recomputed += follow.await?;

@@ -17,7 +17,7 @@ pub struct HeldKey {
     pub user_id: Option<String>,
     /// What the customer may use.
     pub tier: String,
-    /// The plan of the customer's current subscription.
+    /// The plan that the customer's licence is of.
     pub plan_id: Option<String>,
 }
 
@@ -26,10 +26,10 @@ pub async fn find_by_hash(tx: &mut Tx, hash: &str) -> Result<Option<HeldKey>, Db
     let row: Option<(String, String, Option<Timestamp>, Option<String>, String, Option<String>)> = tx
         .sql(
             "SELECT api_keys.id, api_keys.customer_id, api_keys.revoked_at,
-                    customers.user_id, customers.tier, subscriptions.plan_id
+                    customers.user_id, customers.tier, licenses.plan_id
              FROM api_keys
              JOIN customers ON customers.id = api_keys.customer_id
-             LEFT JOIN subscriptions ON subscriptions.id = customers.current_subscription_id
+             LEFT JOIN licenses ON licenses.customer_id = customers.id
              WHERE api_keys.hash = $1",
         )
         .bind(hash)

@@ -1,5 +1,7 @@
 //! The rules of [`super::apply`], without a database: observations in, rows out.
 
+mod money;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

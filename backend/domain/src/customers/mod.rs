@@ -24,6 +24,8 @@ record! {
         pub deleted: bool,
         /// `invoice_settings.default_payment_method`.
         pub default_payment_method_id: Option<String>,
+        /// `default_source`.
+        pub default_source_id: Option<String>,
         /// Our user, by the strongest of the claims.
         pub user_id: Option<String>,
         /// What sessions said of whose customer this is.
@@ -93,6 +95,7 @@ impl Customer {
             email: None,
             deleted: false,
             default_payment_method_id: None,
+            default_source_id: None,
             user_id: None,
             user_claims: Json(UserClaims::default()),
             current_subscription_id: None,
@@ -109,6 +112,7 @@ impl Customer {
             self.email = last.email;
             self.deleted = last.deleted;
             self.default_payment_method_id = last.default_payment_method;
+            self.default_source_id = last.default_source;
         }
     }
 

@@ -1,5 +1,7 @@
 //! Invoices: they only move forward, draft < open < uncollectible < void or paid, and their attempts never fall.
 
+pub mod view;
+
 use serde_json::json;
 use tollgate_shared::Timestamp;
 use tollgate_shared::clock::{from_unix, rfc3339};

@@ -13,6 +13,7 @@ use tollgate_shared::clock::rfc3339;
 use crate::events::{self, EventType, PendingEvent};
 use crate::licenses::key::LicenseKey;
 use crate::plans::Plans;
+use crate::purchases::Bought;
 use crate::subscriptions::{StatusClass, Subscription};
 use tollgate_db::{UnitOfWork, record};
 
@@ -76,8 +77,33 @@ impl LicenseTerms {
             },
             tier: plan.map_or_else(|| plans.default_tier().to_owned(), |plan| plan.tier.clone()),
             plan_id: plan.map(|plan| plan.id.clone()),
-            max_activations: plan.map_or(MAX_ACTIVATIONS_WITHOUT_PLAN, |plan| plan.max_activations),
+            max_activations: plan.map_or(MAX_ACTIVATIONS_WITHOUT_PLAN, |plan| {
+                plan.activations_of(subscription.and_then(|subscription| subscription.quantity))
+            }),
             expires_at: subscription.filter(|_| ended && !entitled).and_then(|subscription| subscription.ended_at),
+        }
+    }
+}
+
+impl LicenseTerms {
+    /// The terms of who has bought something for good and has no live plan of a subscription: those of the purchase,
+    /// unless both have ended and the subscription did so later, or the subscription may yet come to be live again.
+    pub fn with_purchase(current: Option<&Subscription>, entitled: bool, plans: &Plans, bought: &Bought) -> Self {
+        let by_subscription = Self::under(current, entitled, plans);
+        let both_ended = by_subscription.status == "expired" && bought.ended_at.is_some();
+        let is_later = both_ended && by_subscription.expires_at > bought.ended_at;
+        let may_return = current.is_some() && by_subscription.status != "expired";
+        if bought.ended_at.is_some() && (is_later || may_return) { by_subscription } else { Self::of_purchase(bought) }
+    }
+
+    /// The terms of what was bought for good.
+    fn of_purchase(bought: &Bought) -> Self {
+        Self {
+            status: if bought.ended_at.is_none() { "active" } else { "expired" },
+            tier: bought.plan.tier.clone(),
+            plan_id: Some(bought.plan.id.clone()),
+            max_activations: bought.plan.activations_of(bought.quantity),
+            expires_at: bought.ended_at,
         }
     }
 }

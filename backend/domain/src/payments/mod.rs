@@ -1,12 +1,14 @@
 //! Payments: one row for each paid invoice, each one-off Checkout session and each payment intent, each counted once.
 //!
 //! An intent pays an invoice or a session and is then no payment of its own; `belongs_to` says which. From API version
-//! 2025-03-31 on an intent itself no longer says so: the tie comes from `invoice_payment.paid` or from the session.
+//! 2025-03-31 on an intent itself hardly says so: that comes from `invoice_payment.paid` or from the session, and is
+//! kept with the intent's [`charges`] until there is a payment that it can be said of.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tollgate_shared::Timestamp;
 use tollgate_shared::clock::{from_unix, rfc3339};
 
+use crate::charges::{self, prefer_invoice};
 use crate::events::{EventType, PendingEvent};
 use tollgate_db::{UnitOfWork, record};
 use tollgate_stripe::{self as stripe, Observation, SessionOutcome};
@@ -102,22 +104,30 @@ fn progress(status: &str, failed: bool) -> u8 {
     }
 }
 
+/// Whether a session is a payment of its own, once that became of it.
+pub fn is_payment(session: &stripe::CheckoutSession, outcome: SessionOutcome) -> bool {
+    let has_begun = !matches!(outcome, SessionOutcome::Open | SessionOutcome::Expired);
+    has_begun && session.mode.as_deref() == Some("payment")
+}
+
 /// Takes in what became of a Checkout session; says what that is to the buyer's apps. Only a one-off session that made no
-/// invoice is a payment of its own: any other is paid by its invoices.
+/// invoice is a payment of its own: any other is paid by its invoices. It is paid when it says so, or its intent does;
+/// one that costs nothing is at once.
 pub fn apply_session(
     work: &mut UnitOfWork,
     observation: &Observation,
     session: &stripe::CheckoutSession,
     outcome: SessionOutcome,
 ) -> Option<PendingEvent> {
+    let is_settled = matches!(session.payment_status.as_deref(), Some("paid" | "no_payment_required"));
     let status = match outcome {
-        SessionOutcome::Completed if session.payment_status.as_deref() == Some("paid") => "succeeded",
+        SessionOutcome::Completed if is_settled => "succeeded",
         SessionOutcome::Completed => "pending",
         SessionOutcome::AsyncSucceeded => "succeeded",
         SessionOutcome::AsyncFailed => "failed",
         SessionOutcome::Open | SessionOutcome::Expired => return None,
     };
-    if session.mode.as_deref() != Some("payment") {
+    if !is_payment(session, outcome) {
         return (status == "failed").then(|| event_of_session(session, EventType::PaymentFailed));
     }
     let status_was = work.get(&session.id).and_then(|known: &Payment| known.status.clone());
@@ -130,9 +140,13 @@ pub fn apply_session(
     row.status = Some(status.to_owned());
     row.paid_at = (status == "succeeded").then_some(observation.seen_at);
     row.created_at = session.created.and_then(from_unix);
-    let status_is = advance(work, observation, row);
+    let mut status_is = advance(work, observation, row);
     if let Some(intent) = &session.payment_intent {
-        link_intent(work, intent, session.invoice.as_ref().unwrap_or(&session.id));
+        let payee = session.invoice.as_ref().unwrap_or(&session.id);
+        link_intent(work, intent, Some(payee), session.customer.as_deref());
+        if pay_by_intent(work, &session.id, intent) {
+            status_is = Some("succeeded".to_owned());
+        }
     }
     match status_is.as_deref() {
         now if now == status_was.as_deref() || session.invoice.is_some() => None,
@@ -142,21 +156,43 @@ pub fn apply_session(
     }
 }
 
-/// Takes in a snapshot of a payment intent.
-pub fn apply_intent(work: &mut UnitOfWork, observation: &Observation, intent: &stripe::PaymentIntent) {
+/// Takes in a snapshot of a payment intent; says what that is to the buyer's apps, where it pays a one-off session.
+pub fn apply_intent(
+    work: &mut UnitOfWork,
+    observation: &Observation,
+    intent: &stripe::PaymentIntent,
+) -> Option<PendingEvent> {
+    let succeeded = intent.status.as_deref() == Some("succeeded");
     let mut row = Payment::placeholder(&intent.id);
     row.customer_id.clone_from(&intent.customer);
     row.payment_intent_id = Some(intent.id.clone());
-    row.amount = intent.amount;
+    row.amount = intent.amount_received.filter(|_| succeeded).unwrap_or(intent.amount);
     row.currency.clone_from(&intent.currency);
     row.status.clone_from(&intent.status);
     row.failure_code.clone_from(&intent.failure_code);
-    row.paid_at = (intent.status.as_deref() == Some("succeeded")).then_some(observation.seen_at);
+    row.paid_at = succeeded.then_some(observation.seen_at);
     row.created_at = intent.created.and_then(from_unix);
     advance(work, observation, row);
-    if let Some(invoice) = &intent.invoice {
-        link_intent(work, &intent.id, invoice);
+    link_intent(work, &intent.id, intent.invoice.as_deref(), intent.customer.as_deref());
+    let is_session = |row: &&Payment| row.kind == "session" && row.payment_intent_id.as_ref() == Some(&intent.id);
+    let session = work.all().find(is_session)?.id.clone();
+    let paid = pay_by_intent(work, &session, &intent.id);
+    let session = work.get::<Payment>(&session).filter(|row| paid && row.belongs_to.is_none())?;
+    Some(PendingEvent { event_type: EventType::PaymentSucceeded, data: json!({ "payment": view(session) }) })
+}
+
+/// Marks a session as paid whose intent is; `false` where it was, or the intent is not.
+fn pay_by_intent(work: &mut UnitOfWork, session: &str, intent: &str) -> bool {
+    let paid_by = work.get(intent).filter(|intent: &&Payment| intent.status.as_deref() == Some("succeeded"));
+    let Some(paid_at) = paid_by.map(|intent| intent.paid_at) else { return false };
+    let Some(mut row) = work.get_cloned::<Payment>(session) else { return false };
+    if row.status.as_deref() == Some("succeeded") {
+        return false;
     }
+    row.status = Some("succeeded".to_owned());
+    row.paid_at = paid_at;
+    work.insert(row);
+    true
 }
 
 /// Takes in the payment that a paid invoice is, and which intent pays it.
@@ -165,7 +201,7 @@ pub fn apply_invoice(work: &mut UnitOfWork, observation: &Observation, invoice: 
         apply_paid_invoice(work, observation, invoice);
     }
     if let Some(intent) = &invoice.payment_intent {
-        link_intent(work, intent, &invoice.id);
+        link_intent(work, intent, Some(&invoice.id), invoice.customer.as_deref());
     }
 }
 
@@ -181,10 +217,12 @@ fn apply_paid_invoice(work: &mut UnitOfWork, observation: &Observation, invoice:
     advance(work, observation, row);
 }
 
-/// Says that `intent` pays `payee`, an invoice or a session.
-pub fn link_intent(work: &mut UnitOfWork, intent: &str, payee: &str) {
-    let mut row = work.get_cloned(intent).unwrap_or_else(|| Payment::placeholder(intent));
-    let payee = prefer_invoice(row.belongs_to.clone(), Some(payee.to_owned()));
+/// Says that `intent` pays `payee`, an invoice or a session, as far as that is known, and who pays.
+pub fn link_intent(work: &mut UnitOfWork, intent: &str, payee: Option<&str>, customer: Option<&str>) {
+    let payee = charges::name(work, intent, payee, customer);
+    // An intent of which no event has come is no payment yet.
+    let Some(mut row) = work.get_cloned::<Payment>(intent) else { return };
+    let payee = prefer_invoice(row.belongs_to.clone(), payee);
     if row.belongs_to != payee {
         row.belongs_to = payee;
         work.insert(row);
@@ -209,11 +247,6 @@ fn advance(work: &mut UnitOfWork, observation: &Observation, mut next: Payment) 
     status
 }
 
-/// Of two payees of one intent the one that is counted: an invoice outranks the session that led to it.
-fn prefer_invoice(a: Option<String>, b: Option<String>) -> Option<String> {
-    a.into_iter().chain(b).max_by_key(|payee| (payee.starts_with("in_"), payee.clone()))
-}
-
 /// A session's payment, as the desktop apps see it.
 fn event_of_session(session: &stripe::CheckoutSession, event_type: EventType) -> PendingEvent {
     let payment = json!({
@@ -227,4 +260,18 @@ fn event_of_session(session: &stripe::CheckoutSession, event_type: EventType) ->
         "createdAt": session.created.and_then(from_unix).map(rfc3339),
     });
     PendingEvent { event_type, data: json!({ "payment": payment }) }
+}
+
+/// The payment that a session is, as the desktop apps see it.
+fn view(session: &Payment) -> Value {
+    json!({
+        "id": session.id,
+        "invoiceId": session.belongs_to,
+        "paymentIntentId": session.payment_intent_id,
+        "amount": session.amount,
+        "currency": session.currency,
+        "status": "succeeded",
+        "failureCode": null,
+        "createdAt": session.created_at.map(rfc3339),
+    })
 }

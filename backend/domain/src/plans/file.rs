@@ -16,8 +16,8 @@ const FILE_BYTES_MAX: u64 = 4 << 20;
 const ENTITLED_STATUSES: [&str; 3] = ["trialing", "active", "past_due"];
 /// Statuses that can entitle. The two others, `canceled` and `incomplete_expired`, are those of subscriptions that ended.
 const LIVE_STATUSES: [&str; 6] = ["trialing", "active", "past_due", "unpaid", "paused", "incomplete"];
-/// Stripe's billing intervals.
-const INTERVALS: [&str; 4] = ["day", "week", "month", "year"];
+/// Stripe's billing intervals, and ours for what is bought for good.
+const INTERVALS: [&str; 5] = ["day", "week", "month", "year", "once"];
 /// Ten years: past every dispute over an unpaid invoice.
 const PAST_DUE_DAYS_MAX: i64 = 3650;
 /// Twelve digits, as much as Stripe takes in any currency.
@@ -117,6 +117,7 @@ fn plan(place: usize, table: Table, problems: &mut Problems) -> Option<Plan> {
     }
     let interval = entries.one_of("interval", &INTERVALS);
     let max_activations = entries.number("max_activations", 0..=MAX_ACTIVATIONS_MAX).unwrap_or(1);
+    let per_quantity = entries.flag("per_quantity");
     let features = entries.features("features");
     entries.finish();
     let id = id?;
@@ -131,6 +132,7 @@ fn plan(place: usize, table: Table, problems: &mut Problems) -> Option<Plan> {
         unit_amount,
         interval,
         max_activations,
+        per_quantity,
         features,
     })
 }
@@ -195,6 +197,15 @@ impl Entries<'_> {
             self.refuse(key, &format!("is not a whole number from {} to {}", range.start(), range.end()));
         }
         number
+    }
+
+    fn flag(&mut self, key: &str) -> bool {
+        let Some(value) = self.table.remove(key) else { return false };
+        let flag = value.as_bool();
+        if flag.is_none() {
+            self.refuse(key, "is not `true` or `false`");
+        }
+        flag.unwrap_or_default()
     }
 
     fn currency(&mut self, key: &str) -> Option<String> {

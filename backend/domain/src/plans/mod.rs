@@ -4,6 +4,7 @@
 //! rather than found when a customer has no access.
 
 mod file;
+pub mod prices;
 #[cfg(test)]
 mod tests;
 
@@ -20,9 +21,27 @@ pub use file::PlansError;
 pub struct Plans {
     terms: Terms,
     by_id: HashMap<String, usize>,
+    /// Those of subscriptions.
+    recurring: PriceIndex,
+    /// Those that are bought for good.
+    for_good: PriceIndex,
+}
+
+/// Plans by what names their prices.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct PriceIndex {
     by_price: HashMap<String, usize>,
     by_lookup_key: HashMap<String, usize>,
     by_product: HashMap<String, usize>,
+}
+
+/// How something is paid for, since a subscription and a single sale are never of the same plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sale {
+    /// By a subscription.
+    Recurring,
+    /// Once.
+    ForGood,
 }
 
 /// What the file says.
@@ -53,25 +72,22 @@ pub struct Plan {
     pub currency: Option<String>,
     /// Minor units of `currency`.
     pub unit_amount: Option<i64>,
-    /// `day`, `week`, `month` or `year`.
+    /// `day`, `week`, `month` or `year`; `once` for what is bought for good.
     pub interval: Option<String>,
     /// How many machines a licence of this plan may be active on.
     pub max_activations: i64,
+    /// Whether that many are given for each unit of the quantity that is paid for.
+    pub per_quantity: bool,
     /// Whatever the product wants to know of the plan.
     pub features: serde_json::Map<String, serde_json::Value>,
 }
 
 impl Plans {
     fn new(terms: Terms) -> Self {
-        let index = |key: fn(&Plan) -> Option<&String>| -> HashMap<String, usize> {
-            let plans = terms.plans.iter().enumerate();
-            plans.filter_map(|(place, plan)| Some((key(plan)?.clone(), place))).collect()
-        };
         Self {
-            by_id: index(|plan| Some(&plan.id)),
-            by_price: index(|plan| plan.stripe_price.as_ref()),
-            by_lookup_key: index(|plan| plan.lookup_key.as_ref()),
-            by_product: index(|plan| plan.stripe_product.as_ref()),
+            by_id: terms.plans.iter().enumerate().map(|(index, plan)| (plan.id.clone(), index)).collect(),
+            recurring: PriceIndex::of(&terms.plans, Sale::Recurring),
+            for_good: PriceIndex::of(&terms.plans, Sale::ForGood),
             terms,
         }
     }
@@ -91,13 +107,42 @@ impl Plans {
         self.terms.past_due_days
     }
 
-    /// The plan that `price` belongs to: by its id, else by its lookup key, else by its product.
-    pub fn of_price(&self, price: &PriceRef) -> Option<&Plan> {
+    /// The plan that `price` belongs to by what is written on it: by its id, else by its lookup key, else by its
+    /// product. See [`prices`] for keys that have moved on.
+    pub fn of_price(&self, price: &PriceRef, sale: Sale) -> Option<&Plan> {
+        let PriceIndex { by_price, by_lookup_key, by_product } = self.index(sale);
         let find = |index: &HashMap<String, usize>, key: Option<&String>| index.get(key?).copied();
-        let place = find(&self.by_price, price.id.as_ref())
-            .or_else(|| find(&self.by_lookup_key, price.lookup_key.as_ref()))
-            .or_else(|| find(&self.by_product, price.product.as_ref()))?;
-        self.terms.plans.get(place)
+        let index = find(by_price, price.id.as_ref())
+            .or_else(|| find(by_lookup_key, price.lookup_key.as_ref()))
+            .or_else(|| find(by_product, price.product.as_ref()))?;
+        self.terms.plans.get(index)
+    }
+
+    /// The plan that `price` belongs to by its lookup key alone.
+    fn of_lookup_key(&self, price: &PriceRef, sale: Sale) -> Option<&Plan> {
+        self.terms.plans.get(*self.index(sale).by_lookup_key.get(price.lookup_key.as_ref()?)?)
+    }
+
+    /// Whether a plan names the price `id` itself.
+    fn names_price(&self, id: &str) -> bool {
+        [&self.recurring, &self.for_good].iter().any(|index| index.by_price.contains_key(id))
+    }
+
+    /// Whether any plan is named by a lookup key.
+    pub fn have_lookup_keys(&self) -> bool {
+        [&self.recurring, &self.for_good].iter().any(|index| !index.by_lookup_key.is_empty())
+    }
+
+    /// Whether anything is bought for good.
+    pub fn sell_for_good(&self) -> bool {
+        self.terms.plans.iter().any(|plan| plan.sale() == Sale::ForGood)
+    }
+
+    fn index(&self, sale: Sale) -> &PriceIndex {
+        match sale {
+            Sale::Recurring => &self.recurring,
+            Sale::ForGood => &self.for_good,
+        }
     }
 
     /// The plan that the operator calls `id`.
@@ -114,5 +159,35 @@ impl Plans {
     pub fn digest(&self) -> String {
         let json = serde_json::to_vec(&self.terms).expect("texts, numbers and maps with text keys are always JSON");
         hex::encode(Sha256::digest(json))
+    }
+}
+
+impl PriceIndex {
+    fn of(plans: &[Plan], sale: Sale) -> Self {
+        let index = |key: fn(&Plan) -> Option<&String>| -> HashMap<String, usize> {
+            let plans = plans.iter().enumerate().filter(|(_, plan)| plan.sale() == sale);
+            plans.filter_map(|(index, plan)| Some((key(plan)?.clone(), index))).collect()
+        };
+        Self {
+            by_price: index(|plan| plan.stripe_price.as_ref()),
+            by_lookup_key: index(|plan| plan.lookup_key.as_ref()),
+            by_product: index(|plan| plan.stripe_product.as_ref()),
+        }
+    }
+}
+
+/// The interval of a plan that is bought for good.
+const ONCE: &str = "once";
+
+impl Plan {
+    /// How it is paid for.
+    pub fn sale(&self) -> Sale {
+        if self.interval.as_deref() == Some(ONCE) { Sale::ForGood } else { Sale::Recurring }
+    }
+
+    /// How many machines a licence may be active on where `quantity` of the plan is paid for.
+    pub fn activations_of(&self, quantity: Option<i64>) -> i64 {
+        let units = if self.per_quantity { quantity.unwrap_or(1).max(1) } else { 1 };
+        self.max_activations.saturating_mul(units)
     }
 }

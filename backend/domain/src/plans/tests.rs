@@ -35,7 +35,7 @@ fn price(id: &str, lookup_key: &str, product: &str) -> PriceRef {
 }
 
 fn plan_of(id: &str, lookup_key: &str, product: &str) -> Option<String> {
-    plans().of_price(&price(id, lookup_key, product)).map(|plan| plan.id.clone())
+    plans().of_price(&price(id, lookup_key, product), Sale::Recurring).map(|plan| plan.id.clone())
 }
 
 /// What is said of `PLANS` with one line changed.
@@ -199,5 +199,50 @@ fn the_digest_stands_for_what_the_file_says_and_not_for_how() {
 fn the_file_at_the_root_of_the_project_can_be_used() {
     let plans = Plans::load(std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../plans.toml"))).unwrap();
     assert_eq!(plans.default_tier(), "free");
-    assert_eq!(plans.of_price(&price("price_pro_month", "", "")).unwrap().tier, "pro");
+    assert_eq!(plans.of_price(&price("price_pro_month", "", ""), Sale::Recurring).unwrap().tier, "pro");
+}
+
+const LIFETIME: &str = r#"
+default_tier = "free"
+
+[[plan]]
+id = "pro_monthly"
+tier = "pro"
+stripe_price = "price_pro_month"
+interval = "month"
+
+[[plan]]
+id = "pro_lifetime"
+tier = "pro"
+stripe_product = "prod_pro"
+interval = "once"
+max_activations = 5
+per_quantity = true
+"#;
+
+#[test]
+fn what_is_bought_for_good_is_no_plan_of_a_subscription() {
+    let plans = Plans::parse(LIFETIME).expect("the plans of this test are right");
+    let plan_of = |id: &str, sale| plans.of_price(&price(id, "", "prod_pro"), sale).map(|plan| plan.id.as_str());
+    assert_eq!(plan_of("price_pro_month", Sale::Recurring), Some("pro_monthly"));
+    assert_eq!(plan_of("price_pro_year", Sale::Recurring), None);
+    assert_eq!(plan_of("price_pro_once", Sale::ForGood), Some("pro_lifetime"));
+    assert!(plans.sell_for_good() && !self::plans().sell_for_good());
+}
+
+#[test]
+fn machines_are_counted_by_the_plan_or_by_each_unit_of_it() {
+    let plans = Plans::parse(LIFETIME).expect("the plans of this test are right");
+    let activations = |id: &str, quantity| plans.by_id(id).expect("it is one of them").activations_of(quantity);
+    assert_eq!(activations("pro_monthly", Some(25)), 1);
+    for (quantity, machines) in [(None, 5), (Some(0), 5), (Some(1), 5), (Some(25), 125), (Some(i64::MAX), i64::MAX)] {
+        assert_eq!(activations("pro_lifetime", quantity), machines, "{quantity:?}");
+    }
+}
+
+#[test]
+fn a_switch_is_true_or_false() {
+    let text = LIFETIME.replace("per_quantity = true", "per_quantity = \"yes\"");
+    let problem = Plans::parse(&text).expect_err("it is a text").to_string();
+    assert_eq!(problem, "plan `pro_lifetime`: `per_quantity` is not `true` or `false`");
 }

@@ -8,10 +8,9 @@ pub mod view;
 use serde::{Deserialize, Serialize};
 use tollgate_shared::Timestamp;
 use tollgate_shared::clock::from_unix;
-use tracing::warn;
 
 use crate::history::{History, Snapshot, State};
-use crate::plans::{Plan, Plans};
+use crate::plans::{Plan, Plans, Sale, prices};
 use tollgate_db::{Json, UnitOfWork, record};
 use tollgate_stripe::{self as stripe, Item, Line, Observation, PriceRef};
 
@@ -114,6 +113,15 @@ pub fn of_customer<'w>(work: &'w UnitOfWork, customer_id: &str) -> Vec<&'w Subsc
     work.all().filter(|subscription: &&Subscription| subscription.customer_id == customer_id).collect()
 }
 
+/// Sets every column of a customer's subscriptions that follows from what was seen, anew.
+pub fn recompute_all(work: &mut UnitOfWork, plans: &Plans, customer_id: &str) {
+    let rows: Vec<_> = of_customer(work, customer_id).into_iter().cloned().collect();
+    for mut row in rows {
+        row.recompute(work, plans);
+        work.insert(row);
+    }
+}
+
 /// Takes in a snapshot of a subscription and gives the status that it shows, which a stale one shows too. `ended` is
 /// Stripe's word that it is over (`customer.subscription.deleted`), whatever status the snapshot still has.
 pub fn apply(
@@ -134,11 +142,8 @@ pub fn apply(
     let is_news =
         row.history.observe(Snapshot::new(&observation.source, second, observation.is_creation, before, state));
     if is_news {
-        row.recompute(plans);
-        if row.plan_id.is_none() {
-            metrics::counter!("tollgate_backend_subscriptions_without_plan_total").increment(1);
-            warn!(subscription.id = %row.id, event.id = %observation.source, "no plan matches an item of subscription {}", row.id);
-        }
+        row.recompute(work, plans);
+        row.note_without_plan(work);
         work.insert(row);
     }
     status
@@ -159,7 +164,7 @@ pub fn infer<'i>(work: &mut UnitOfWork, plans: &Plans, invoice: &'i stripe::Invo
     if invoice.status != "paid" {
         return None;
     }
-    let line = chosen_line(&invoice.lines, plans);
+    let line = chosen_line(work, &invoice.lines, plans);
     let inferred = Inferred {
         invoice: (invoice.created.unwrap_or_default(), invoice.id.clone()),
         price: line.map(|line| line.price.clone()).unwrap_or_default(),
@@ -168,7 +173,8 @@ pub fn infer<'i>(work: &mut UnitOfWork, plans: &Plans, invoice: &'i stripe::Invo
         period_end: line.and_then(|line| line.period_end),
     };
     let mut row = Subscription::of(work, subscription, customer);
-    if row.infer(inferred, plans) {
+    if row.infer(work, inferred, plans) {
+        row.note_without_plan(work);
         work.insert(row);
     }
     Some(customer)
@@ -207,28 +213,34 @@ impl Subscription {
     }
 
     /// Notes what a paid invoice tells. The newest invoice counts; `false` when this one is older.
-    pub fn infer(&mut self, inferred: Inferred, plans: &Plans) -> bool {
+    pub fn infer(&mut self, work: &UnitOfWork, inferred: Inferred, plans: &Plans) -> bool {
         if self.inferred.as_ref().is_some_and(|known| known.invoice >= inferred.invoice) {
             return false;
         }
         self.inferred = Some(Json(inferred));
-        self.recompute(plans);
+        self.recompute(work, plans);
         true
     }
 
     /// Sets every column that follows from the history, or from what was inferred.
-    pub fn recompute(&mut self, plans: &Plans) {
+    pub fn recompute(&mut self, work: &UnitOfWork, plans: &Plans) {
         if let Some(last) = self.history.last().cloned() {
             let understood = self.history.last_understood().map(|snapshot| snapshot.state.status.clone());
-            self.recompute_as(last, understood, plans);
+            self.recompute_as(work, last, understood, plans);
         } else if let Some(inferred) = self.inferred.clone() {
-            self.recompute_inferred(&inferred, plans);
+            self.recompute_inferred(work, &inferred, plans);
         }
     }
 
-    fn recompute_as(&mut self, last: Snapshot<stripe::Subscription>, understood: Option<String>, plans: &Plans) {
+    fn recompute_as(
+        &mut self,
+        work: &UnitOfWork,
+        last: Snapshot<stripe::Subscription>,
+        understood: Option<String>,
+        plans: &Plans,
+    ) {
         let Snapshot { state, second, .. } = last;
-        let (plan, item) = chosen_item(&state.items, plans);
+        let (plan, item) = chosen_item(work, &state.items, plans);
         self.ended_at = match (state.ended_at, state.is_terminal()) {
             (None, true) => state.canceled_at.or(Some(second)).and_then(from_unix),
             (ended_at, _) => ended_at.and_then(from_unix),
@@ -249,8 +261,8 @@ impl Subscription {
         self.access_status = understood;
     }
 
-    fn recompute_inferred(&mut self, inferred: &Inferred, plans: &Plans) {
-        let plan = plans.of_price(&inferred.price);
+    fn recompute_inferred(&mut self, work: &UnitOfWork, inferred: &Inferred, plans: &Plans) {
+        let plan = prices::plan_of(work, plans, &inferred.price, Sale::Recurring);
         self.status = Some("active".to_owned());
         self.access_status = Some("active".to_owned());
         self.plan_id = plan.map(|plan| plan.id.clone());
@@ -263,6 +275,16 @@ impl Subscription {
         self.created_at = from_unix(inferred.invoice.0);
     }
 
+    /// Counts a subscription that has come to be one that no plan matches, and warns of its price.
+    fn note_without_plan(&self, work: &UnitOfWork) {
+        let was = work.before::<Self>(&self.id).filter(|was| was.status.is_some());
+        let is_known = was.is_some_and(|was| was.plan_id.is_none() && was.price_id == self.price_id);
+        if self.status.is_some() && self.plan_id.is_none() && !is_known {
+            metrics::counter!("tollgate_backend_subscriptions_without_plan_total").increment(1);
+            prices::warn_of_unmatched(self.price_id.as_deref(), &self.id);
+        }
+    }
+
     /// Whether it is in a live status. One that we do not understand is live until we hear that it ended.
     pub fn is_live(&self) -> bool {
         self.status.as_deref().is_some_and(|status| StatusClass::of(status) != Some(StatusClass::Ended))
@@ -271,6 +293,17 @@ impl Subscription {
     /// Whether its end is announced, by flag or by date, and has not come.
     pub fn is_cancel_scheduled(&self) -> bool {
         self.is_live() && (self.cancel_at_period_end || self.cancel_at.is_some())
+    }
+
+    /// The card or the like that is charged for it, where it has one of its own.
+    pub fn default_payment_method(&self) -> Option<&str> {
+        self.history.last().and_then(|last| last.state.default_payment_method.as_deref())
+    }
+
+    /// The ids of the prices that it is for.
+    pub fn price_ids(&self) -> impl Iterator<Item = &String> {
+        let items = self.history.last().into_iter().flat_map(|last| &last.state.items).map(|item| &item.price);
+        items.chain(self.inferred.iter().map(|inferred| &inferred.price)).filter_map(|price| price.id.as_ref())
     }
 
     /// The user whom its metadata names.
@@ -287,9 +320,11 @@ pub fn current<'a>(of_customer: impl IntoIterator<Item = &'a Subscription>) -> O
         .max_by_key(|subscription| (subscription.is_live(), subscription.created_at, &subscription.id))
 }
 
-/// The first item that a plan matches, with the plan; else the first item.
-fn chosen_item<'a>(items: &'a [Item], plans: &'a Plans) -> (Option<&'a Plan>, Option<&'a Item>) {
-    let matched = items.iter().find_map(|item| plans.of_price(&item.price).map(|plan| (plan, item)));
+/// The first item that a plan matches, with the plan; else the first item. One of quantity 0 gives nothing.
+fn chosen_item<'a>(work: &UnitOfWork, items: &'a [Item], plans: &'a Plans) -> (Option<&'a Plan>, Option<&'a Item>) {
+    let plan_of = |item: &Item| prices::plan_of(work, plans, &item.price, Sale::Recurring);
+    let mut given = items.iter().filter(|item| item.quantity != Some(0));
+    let matched = given.find_map(|item| plan_of(item).map(|plan| (plan, item)));
     match matched {
         Some((plan, item)) => (Some(plan), Some(item)),
         None => (None, items.first()),
@@ -297,8 +332,8 @@ fn chosen_item<'a>(items: &'a [Item], plans: &'a Plans) -> (Option<&'a Plan>, Op
 }
 
 /// The line that says what was bought: the first that a plan matches, else the first; prorations only if there is nothing else.
-fn chosen_line<'a>(lines: &'a [Line], plans: &Plans) -> Option<&'a Line> {
-    let matched = |line: &&Line| plans.of_price(&line.price).is_some();
+fn chosen_line<'a>(work: &UnitOfWork, lines: &'a [Line], plans: &Plans) -> Option<&'a Line> {
+    let matched = |line: &&Line| prices::plan_of(work, plans, &line.price, Sale::Recurring).is_some();
     let regular = || lines.iter().filter(|line| !line.proration);
     regular().find(matched).or_else(|| regular().next()).or_else(|| lines.iter().find(matched)).or(lines.first())
 }

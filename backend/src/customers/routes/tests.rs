@@ -1,5 +1,7 @@
 //! What a customer looks like, through Rocket's local client, on both engines.
 
+mod money;
+
 use insta::{allow_duplicates, assert_snapshot};
 use serde_json::json;
 
@@ -79,6 +81,7 @@ fn a_customer_is_shown_with_every_member() {
             "paidInvoices": [
               "in_1"
             ],
+            "refunded": {},
             "totalPaid": 2900,
             "totals": {
               "usd": 2900
@@ -142,6 +145,7 @@ fn of_a_customer_that_is_only_known_by_name_every_member_is_there_too() {
             "currency": null,
             "openInvoices": {},
             "paidInvoices": [],
+            "refunded": {},
             "totalPaid": 0,
             "totals": {}
           },

@@ -1,0 +1,209 @@
+//! What a customer paid, owes and was given back, as anybody outside sees it.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use tollgate_db::{DbError, Tx};
+use tollgate_shared::Timestamp;
+
+/// What a customer paid, owes and was given back. Sums in minor units, gross.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PaymentsView {
+    total_paid: i64,
+    currency: Option<String>,
+    totals: BTreeMap<String, i64>,
+    refunded: BTreeMap<String, i64>,
+    paid_invoices: Vec<String>,
+    open_invoices: BTreeMap<String, i64>,
+}
+
+/// What `customer_id` paid, owes and was given back.
+pub async fn payments_of(tx: &mut Tx, customer_id: &str) -> Result<PaymentsView, DbError> {
+    let invoices = invoices(tx, customer_id).await?;
+    let sessions = sessions(tx, customer_id).await?;
+    Ok(PaymentsView { refunded: refunded(tx, customer_id).await?, ..payments(&invoices, &sessions) })
+}
+
+#[derive(Clone, Debug)]
+struct InvoiceRow {
+    id: String,
+    status: String,
+    currency: Option<String>,
+    amount_paid: i64,
+    attempts: i64,
+    paid_at: Option<Timestamp>,
+}
+
+#[derive(Clone, Debug)]
+struct SessionRow {
+    id: String,
+    currency: Option<String>,
+    amount: i64,
+    paid_at: Option<Timestamp>,
+}
+
+/// Paid and open ones, in the order in which they were made.
+async fn invoices(tx: &mut Tx, customer_id: &str) -> Result<Vec<InvoiceRow>, DbError> {
+    let rows: Vec<(String, String, Option<String>, i64, i64, Option<Timestamp>)> = tx
+        .sql(
+            "SELECT id, status, currency, amount_paid, attempts, paid_at
+             FROM invoices
+             WHERE customer_id = $1 AND status IN ('paid', 'open')
+             ORDER BY created_at, id",
+        )
+        .bind(customer_id)
+        .all()
+        .await?;
+    let row = |(id, status, currency, amount_paid, attempts, paid_at)| InvoiceRow {
+        id,
+        status,
+        currency,
+        amount_paid,
+        attempts,
+        paid_at,
+    };
+    Ok(rows.into_iter().map(row).collect())
+}
+
+/// One-off Checkout sessions that were paid and made no invoice.
+async fn sessions(tx: &mut Tx, customer_id: &str) -> Result<Vec<SessionRow>, DbError> {
+    let rows: Vec<(String, Option<String>, i64, Option<Timestamp>)> = tx
+        .sql(
+            "SELECT id, currency, amount, paid_at
+             FROM payments
+             WHERE customer_id = $1 AND kind = 'session' AND status = 'succeeded' AND belongs_to IS NULL
+             ORDER BY created_at, id",
+        )
+        .bind(customer_id)
+        .all()
+        .await?;
+    let row = |(id, currency, amount, paid_at)| SessionRow { id, currency, amount, paid_at };
+    Ok(rows.into_iter().map(row).collect())
+}
+
+/// What was given back, by currency: of the customer's own charges, and of those of which only the invoice is known.
+async fn refunded(tx: &mut Tx, customer_id: &str) -> Result<BTreeMap<String, i64>, DbError> {
+    let rows: Vec<(Option<String>, i64)> = tx
+        .sql(
+            "SELECT currency, refunded
+             FROM charges
+             WHERE customer_id = $1 AND refunded > 0
+             UNION ALL
+             SELECT charges.currency, charges.refunded
+             FROM invoices
+             JOIN charges ON charges.belongs_to = invoices.id
+             WHERE invoices.customer_id = $1 AND charges.customer_id IS NULL AND charges.refunded > 0",
+        )
+        .bind(customer_id)
+        .all()
+        .await?;
+    let mut refunded = BTreeMap::new();
+    for (currency, amount) in rows {
+        add(&mut refunded, currency.as_ref(), amount);
+    }
+    Ok(refunded)
+}
+
+fn add(sums: &mut BTreeMap<String, i64>, currency: Option<&String>, amount: i64) {
+    if let Some(currency) = currency {
+        let sum = sums.entry(currency.clone()).or_insert(0);
+        *sum = sum.saturating_add(amount);
+    }
+}
+
+/// Each paid invoice counts once. Its total is in the currency of the first thing that was paid; until something is,
+/// the currency is that of the first invoice that is owed. Sessions are in the totals by currency alone.
+fn payments(invoices: &[InvoiceRow], sessions: &[SessionRow]) -> PaymentsView {
+    let (mut paid, open): (Vec<_>, Vec<_>) = invoices.iter().partition(|invoice| invoice.status == "paid");
+    // One that does not say when it was paid comes last.
+    paid.sort_by_key(|invoice| (invoice.paid_at.is_none(), invoice.paid_at, &invoice.id));
+    let mut of_invoices = BTreeMap::new();
+    for invoice in &paid {
+        add(&mut of_invoices, invoice.currency.as_ref(), invoice.amount_paid);
+    }
+    let mut totals = of_invoices.clone();
+    for session in sessions {
+        add(&mut totals, session.currency.as_ref(), session.amount);
+    }
+    let by_invoices = paid.iter().map(|row| (row.paid_at.is_none(), row.paid_at, &row.id, row.currency.as_ref()));
+    let by_sessions = sessions.iter().map(|row| (row.paid_at.is_none(), row.paid_at, &row.id, row.currency.as_ref()));
+    let first_paid = by_invoices.chain(by_sessions).filter(|(.., currency)| currency.is_some()).min();
+    let currency = first_paid.and_then(|(.., currency)| currency);
+    let currency = currency.or_else(|| open.iter().find_map(|invoice| invoice.currency.as_ref())).cloned();
+    PaymentsView {
+        total_paid: currency.as_ref().and_then(|currency| of_invoices.get(currency)).copied().unwrap_or_default(),
+        currency,
+        totals,
+        refunded: BTreeMap::new(),
+        paid_invoices: paid.iter().map(|invoice| invoice.id.clone()).collect(),
+        open_invoices: open.iter().map(|invoice| (invoice.id.clone(), invoice.attempts)).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tollgate_shared::clock::from_unix;
+
+    use super::*;
+
+    fn invoice(id: &str, status: &str, currency: &str, amount_paid: i64, paid_at: Option<i64>) -> InvoiceRow {
+        InvoiceRow {
+            id: id.to_owned(),
+            status: status.to_owned(),
+            currency: Some(currency.to_owned()),
+            amount_paid,
+            attempts: 2,
+            paid_at: paid_at.and_then(from_unix),
+        }
+    }
+
+    fn session(id: &str, currency: &str, amount: i64, paid_at: i64) -> SessionRow {
+        SessionRow { id: id.to_owned(), currency: Some(currency.to_owned()), amount, paid_at: from_unix(paid_at) }
+    }
+
+    #[test]
+    fn without_an_invoice_there_is_no_currency() {
+        assert_eq!(payments(&[], &[]), PaymentsView::default());
+    }
+
+    #[test]
+    fn the_total_is_in_the_currency_of_the_first_one_paid_and_other_currencies_are_beside_it() {
+        let invoices = [
+            invoice("in_c", "paid", "eur", 500, Some(30)),
+            invoice("in_b", "paid", "usd", 100, Some(20)),
+            invoice("in_a", "paid", "usd", 10, None),
+            invoice("in_d", "paid", "eur", 0, Some(20)),
+        ];
+        let view = payments(&invoices, &[]);
+        assert_eq!((view.total_paid, view.currency.as_deref()), (110, Some("usd")));
+        assert_eq!(view.totals, BTreeMap::from([("eur".to_owned(), 500), ("usd".to_owned(), 110)]));
+        assert_eq!(view.paid_invoices, ["in_b", "in_d", "in_c", "in_a"]);
+    }
+
+    #[test]
+    fn what_is_owed_gives_the_currency_while_nothing_is_paid() {
+        let view = payments(&[invoice("in_a", "open", "gbp", 0, None)], &[]);
+        assert_eq!((view.total_paid, view.currency.as_deref()), (0, Some("gbp")));
+        assert_eq!(view.totals, BTreeMap::new());
+        assert_eq!(view.open_invoices, BTreeMap::from([("in_a".to_owned(), 2)]));
+    }
+
+    #[test]
+    fn a_one_off_session_is_in_the_totals_and_not_among_the_invoices() {
+        let view = payments(&[invoice("in_a", "paid", "usd", 2900, Some(30))], &[session("cs_a", "usd", 500, 20)]);
+        assert_eq!((view.total_paid, view.currency.as_deref()), (2900, Some("usd")));
+        assert_eq!(view.totals, BTreeMap::from([("usd".to_owned(), 3400)]));
+        assert_eq!(view.paid_invoices, ["in_a"]);
+        let alone = payments(&[invoice("in_a", "open", "eur", 0, None)], &[session("cs_a", "usd", 500, 20)]);
+        assert_eq!((alone.total_paid, alone.currency.as_deref()), (0, Some("usd")));
+    }
+
+    #[test]
+    fn sums_end_at_the_largest_number_and_do_not_wrap() {
+        let largest = |id: &str| invoice(id, "paid", "usd", i64::MAX, Some(10));
+        let view = payments(&[largest("in_a"), largest("in_b")], &[session("cs_a", "usd", i64::MAX, 20)]);
+        assert_eq!(view.total_paid, i64::MAX);
+        assert_eq!(view.totals, BTreeMap::from([("usd".to_owned(), i64::MAX)]));
+    }
+}

@@ -1,0 +1,197 @@
+//! What was bought for good: a plan with `interval = "once"`, paid for by an invoice or by a Checkout session.
+//!
+//! A row begins with the paid invoice's lines, or with the session, whichever is seen first; a session that made an
+//! invoice is a part of the invoice's row. Whether it is paid is in [`payments`], whether it was given back in
+//! [`charges`], and which plan it is follows from the file of plans, so that none of them can drift from it.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+use tollgate_db::{DbError, Json, Lock, Tx, UnitOfWork, record};
+use tollgate_shared::Timestamp;
+use tollgate_stripe::{self as stripe, Line, PriceRef};
+
+use crate::charges::{self, Charge};
+use crate::payments::Payment;
+use crate::plans::{Plan, Plans, Sale, prices};
+
+record! {
+    /// A row of `purchases`.
+    pub struct Purchase in "purchases" {
+        /// `in_…`, or `cs_…` of a session that made no invoice.
+        pub id: String,
+        /// Whose it is.
+        pub customer_id: String,
+        /// `cs_…`, where a session led to it.
+        pub session_id: Option<String>,
+        /// What was paid for.
+        pub items: Json<Vec<Item>>,
+        /// The plan that the session's metadata names.
+        pub named_plan_id: Option<String>,
+        /// Whether it is about real money.
+        pub livemode: Option<bool>,
+        /// When we first heard of it.
+        pub first_seen_at: Timestamp,
+    }
+}
+
+/// One thing of a purchase.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Item {
+    /// What was paid for it.
+    pub price: PriceRef,
+    /// How many.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quantity: Option<i64>,
+}
+
+/// What a customer has bought for good.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Bought<'p> {
+    /// The plan.
+    pub plan: &'p Plan,
+    /// How many of it.
+    pub quantity: Option<i64>,
+    /// When it was given back whole, or a dispute of it was lost.
+    pub ended_at: Option<Timestamp>,
+    /// Whether it is about real money.
+    pub livemode: Option<bool>,
+}
+
+/// Takes in what a paid invoice sold once: what its lines charge for that is no subscription's.
+pub fn apply_invoice(work: &mut UnitOfWork, livemode: Option<bool>, invoice: &stripe::Invoice) {
+    let Some(customer) = invoice.customer.as_deref().filter(|_| invoice.status == "paid") else { return };
+    let items: Vec<_> =
+        sold_once(invoice).map(|line| Item { price: line.price.clone(), quantity: line.quantity }).collect();
+    if !items.is_empty() {
+        let mut row = Purchase::of(work, &invoice.id, customer, livemode);
+        row.items = Json(items);
+        work.insert(row);
+    }
+}
+
+/// The lines that sell something once: no subscription's, and no credit.
+fn sold_once(invoice: &stripe::Invoice) -> impl Iterator<Item = &Line> {
+    invoice.lines.iter().filter(|line| !line.of_subscription_item && !line.proration && line.amount >= 0)
+}
+
+/// Whether an invoice has sold anything once.
+pub fn has_sold(invoice: &stripe::Invoice) -> bool {
+    invoice.status == "paid" && sold_once(invoice).next().is_some()
+}
+
+/// Takes in a one-off session that was gone through.
+pub fn apply_session(work: &mut UnitOfWork, livemode: Option<bool>, session: &stripe::CheckoutSession) {
+    let Some(customer) = session.customer.as_deref() else { return };
+    if session.mode.as_deref() == Some("payment") {
+        let mut row = Purchase::of(work, id_of_session(session), customer, livemode);
+        row.session_id = Some(session.id.clone());
+        row.named_plan_id.clone_from(&session.plan_id);
+        work.insert(row);
+    }
+}
+
+/// The row that a session is a part of.
+pub fn id_of_session(session: &stripe::CheckoutSession) -> &str {
+    session.invoice.as_deref().unwrap_or(&session.id)
+}
+
+/// The customers of what was paid or given back, as far as only our rows know them: who may have bought it for good.
+pub async fn customers_of(
+    tx: &mut Tx,
+    plans: &Plans,
+    charges: &BTreeSet<String>,
+    paid_invoices: &BTreeSet<String>,
+) -> Result<BTreeSet<String>, DbError> {
+    if !plans.sell_for_good() {
+        return Ok(BTreeSet::new());
+    }
+    let charges: Vec<Charge> = tx.load("id", charges, Lock::None).await?;
+    let payees = charges.iter().filter_map(|charge| charge.belongs_to.clone()).chain(paid_invoices.iter().cloned());
+    let purchases: Vec<Purchase> = tx.load("id", &payees.collect(), Lock::None).await?;
+    let payers = charges.into_iter().filter_map(|charge| charge.customer_id);
+    Ok(payers.chain(purchases.into_iter().map(|purchase| purchase.customer_id)).collect())
+}
+
+/// Loads the purchases called `ids`, and where anything is sold for good all those of `customers`, with what was paid for
+/// them and given back of them.
+pub async fn load(
+    tx: &mut Tx,
+    work: &mut UnitOfWork,
+    plans: &Plans,
+    customers: &BTreeSet<String>,
+    ids: &BTreeSet<String>,
+) -> Result<(), DbError> {
+    let mut purchases: Vec<Purchase> = tx.load("id", ids, Lock::None).await?;
+    if plans.sell_for_good() {
+        purchases.extend(tx.load::<Purchase>("customer_id", customers, Lock::None).await?);
+        let names = |purchase: &Purchase| purchase.session_id.iter().chain([&purchase.id]).cloned().collect::<Vec<_>>();
+        let mut payees: BTreeSet<_> = purchases.iter().flat_map(names).collect();
+        payees.extend(ids.iter().cloned());
+        let missing = |id: &&String| work.get::<Payment>(id).is_none();
+        let payments = payees.iter().filter(missing).cloned().collect();
+        work.add_loaded::<Payment>(tx.load("id", &payments, Lock::None).await?);
+        let mut charges: Vec<Charge> = tx.load("belongs_to", &payees, Lock::None).await?;
+        // Those that are here were taken for writing.
+        charges.retain(|charge| work.get::<Charge>(&charge.id).is_none());
+        work.add_loaded(charges);
+    }
+    work.add_loaded(purchases);
+    Ok(())
+}
+
+/// What the customer has bought for good: the newest that was not given back, else the newest.
+pub fn of_customer<'p>(work: &UnitOfWork, plans: &'p Plans, customer_id: &str) -> Option<Bought<'p>> {
+    if !plans.sell_for_good() {
+        return None;
+    }
+    let of_customer = work.all().filter(|purchase: &&Purchase| purchase.customer_id == customer_id);
+    let bought = of_customer.filter_map(|purchase| {
+        let payment = purchase.payment(work)?;
+        let (plan, quantity) = purchase.plan(work, plans)?;
+        let ended_at = purchase.ended_at(work, payment.amount);
+        let bought = Bought { plan, quantity, ended_at, livemode: purchase.livemode };
+        Some(((ended_at.is_none(), payment.paid_at, &purchase.id), bought))
+    });
+    bought.max_by(|(a, _), (b, _)| a.cmp(b)).map(|(_, bought)| bought)
+}
+
+impl Purchase {
+    fn of(work: &UnitOfWork, id: &str, customer_id: &str, livemode: Option<bool>) -> Self {
+        let row = work.get_cloned(id).unwrap_or_else(|| Self {
+            id: id.to_owned(),
+            customer_id: customer_id.to_owned(),
+            session_id: None,
+            items: Json(Vec::new()),
+            named_plan_id: None,
+            livemode: None,
+            first_seen_at: work.now(),
+        });
+        Self { livemode: row.livemode.or(livemode), ..row }
+    }
+
+    /// The payment of it that succeeded.
+    fn payment<'w>(&self, work: &'w UnitOfWork) -> Option<&'w Payment> {
+        let payments = [Some(&self.id), self.session_id.as_ref()].into_iter().flatten();
+        payments.filter_map(|id| work.get(id)).find(|payment: &&Payment| payment.status.as_deref() == Some("succeeded"))
+    }
+
+    /// The plan, with how many of it.
+    fn plan<'p>(&self, work: &UnitOfWork, plans: &'p Plans) -> Option<(&'p Plan, Option<i64>)> {
+        let plan_of = |item: &Item| Some((prices::plan_of(work, plans, &item.price, Sale::ForGood)?, item.quantity));
+        let by_items = self.items.iter().find_map(plan_of);
+        let named = || plans.by_id(self.named_plan_id.as_deref()?).filter(|plan| plan.sale() == Sale::ForGood);
+        by_items.or_else(|| Some((named()?, None)))
+    }
+
+    /// When it ended: with a dispute that was lost, or when all of `paid` was given back.
+    fn ended_at(&self, work: &UnitOfWork, paid: i64) -> Option<Timestamp> {
+        let session = self.session_id.iter().filter(|session| **session != self.id);
+        let by_session = session.flat_map(|session| charges::of_payee(work, session));
+        let charges: Vec<_> = charges::of_payee(work, &self.id).chain(by_session).collect();
+        let refunded = charges.iter().fold(0_i64, |sum, charge| sum.saturating_add(charge.refunded));
+        let refunded_at = charges.iter().filter_map(|charge| charge.refunded_at).max();
+        let lost_at = charges.iter().filter_map(|charge| charge.lost_at).min();
+        lost_at.or(refunded_at.filter(|_| paid > 0 && refunded >= paid))
+    }
+}
