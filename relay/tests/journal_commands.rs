@@ -475,7 +475,7 @@ async fn discard_ends_an_unconfirmed_event_while_the_relay_is_stopped_and_says_s
     journal.close().await;
     let ran = folder.run(&["discard", "evt_1"]).await;
     ran.expect_success();
-    assert!(ran.err().contains("Discarded event evt_1"), "{}", ran.err());
+    assert!(ran.err().contains("discarded event evt_1"), "{}", ran.err());
     assert!(folder.confirmed().await["evt_1"]);
     let journal = folder.open();
     assert_eq!(journal.stats().unconfirmed, 1);

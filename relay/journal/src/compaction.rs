@@ -197,7 +197,7 @@ fn carry_over(shared: &Shared, segment: u32) -> Result<(), MaintenanceError> {
         }
         state.queue.statuses.append(&mut carried);
     }
-    // The writer is there, or the sender is dropped: this does not wait for ever.
+    // The writer is there, or the sender is dropped: this ends.
     shared.flush().blocking_recv().unwrap_or(Err(AppendError::Closed))?;
     Ok(())
 }

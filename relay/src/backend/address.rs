@@ -41,7 +41,7 @@ pub enum BackendHttp {
     /// memory that a connection of its own takes.
     #[default]
     Two,
-    /// HTTP/1.1, for a backend behind something that speaks only that. A connection for each request under way.
+    /// HTTP/1.1, for a backend behind something that speaks only that. A connection for each request in flight.
     One,
 }
 

@@ -1,4 +1,4 @@
-//! One request to the backend's intake: an event alone, or several together, and what its answer means.
+//! One request to the backend's intake: an event alone, or several together, and what its response means.
 //!
 //! Nothing is repeated here and nothing is logged: the forwarder decides when, the commands say what came of it.
 
@@ -34,11 +34,11 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long one delivery may take from first to last byte: far longer than the backend takes for a transaction, and short
 /// enough that one which hangs is repeated within 20 s of its start.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(15);
-/// How long `/ready` may take: an answer that comes later is no good one.
+/// How long `/ready` may take: a response that comes later is no good one.
 const READY_TIMEOUT: Duration = Duration::from_secs(2);
 /// A connection on which nothing comes is asked for a sign of life this often, and given up when none comes as long again.
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(10);
-/// The longest answer that is read: results of 64 events are some 10 KB.
+/// The longest response that is read: results of 64 events are some 10 KB.
 const RESPONSE_BYTES_MAX: usize = 1024 * 1024;
 
 /// What came of one event's delivery.
@@ -46,13 +46,13 @@ const RESPONSE_BYTES_MAX: usize = 1024 * 1024;
 pub enum Outcome {
     /// A 2xx that says `"received": true`: the backend has it for good.
     Confirmed,
-    /// Any other answer, 2xx included; with it, how long the backend asks to be left alone.
+    /// Any other response, 2xx included; with it, how long the backend asks to be left alone.
     Refused(StatusCode, Option<Duration>),
-    /// No whole answer.
+    /// No whole response.
     Unanswered(NoAnswer),
 }
 
-/// Why there is no answer.
+/// Why there is no response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
 pub enum NoAnswer {
     /// There is no connection, so nothing was sent.
@@ -61,7 +61,7 @@ pub enum NoAnswer {
     /// It took too long.
     #[error("no answer within {} s", RESPONSE_TIMEOUT.as_secs())]
     TimedOut,
-    /// The connection broke before the answer was whole, or the answer is not HTTP.
+    /// The connection broke before the response was whole, or the response is not HTTP.
     #[error("the connection broke")]
     Broken,
 }
@@ -77,7 +77,7 @@ pub enum Readiness {
     NotConnected,
 }
 
-/// The backend, as the relay sees it. Cheap to clone; clones share connections and what the last answer said.
+/// The backend, as the relay sees it. Cheap to clone; clones share connections and what the last response said.
 #[derive(Clone)]
 pub struct Backend {
     client: reqwest::Client,
@@ -107,7 +107,7 @@ impl Backend {
         })
     }
 
-    /// Whether the last answer said that several events may come in one request.
+    /// Whether the last response said that several events may come in one request.
     pub fn takes_sequences(&self) -> bool {
         self.takes_sequences.load(Ordering::Relaxed)
     }
@@ -116,13 +116,13 @@ impl Backend {
     pub async fn deliver(&self, event: &Event) -> Outcome {
         let trace = event.trace.map_or_else(|| TraceParent::new(&self.rng), |trace| trace.child(&self.rng));
         match self.post("application/json", &event.request_id, trace, event.body.clone()).await {
-            Ok(answer) => judge_alone(&answer),
+            Ok(response) => judge_alone(&response),
             Err(why) => Outcome::Unanswered(why),
         }
     }
 
     /// Delivers several events in one request of its own id: each one's outcome in their order, or the one outcome of
-    /// the whole request when the answer does not speak of each.
+    /// the whole request when the response does not speak of each.
     pub async fn deliver_together<E: AsRef<Event>>(
         &self,
         events: &[E],
@@ -136,7 +136,7 @@ impl Backend {
         }
         let trace = TraceParent::new(&self.rng);
         match self.post(json_seq::MEDIA_TYPE, request_id, trace, sequence.into()).await {
-            Ok(answer) => judge_together(&answer, events),
+            Ok(response) => judge_together(&response, events),
             Err(why) => Err(Outcome::Unanswered(why)),
         }
     }
@@ -144,7 +144,7 @@ impl Backend {
     /// Asks for the backend's `/ready`.
     pub async fn readiness(&self) -> Readiness {
         match self.client.get(self.ready.clone()).timeout(READY_TIMEOUT).send().await {
-            Ok(answer) if answer.status().is_success() => Readiness::Ready,
+            Ok(response) if response.status().is_success() => Readiness::Ready,
             Err(error) if error.is_connect() => Readiness::NotConnected,
             _ => Readiness::NotReady,
         }
@@ -156,35 +156,35 @@ impl Backend {
         request_id: &RequestId,
         trace: TraceParent,
         body: Bytes,
-    ) -> Result<Answer, NoAnswer> {
+    ) -> Result<Response, NoAnswer> {
         let mut headers = HeaderMap::with_capacity(8);
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
         headers.insert(KEY_HEADER, self.key.clone());
         headers.insert(REQUEST_ID_HEADER, header(request_id.as_str()));
         headers.insert(TRACEPARENT_HEADER, header(&trace.to_string()));
         let sent = self.client.post(self.intake.clone()).headers(headers).body(body).send().await;
-        let mut answer = sent.map_err(no_answer)?;
-        self.takes_sequences.store(names_sequences(answer.headers()), Ordering::Relaxed);
-        let retry_after = retry_after(answer.headers(), self.clock.now());
+        let mut response = sent.map_err(no_answer)?;
+        self.takes_sequences.store(names_sequences(response.headers()), Ordering::Relaxed);
+        let retry_after = retry_after(response.headers(), self.clock.now());
         let mut body = Vec::new();
-        while let Some(chunk) = answer.chunk().await.map_err(no_answer)? {
+        while let Some(chunk) = response.chunk().await.map_err(no_answer)? {
             if body.len() + chunk.len() > RESPONSE_BYTES_MAX {
                 return Err(NoAnswer::Broken);
             }
             body.extend_from_slice(&chunk);
         }
-        Ok(Answer { status: answer.status(), retry_after, body })
+        Ok(Response { status: response.status(), retry_after, body })
     }
 }
 
 /// A whole response.
-struct Answer {
+struct Response {
     status: StatusCode,
     retry_after: Option<Duration>,
     body: Vec<u8>,
 }
 
-impl Answer {
+impl Response {
     fn refused(&self) -> Outcome {
         Outcome::Refused(self.status, self.retry_after)
     }
@@ -197,7 +197,7 @@ fn header(visible_ascii: &str) -> HeaderValue {
 fn client(config: &BackendConfig) -> Result<reqwest::Client, BackendError> {
     let tls = tls::client_config(&config.url, config.http).map_err(BackendError::Authorities)?;
     let client = reqwest::Client::builder()
-        // A redirect is an answer that does not confirm: following it would hand the key to whoever it names.
+        // A redirect is a response that does not confirm: following it would hand the key to whoever it names.
         .redirect(redirect::Policy::none())
         .referer(false)
         // Configuration is the documented variables alone, not HTTP_PROXY and its like.
@@ -245,19 +245,19 @@ fn no_answer(error: reqwest::Error) -> NoAnswer {
     }
 }
 
-/// The part of an answer that confirms.
+/// The part of a response that confirms.
 #[derive(Deserialize)]
 struct Received {
     received: bool,
 }
 
-fn judge_alone(answer: &Answer) -> Outcome {
-    let body = || serde_json::from_slice(&answer.body);
-    let received = answer.status.is_success() && body().is_ok_and(|Received { received }| received);
-    if received { Outcome::Confirmed } else { answer.refused() }
+fn judge_alone(response: &Response) -> Outcome {
+    let body = || serde_json::from_slice(&response.body);
+    let received = response.status.is_success() && body().is_ok_and(|Received { received }| received);
+    if received { Outcome::Confirmed } else { response.refused() }
 }
 
-/// The answer to several events.
+/// The response to several events.
 #[derive(Deserialize)]
 struct Results {
     results: Vec<EventResult>,
@@ -272,14 +272,14 @@ struct EventResult {
     received: bool,
 }
 
-fn judge_together<E: AsRef<Event>>(answer: &Answer, events: &[E]) -> Result<Vec<Outcome>, Outcome> {
-    if !answer.status.is_success() {
-        return Err(answer.refused());
+fn judge_together<E: AsRef<Event>>(response: &Response, events: &[E]) -> Result<Vec<Outcome>, Outcome> {
+    if !response.status.is_success() {
+        return Err(response.refused());
     }
-    let results = serde_json::from_slice::<Results>(&answer.body).map_err(|_| answer.refused())?.results;
+    let results = serde_json::from_slice::<Results>(&response.body).map_err(|_| response.refused())?.results;
     if results.len() != events.len() {
         // Which result speaks of which event is anybody's guess: none is confirmed.
-        return Err(answer.refused());
+        return Err(response.refused());
     }
     let judge = |(event, result): (&E, EventResult)| {
         let status = StatusCode::from_u16(result.status).unwrap_or(StatusCode::BAD_GATEWAY);
@@ -287,7 +287,7 @@ fn judge_together<E: AsRef<Event>>(answer: &Answer, events: &[E]) -> Result<Vec<
         if same && status.is_success() && result.received {
             Outcome::Confirmed
         } else {
-            Outcome::Refused(status, answer.retry_after)
+            Outcome::Refused(status, response.retry_after)
         }
     };
     Ok(events.iter().zip(results).map(judge).collect())
@@ -309,8 +309,8 @@ mod tests {
         }
     }
 
-    fn answer(status: u16, body: &str) -> Answer {
-        Answer { status: StatusCode::from_u16(status).unwrap(), retry_after: None, body: body.into() }
+    fn response(status: u16, body: &str) -> Response {
+        Response { status: StatusCode::from_u16(status).unwrap(), retry_after: None, body: body.into() }
     }
 
     fn refused(status: u16) -> Outcome {
@@ -319,7 +319,7 @@ mod tests {
 
     #[test]
     fn only_a_2xx_that_says_received_confirms() {
-        let judge = |status: u16, body: &str| judge_alone(&answer(status, body));
+        let judge = |status: u16, body: &str| judge_alone(&response(status, body));
         assert_eq!(judge(200, r#"{"received":true,"outcome":"duplicate"}"#), Outcome::Confirmed);
         assert_eq!(judge(202, r#"{"received":true}"#), Outcome::Confirmed);
         for (status, answer) in [
@@ -346,7 +346,7 @@ mod tests {
             {"eventId":"evt_other","status":200,"received":true},
             {"eventId":null,"status":400,"received":true,"error":{}}]}"#;
         let events = ["evt_1", "evt_2", "evt_3", "evt_4", "evt_5"].map(event);
-        let outcomes = judge_together(&answer(200, body), &events).unwrap();
+        let outcomes = judge_together(&response(200, body), &events).unwrap();
         assert_eq!(outcomes, [Outcome::Confirmed, refused(500), refused(200), refused(200), refused(400)]);
     }
 
@@ -359,9 +359,9 @@ mod tests {
             r#"{"results":[{"eventId":"evt_1","status":200,"received":true}]}"#,
             r#"{"results":"all"}"#,
         ] {
-            assert_eq!(judge_together(&answer(200, body), &events), Err(refused(200)), "{body}");
+            assert_eq!(judge_together(&response(200, body), &events), Err(refused(200)), "{body}");
         }
-        assert_eq!(judge_together(&answer(503, ""), &events), Err(refused(503)));
+        assert_eq!(judge_together(&response(503, ""), &events), Err(refused(503)));
     }
 
     #[test]

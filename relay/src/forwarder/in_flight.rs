@@ -1,9 +1,9 @@
-//! How many requests to the backend are under way at a time.
+//! How many requests to the backend are in flight at a time.
 //!
 //! Few, so that what waits meanwhile goes together. But a request that takes long stops counting: an event that makes
 //! the backend hang holds up no other.
 
-/// How many requests may be under way.
+/// How many requests may be in flight.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
     /// Of those that may still be answered in the usual time.
@@ -12,7 +12,7 @@ pub(super) struct Limits {
     pub(super) total_max: usize,
 }
 
-/// Counts the requests under way.
+/// Counts the requests in flight.
 #[derive(Debug, Default)]
 pub(super) struct InFlight {
     fast: usize,
@@ -41,12 +41,12 @@ impl InFlight {
         self.total -= 1;
     }
 
-    /// How many are under way and may still be answered in the usual time.
+    /// How many are in flight and may still be answered in the usual time.
     pub(super) fn fast(&self) -> usize {
         self.fast
     }
 
-    /// How many are under way.
+    /// How many are in flight.
     pub(super) fn total(&self) -> usize {
         self.total
     }

@@ -20,13 +20,13 @@ use crate::backend::config::BackendConfig;
 use crate::backend::delivery::{Backend, NoAnswer, Outcome};
 use crate::backend::event::Event;
 
-/// Deliveries under way at a time: they begin in order of arrival, and none gets further ahead than this. The backend
+/// Deliveries in flight at a time: they begin in order of arrival, and none gets further ahead than this. The backend
 /// gathers what comes together into one transaction.
 const DELIVERIES_MAX: usize = 16;
 /// How often a delivery is tried when it may well work a moment later.
 const TRIES_MAX: u32 = 4;
-/// Between the tries.
-const BETWEEN_TRIES: Backoff = Backoff { first: Duration::from_millis(500), longest: Duration::from_secs(4) };
+/// How long to wait between the tries.
+const RETRY_DELAYS: Backoff = Backoff { first: Duration::from_millis(500), longest: Duration::from_secs(4) };
 
 /// What redelivery takes.
 pub(super) struct Deps {
@@ -59,7 +59,7 @@ pub(super) async fn redeliver(deps: &Deps, selection: &Selection, output: &mut i
     drop(seen);
 
     let backend = Backend::new(&deps.backend, deps.clock.clone(), deps.rng.clone())?;
-    let courier = Courier { backend, deps, away: AtomicBool::new(false) };
+    let courier = Courier { backend, deps, disconnected: AtomicBool::new(false) };
     let progress = progress(firsts.len());
     let events = stream::iter(&firsts).map(|found| reader.entry(found));
     let mut deliveries = events
@@ -114,7 +114,7 @@ struct Courier<'a> {
     backend: Backend,
     deps: &'a Deps,
     /// There was no connection, not even after some tries: the others need not wait for that too.
-    away: AtomicBool,
+    disconnected: AtomicBool,
 }
 
 impl Courier<'_> {
@@ -128,7 +128,7 @@ impl Courier<'_> {
             body: entry.body,
         };
         for tries in 1.. {
-            if self.away.load(Ordering::Relaxed) {
+            if self.disconnected.load(Ordering::Relaxed) {
                 return Err(Undelivered::NotTried);
             }
             let undelivered = match self.backend.deliver(&event).await {
@@ -138,11 +138,11 @@ impl Courier<'_> {
             };
             if tries == TRIES_MAX || !may_pass(&undelivered) {
                 if undelivered == Undelivered::NoAnswer(NoAnswer::NotConnected) {
-                    self.away.store(true, Ordering::Relaxed);
+                    self.disconnected.store(true, Ordering::Relaxed);
                 }
                 return Err(undelivered);
             }
-            tokio::time::sleep(BETWEEN_TRIES.after(tries, rng)).await;
+            tokio::time::sleep(RETRY_DELAYS.after(tries, rng)).await;
         }
         unreachable!("the last try returns")
     }
