@@ -2,13 +2,12 @@
 
 use std::io::ErrorKind::NotFound;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use reqwest::Url;
-use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tollgate_shared::env::{BadVariables, Env};
+use tollgate_shared::tls::TlsFiles;
 use tollgate_shared::{Secret, Secrets};
 
 use crate::stripe_api::config::{StripeConfig, http_url};
@@ -90,20 +89,11 @@ pub struct Config {
     pub app_url: Option<Url>,
 }
 
-/// PEM files that were read once and belong together.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TlsFiles {
-    /// The chain, the server's certificate first.
-    pub cert: PathBuf,
-    /// Its private key.
-    pub key: PathBuf,
-}
-
 impl Config {
     /// Reads everything; [`BadVariables`] names every variable that is missing or unusable.
     pub fn from_env(env: &Env) -> Result<Self, BadVariables> {
         let addr = env.parse("BACKEND_ADDR", "an address and port such as 127.0.0.1:8000");
-        let tls = tls(env);
+        let tls = TlsFiles::from_env(env, "BACKEND_TLS_CERT", "BACKEND_TLS_KEY").map(|(files, _)| files);
         let [database_url, database_listen_url] = ["DATABASE_URL", "DATABASE_LISTEN_URL"]
             .map(|name| env.parse::<DatabaseUrl>(name, "sqlite://<file> or postgres://…"));
         let migrates = env.read("DATABASE_MIGRATE", "`auto` or `off`", |text| match text {
@@ -180,48 +170,6 @@ fn widgets(env: &Env) -> Option<WidgetDefaults> {
             None
         }
     }
-}
-
-/// Both files or neither; both readable, and a key that is the certificate's.
-fn tls(env: &Env) -> Option<TlsFiles> {
-    let cert = env.text("BACKEND_TLS_CERT").map(PathBuf::from);
-    let key = env.text("BACKEND_TLS_KEY").map(PathBuf::from);
-    let (cert, key) = match (cert, key) {
-        (None, None) => return None,
-        (Some(cert), Some(key)) => (cert, key),
-        (Some(_), None) => {
-            env.refuse("BACKEND_TLS_KEY", "is missing: BACKEND_TLS_CERT is set");
-            return None;
-        }
-        (None, Some(_)) => {
-            env.refuse("BACKEND_TLS_CERT", "is missing: BACKEND_TLS_KEY is set");
-            return None;
-        }
-    };
-    let chain = read_chain(&cert);
-    if chain.is_none() {
-        env.refuse("BACKEND_TLS_CERT", "is not a readable file of PEM certificates");
-    }
-    let private = PrivateKeyDer::from_pem_file(&key).ok();
-    if private.is_none() {
-        env.refuse("BACKEND_TLS_KEY", "is not a readable file of a PEM private key");
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let fits = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .expect("ring has the default protocol versions")
-        .with_no_client_auth()
-        .with_single_cert(chain?, private?);
-    if fits.is_err() {
-        env.refuse("BACKEND_TLS_KEY", "is not the key of BACKEND_TLS_CERT");
-        return None;
-    }
-    Some(TlsFiles { cert, key })
-}
-
-fn read_chain(file: &Path) -> Option<Vec<CertificateDer<'static>>> {
-    let chain: Vec<_> = CertificateDer::pem_file_iter(file).ok()?.collect::<Result<_, _>>().ok()?;
-    (!chain.is_empty()).then_some(chain)
 }
 
 #[cfg(test)]

@@ -21,6 +21,7 @@ use rocket::{Build, Ignite, Rocket};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
+use tollgate_shared::process::descriptors_max;
 use tracing::{info, warn};
 
 use self::listener::Limits;
@@ -29,7 +30,7 @@ use crate::http::access_log::AccessLog;
 use crate::http::body_budget::BodyBudget;
 use crate::http::catchers;
 use crate::http::in_flight::InFlight;
-use crate::monitoring::{self, process};
+use crate::monitoring;
 use crate::webhooks::inbox::Inbox;
 use crate::{api_keys, customers, webhooks};
 
@@ -109,7 +110,7 @@ pub async fn serve(app: App, inbox: Inbox, stop: impl Future<Output = ()>) -> Re
         // Where Rocket does not launch, nothing has to be handed on.
         if let Ok(rocket) = rocket_is_at.await {
             info!(addr = %listener.local_addr()?, "listening on {}", listener.local_addr()?);
-            let descriptors = process::descriptors_max().unwrap_or(DESCRIPTORS_MAX_BY_DEFAULT);
+            let descriptors = descriptors_max().map_or(DESCRIPTORS_MAX_BY_DEFAULT, |descriptors| descriptors as usize);
             listener::run(listener, rocket, Limits::of_descriptors(descriptors)).await;
         }
         Ok::<_, io::Error>(())

@@ -63,7 +63,10 @@ fn a_bad_configuration_is_refused_with_all_of_its_problems_and_no_value() {
 fn a_good_configuration_is_said_to_be_good_without_starting_anything() {
     let output = Variables::good().run(&["--check-config"]);
     assert!(output.status.success(), "{output:?}");
-    assert!(Variables::good().without("INTERNAL_API_KEY").run(&["--check-config"]).status.code() != Some(0));
+    assert_eq!(output.stdout, b"configuration OK\n");
+    let refused = Variables::good().without("INTERNAL_API_KEY").run(&["--check-config"]);
+    assert_eq!(refused.status.code(), Some(78));
+    assert!(refused.stderr.starts_with(b"invalid configuration:\n"), "{refused:?}");
 }
 
 #[test]
@@ -372,4 +375,41 @@ async fn a_failure_of_ours_is_logged_with_the_id_that_its_caller_has() {
     let log = backend.stop().await;
     let said = log.lines().find(|line| line.contains("could not use the database")).unwrap_or_else(|| panic!("{log}"));
     assert!(said.contains(&id), "{said}");
+}
+
+#[tokio::test]
+async fn a_log_that_nobody_reads_holds_up_nothing() {
+    let variables = Variables::good().with("RUST_LOG", "debug");
+    let mut backend = Backend::start(variables).await;
+    backend.is_ready().await;
+    let stalled = backend.stall_log().await;
+    let id = "x".repeat(128);
+    while backend.metric("tollgate_backend_log_lines_dropped_total").await == 0.0 {
+        let requests = (0..200).map(|_| backend.get_as("/v1/webhook-events/evt_unknown", &id));
+        futures_util::future::join_all(requests).await;
+    }
+    for path in ["/live", "/ready"] {
+        assert_eq!(backend.get(path).await.status(), 200, "{path}");
+    }
+    let answer = backend.post(INTAKE, r#"{"id":"evt_1","type":"test.unheard_of"}"#).await;
+    assert_eq!(answer.status(), 200);
+    backend.signal(Signal::TERM);
+    assert!(backend.exit().await.success());
+    drop(stalled);
+}
+
+#[tokio::test]
+async fn sighup_kills_nobody_and_says_what_to_do() {
+    let backend = Backend::start(Variables::good()).await;
+    backend.signal(Signal::HUP);
+    backend.has_logged("SIGHUP is ignored").await;
+    assert_eq!(backend.get("/live").await.status(), 200);
+}
+
+#[tokio::test]
+async fn metrics_say_what_runs_and_what_it_takes() {
+    let backend = Backend::start(Variables::good()).await;
+    let version = env!("CARGO_PKG_VERSION");
+    assert_eq!(backend.metric(&format!(r#"tollgate_backend_build_info{{version="{version}"}}"#)).await, 1.0);
+    assert!(backend.metric("process_resident_memory_bytes").await > 0.0);
 }

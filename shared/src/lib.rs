@@ -1,5 +1,5 @@
 //! What both tiers of Tollgate agree on: how an event is signed and framed, how configuration is read, how time and
-//! randomness are handed in, what an error looks like, and what may be logged.
+//! randomness are handed in, what an error looks like, what may be logged, and how a process starts and ends.
 //!
 //! Nothing in here knows HTTP servers or databases.
 
@@ -11,11 +11,13 @@ pub mod event_head;
 pub mod ids;
 pub mod json_seq;
 pub mod log_safe;
+pub mod process;
 pub mod request_id;
 pub mod rng;
 pub mod secret;
 pub mod signing;
 pub mod telemetry;
+pub mod tls;
 
 pub use clock::{Clock, Timestamp};
 pub use error_body::ErrorBody;

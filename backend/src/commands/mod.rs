@@ -7,18 +7,16 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use tollgate_shared::env::Env;
+use tollgate_shared::process::{configuration_ok, install_panic_hook, invalid_configuration};
 use tollgate_shared::telemetry::LogConfig;
 
 use crate::config::{Config, VARIABLES};
-
-/// What a process that cannot use its configuration ends with, as `sysexits.h` has it (`EX_CONFIG`).
-const EXIT_BAD_CONFIGURATION: u8 = 78;
 
 /// Turns each Stripe event, once in effect, into who may use what.
 #[derive(Debug, Parser)]
 #[command(name = "tollgate-backend", version, after_help = VARIABLES)]
 struct Arguments {
-    /// Says whether every variable is usable, and ends
+    /// Only check the configuration: exit 0 if it is usable, else name what is not
     #[arg(long, global = true)]
     check_config: bool,
 
@@ -41,17 +39,13 @@ pub fn run() -> ExitCode {
     let log = LogConfig::from_env(&env);
     let config = match Config::from_env(&env) {
         Ok(config) => config,
-        Err(bad) => {
-            eprintln!("tollgate-backend cannot start: these variables are missing or unusable.\n{bad}");
-            return ExitCode::from(EXIT_BAD_CONFIGURATION);
-        }
+        Err(bad) => return invalid_configuration(&bad),
     };
     if arguments.check_config {
-        println!("every variable is usable");
-        return ExitCode::SUCCESS;
+        return configuration_ok();
     }
-    log.start();
-    panics_go_to_the_log();
+    let _flush = log.start();
+    install_panic_hook();
 
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("backend").build();
     let done = match runtime {
@@ -73,15 +67,6 @@ pub fn run() -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-/// A panic's own text may quote a value that must not be seen; only one that was written as a literal is passed on.
-fn panics_go_to_the_log() {
-    std::panic::set_hook(Box::new(|panic| {
-        let location = panic.location().map(ToString::to_string).unwrap_or_default();
-        let message = panic.payload().downcast_ref::<&'static str>().copied().unwrap_or("…");
-        tracing::error!(panic.location = location, "panicked at {location}: {message}");
-    }));
 }
 
 #[cfg(test)]

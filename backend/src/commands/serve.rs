@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{sleep, timeout};
 use tollgate_shared::backoff::Backoff;
+use tollgate_shared::process::Signals;
 use tollgate_shared::{Clock, Rng};
 use tracing::{debug, error, info, warn};
 
@@ -30,7 +30,7 @@ pub(super) async fn run(config: Config) -> anyhow::Result<()> {
     let clock = Clock::system();
     let rng = Rng::system();
     // Before anything is listening, so that a signal which comes early is not lost.
-    let stop = stop_signal().context("could not listen for signals")?;
+    let mut signals = Signals::listen().context("could not listen for signals")?;
     metrics::start();
 
     let db = Db::open(&config.database_url, &MIGRATIONS).context("could not open DATABASE_URL")?;
@@ -43,23 +43,16 @@ pub(super) async fn run(config: Config) -> anyhow::Result<()> {
     let preparing = app.clone();
     app.tasks.keep("prepare", move || prepare(preparing.clone()));
     let tasks = app.tasks.clone();
-    let served = server::serve(app, inbox, stop).await;
+    let served = server::serve(app, inbox, signals.stop(hung_up)).await;
     tasks.stop();
     // Everything that was answered is committed; a connection that hangs must not hold up the exit.
     let _ = timeout(CLOSE_WITHIN, db.close()).await;
     Ok(served?)
 }
 
-/// Resolves at the first SIGTERM or SIGINT.
-fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-    })
+/// Rocket reads its certificate once, when it starts.
+fn hung_up() {
+    warn!("SIGHUP is ignored: restart to use a renewed BACKEND_TLS_CERT");
 }
 
 /// As soon as the database can be reached: brings its tables up to date, or waits until somebody did, and settles what

@@ -9,9 +9,9 @@ use metrics::{Unit, describe_counter, describe_histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tokio::time::timeout;
 use tollgate_shared::Timestamp;
+use tollgate_shared::process::metrics::ProcessMetrics;
 
 use super::exposition::Exposition;
-use super::process;
 use crate::app::App;
 use crate::http::in_flight::InFlight;
 use crate::tasks::TaskStatus;
@@ -31,6 +31,8 @@ const BATCH_BUCKETS: [f64; 7] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0];
 /// Seconds that are told apart: from what a cached read takes to the longest that a caller is kept waiting.
 const SECONDS_BUCKETS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
 
+static PROCESS: OnceLock<ProcessMetrics> = OnceLock::new();
+
 /// Starts counting. Once a process: what is counted before is lost, and further calls change nothing.
 pub fn start() -> &'static PrometheusHandle {
     static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
@@ -46,6 +48,7 @@ pub fn start() -> &'static PrometheusHandle {
         // An error means that another recorder counts in this process; ours then shows nothing, which is seen at once.
         let _ = metrics::set_global_recorder(recorder);
         describe();
+        PROCESS.get_or_init(|| ProcessMetrics::new("tollgate_backend", env!("CARGO_PKG_VERSION")));
         handle
     })
 }
@@ -93,15 +96,12 @@ fn describe() {
 /// Every metric, as text.
 pub async fn render(app: &App, inbox: &Inbox, in_flight: &InFlight) -> String {
     let handle = start();
+    if let Some(process) = PROCESS.get() {
+        process.collect();
+    }
     // Histograms are drained here, or they would grow for as long as nobody looks; see `upkeep`.
     handle.run_upkeep();
     let mut scraped = Exposition::default();
-    scraped.gauges(
-        "tollgate_backend_build_info",
-        "1, with the release that this is",
-        "version",
-        [(env!("CARGO_PKG_VERSION"), 1.0)],
-    );
     scraped.gauge("tollgate_backend_requests_in_flight", "Requests in flight", in_flight.count() as f64);
     let (open, idle) = app.db.connections();
     let used = (open as usize).saturating_sub(idle);
@@ -131,7 +131,6 @@ pub async fn render(app: &App, inbox: &Inbox, in_flight: &InFlight) -> String {
     if let Ok(Ok(known)) = known {
         expose_trouble(&known, now, &mut scraped);
     }
-    process::expose(&mut scraped);
     handle.render() + &scraped.into_text()
 }
 

@@ -3,4 +3,3 @@
 pub mod exposition;
 pub mod health;
 pub mod metrics;
-pub mod process;

@@ -111,6 +111,8 @@ pub(crate) struct Backend {
     child: Child,
     addr: SocketAddr,
     log: Arc<Mutex<String>>,
+    /// Held by whoever reads the log, for each line.
+    reader: Arc<tokio::sync::Mutex<()>>,
     client: reqwest::Client,
     _variables: Variables,
 }
@@ -121,15 +123,16 @@ impl Backend {
         let mut child =
             variables.command(&[]).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
         let log = Arc::new(Mutex::new(String::new()));
-        collect(child.stdout.take().unwrap(), &log);
-        collect(child.stderr.take().unwrap(), &log);
+        let reader = Arc::default();
+        collect(child.stdout.take().unwrap(), &log, &reader);
+        collect(child.stderr.take().unwrap(), &log, &reader);
         let addr = until("it listens", async || {
             let log = log.lock().unwrap();
             let (_, rest) = log.split_once("listening on ")?;
             rest.split([' ', '\n']).next()?.parse().ok()
         })
         .await;
-        Self { child, addr, log, client: client(), _variables: variables }
+        Self { child, addr, log, reader, client: client(), _variables: variables }
     }
 
     /// Where it listens.
@@ -141,6 +144,29 @@ impl Backend {
     pub(crate) async fn get(&self, path: &str) -> reqwest::Response {
         let url = format!("http://{}{path}", self.addr);
         self.client.get(url).header("x-internal-api-key", INTERNAL_KEY).send().await.unwrap()
+    }
+
+    /// As [`Backend::get`], with this request id.
+    pub(crate) async fn get_as(&self, path: &str, request_id: &str) -> reqwest::Response {
+        let request = self.client.get(format!("http://{}{path}", self.addr)).header("x-request-id", request_id);
+        request.header("x-internal-api-key", INTERNAL_KEY).send().await.unwrap()
+    }
+
+    /// One number of the metrics.
+    pub(crate) async fn metric(&self, name: &str) -> f64 {
+        let metrics = self.get("/metrics").await.text().await.unwrap();
+        let value = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        value.unwrap_or_else(|| panic!("no {name} in {metrics}")).parse().unwrap()
+    }
+
+    /// Until what this gives back is dropped, nobody reads the log.
+    pub(crate) async fn stall_log(&self) -> tokio::sync::OwnedMutexGuard<()> {
+        self.reader.clone().lock_owned().await
+    }
+
+    /// Waits until the log has this.
+    pub(crate) async fn has_logged(&self, part: &str) {
+        until("it is logged", async || self.log.lock().unwrap().contains(part).then_some(())).await;
     }
 
     /// A POST with the internal key.
@@ -256,11 +282,16 @@ pub(crate) fn tls_file(name: &str) -> String {
     format!("{}/tests/backend/tls/{name}", env!("CARGO_MANIFEST_DIR"))
 }
 
-fn collect(pipe: impl tokio::io::AsyncRead + Unpin + Send + 'static, log: &Arc<Mutex<String>>) {
-    let log = log.clone();
+fn collect(
+    pipe: impl tokio::io::AsyncRead + Unpin + Send + 'static,
+    log: &Arc<Mutex<String>>,
+    reader: &Arc<tokio::sync::Mutex<()>>,
+) {
+    let (log, reader) = (log.clone(), reader.clone());
     tokio::spawn(async move {
         let mut lines = BufReader::new(pipe).lines();
         while let Ok(Some(line)) = lines.next_line().await {
+            let _reading = reader.lock().await;
             let mut log = log.lock().unwrap();
             log.push_str(&line);
             log.push('\n');

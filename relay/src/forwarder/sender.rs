@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use http::StatusCode;
 use tokio::time::Instant;
-use tollgate_shared::{Clock, RequestId, Rng, telemetry};
+use tollgate_shared::{Clock, RequestId, Rng};
 use tracing::{debug, info, warn};
 
 use super::availability::{Attempt, Availability, Change};
@@ -79,7 +79,7 @@ impl Sender {
             (vec![self.backend.deliver(event.as_ref()).await], true)
         } else {
             let batch = RequestId::new(self.clock.now(), &self.rng);
-            telemetry::together(|| events.iter().for_each(|event| log_forwarding(event, Some(&batch))));
+            events.iter().for_each(|event| log_forwarding(event, Some(&batch)));
             match self.backend.deliver_together(events, &batch).await {
                 Ok(outcomes) => (outcomes, false),
                 Err(outcome) => (vec![outcome; events.len()], true),
@@ -90,11 +90,9 @@ impl Sender {
         self.metrics.forwarded(events.len(), confirmed, status(&outcomes, as_a_whole), ended - started);
         let change = self.availability().record(Attempt { outcomes: &outcomes, as_a_whole, ended });
         self.show_availability(change);
-        telemetry::together(|| {
-            for (event, outcome) in events.iter().zip(&outcomes) {
-                self.log_outcome(event.as_ref(), outcome, ended);
-            }
-        });
+        for (event, outcome) in events.iter().zip(&outcomes) {
+            self.log_outcome(event.as_ref(), outcome, ended);
+        }
         Sent { outcomes, change, as_a_whole, started, ended }
     }
 

@@ -147,7 +147,7 @@ fn execute(command: &Command, env: &Env) -> Result<(), CommandError> {
     let dir = data_dir(env);
     let backend = matches!(command, Command::Redeliver { .. }).then(|| BackendConfig::from_env(env));
     env.finish()?;
-    log.start();
+    let _flush = log.start();
     let clock = Clock::system();
     let mut output = BufWriter::new(io::stdout().lock());
     match (command, backend) {
