@@ -79,7 +79,7 @@ struct Pair {
 impl Pair {
     async fn start(backend: SocketAddr) -> Result<Self> {
         let config = StackConfig::on(Engine::Sqlite)
-            .relay("RUST_LOG", "warn")
+            .relay("RUST_LOG", "info")
             .relay("BACKEND_URL", &format!("http://{backend}"));
         let stack = Stack::prepare(config).await;
         let relay = stack.relay.program().start();

@@ -45,7 +45,7 @@ struct Met {
 impl Met {
     async fn with(ack: &str, effort: Effort) -> Result<Self> {
         let config = StackConfig { durable: true, ..StackConfig::on(Engine::Postgres) };
-        let config = config.relay("RELAY_ACK", ack).relay("RUST_LOG", "warn").backend("RUST_LOG", "warn");
+        let config = config.relay("RELAY_ACK", ack).relay("RUST_LOG", "info").backend("RUST_LOG", "info");
         let stack = Stack::prepare(config).await;
         age(&stack.database).await?;
         let (backend, relay) = (stack.backends[0].program().start(), stack.relay.program().start());

@@ -12,31 +12,23 @@ use tollgate_shared::telemetry::LogConfig;
 
 use crate::backend::config::BackendConfig;
 use crate::forwarder::Bounds;
+use crate::intake::Ack;
+use crate::limits::Limits;
 use crate::public_proxy::ProxyConfig;
-use crate::server::Limits;
-use crate::tls;
+use crate::tls::Tls;
 
 /// `RELAY_BODY_BYTES_MAX`, when it is not set: Stripe publishes no limit, and invoices with many lines grow.
 const BODY_BYTES_DEFAULT: usize = 1024 * 1024;
 /// What the backend's intake takes; more could be journalled and never delivered.
-const BODY_BYTES_LARGEST: usize = 32 * 1024 * 1024;
+const BODY_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// `RELAY_FORWARD_DEADLINE_MS`, when it is not set.
 const DEADLINE_MS_DEFAULT: u64 = 3000;
 /// Longer than that Stripe does not wait for an answer.
-const DEADLINE_MS_LARGEST: u64 = 30_000;
+const DEADLINE_MS_MAX: u64 = 30_000;
 /// `RELAY_JOURNAL_DAYS_MAX`, when it is not set, and at most: ten years.
 const JOURNAL_DAYS: (u32, u32) = (14, 3650);
 /// `RELAY_JOURNAL_BYTES_MAX`, when it is not set.
 const JOURNAL_BYTES_DEFAULT: u64 = 10 * 1024 * 1024 * 1024;
-
-/// When a webhook is answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ack {
-    /// As soon as the event is on disk; of `checkout.session.*` also the backend's answer is awaited up to the deadline.
-    Durable,
-    /// When the backend has answered too, up to the deadline.
-    Backend,
-}
 
 /// The relay's configuration.
 #[derive(Clone, Debug)]
@@ -46,7 +38,7 @@ pub struct Config {
     /// `RELAY_ADMIN_ADDR`: the private one.
     pub admin_addr: SocketAddr,
     /// `RELAY_TLS_CERT` and `RELAY_TLS_KEY`, for the public listener.
-    pub tls: Option<Arc<rustls::ServerConfig>>,
+    pub tls: Option<Arc<Tls>>,
     /// `RELAY_REQUIRE_HTTPS`: refuse what did not come by https.
     pub require_https: bool,
     /// `STRIPE_WEBHOOK_SECRET`: several while a roll lasts.
@@ -87,21 +79,21 @@ impl Config {
             "backend" => Some(Ack::Backend),
             _ => None,
         });
-        let deadline_ms = number(env, "RELAY_FORWARD_DEADLINE_MS", DEADLINE_MS_DEFAULT, DEADLINE_MS_LARGEST);
-        let (days, days_most) = JOURNAL_DAYS;
+        let deadline_ms = number(env, "RELAY_FORWARD_DEADLINE_MS", DEADLINE_MS_DEFAULT, DEADLINE_MS_MAX);
+        let (days, days_max) = JOURNAL_DAYS;
         let config = Self {
             addr,
             admin_addr,
-            tls: tls(env),
+            tls: Tls::from_env(env).map(Arc::new),
             require_https: env.switch("RELAY_REQUIRE_HTTPS"),
             webhook_secrets: env.required_secrets("STRIPE_WEBHOOK_SECRET"),
             ack: ack.unwrap_or(Ack::Durable),
             forward_deadline: Duration::from_millis(deadline_ms),
-            body_bytes_max: number(env, "RELAY_BODY_BYTES_MAX", BODY_BYTES_DEFAULT as u64, BODY_BYTES_LARGEST as u64)
+            body_bytes_max: number(env, "RELAY_BODY_BYTES_MAX", BODY_BYTES_DEFAULT as u64, BODY_BYTES_MAX as u64)
                 as usize,
             journal: Options::new(
                 data_dir(env),
-                number(env, "RELAY_JOURNAL_DAYS_MAX", days.into(), days_most.into()) as u32,
+                number(env, "RELAY_JOURNAL_DAYS_MAX", days.into(), days_max.into()) as u32,
                 number(env, "RELAY_JOURNAL_BYTES_MAX", JOURNAL_BYTES_DEFAULT, i64::MAX as u64),
             ),
             backend: BackendConfig::from_env(env),
@@ -128,36 +120,6 @@ fn address(env: &Env, name: &str, port: u16) -> SocketAddr {
 fn number(env: &Env, name: &str, default: u64, most: u64) -> u64 {
     let what = format!("a whole number from 1 to {most}");
     env.read(name, &what, |text| text.parse().ok().filter(|number| (1..=most).contains(number))).unwrap_or(default)
-}
-
-fn tls(env: &Env) -> Option<Arc<rustls::ServerConfig>> {
-    let (cert, key) = match (env.text("RELAY_TLS_CERT"), env.text("RELAY_TLS_KEY")) {
-        (Some(cert), Some(key)) => (cert, key),
-        (None, None) => return None,
-        (Some(_), None) => {
-            env.refuse("RELAY_TLS_KEY", "is missing: a certificate is of no use without its key");
-            return None;
-        }
-        (None, Some(_)) => {
-            env.refuse("RELAY_TLS_CERT", "is missing: a key is of no use without its certificate");
-            return None;
-        }
-    };
-    match tls::server_config(cert.as_ref(), key.as_ref()) {
-        Ok(config) => Some(Arc::new(config)),
-        Err(tls::TlsError::Cert) => {
-            env.refuse("RELAY_TLS_CERT", "is not a file that holds certificates in PEM");
-            None
-        }
-        Err(tls::TlsError::Key) => {
-            env.refuse("RELAY_TLS_KEY", "is not a file that holds a private key in PEM");
-            None
-        }
-        Err(tls::TlsError::Pair) => {
-            env.refuse("RELAY_TLS_KEY", "is not the key of the certificate, or not one that can be used");
-            None
-        }
-    }
 }
 
 #[cfg(test)]
@@ -246,13 +208,5 @@ mod tests {
         let bad = read(&[("RELAY_ADDR", "127.0.0.1:3001")]).unwrap_err();
         assert_eq!(bad, ["RELAY_ADMIN_ADDR"]);
         assert!(read(&[("RELAY_ADDR", "127.0.0.1:0"), ("RELAY_ADMIN_ADDR", "127.0.0.1:0")]).is_ok());
-    }
-
-    #[test]
-    fn a_key_without_its_certificate_is_unusable_and_so_are_files_that_are_neither() {
-        assert_eq!(read(&[("RELAY_TLS_KEY", "/nowhere/key.pem")]).unwrap_err(), ["RELAY_TLS_CERT"]);
-        let here = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
-        let bad = read(&[("RELAY_TLS_CERT", here), ("RELAY_TLS_KEY", here)]).unwrap_err();
-        assert_eq!(bad, ["RELAY_TLS_CERT"]);
     }
 }

@@ -6,6 +6,8 @@ pub mod commands;
 pub mod config;
 pub mod forwarder;
 pub mod intake;
+pub mod lifecycle;
+pub mod limits;
 pub mod metrics;
 pub mod public_proxy;
 pub mod routes;

@@ -4,21 +4,23 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Parser;
-use tokio::signal::unix::{SignalKind, signal};
 use tollgate_relay::commands::journal::{self, JournalArgs};
 use tollgate_relay::config::Config;
 use tollgate_relay::server::Relay;
 use tollgate_shared::env::Env;
+use tollgate_shared::process::{
+    Signals, configuration_ok, install_panic_hook, invalid_configuration, raise_descriptor_limit,
+};
 use tollgate_shared::{Clock, Rng};
 use tracing::error;
 
-/// The public edge of Tollgate: verifies Stripe's webhooks, keeps them, and forwards them to the backend.
+/// The public edge of Tollgate: verifies Stripe's webhooks, persists them, and forwards them to the backend.
 ///
 /// Configured by environment variables, or a `.env` file in the working folder; the README lists them.
 #[derive(Parser)]
 #[command(name = "tollgate-relay", version)]
 struct Cli {
-    /// Only say whether the configuration can be used.
+    /// Only check the configuration: exit 0 if it is usable, else name what is not.
     #[arg(long)]
     check_config: bool,
     #[command(subcommand)]
@@ -44,22 +46,18 @@ fn main() -> ExitCode {
 fn serve(env: &Env, only_check: bool) -> ExitCode {
     let config = match Config::from_env(env) {
         Ok(config) => config,
-        Err(bad) => {
-            eprintln!("tollgate-relay cannot start with this configuration:\n{bad}");
-            return ExitCode::FAILURE;
-        }
+        Err(bad) => return invalid_configuration(&bad),
     };
     if only_check {
-        println!("The configuration can be used.");
-        return ExitCode::SUCCESS;
+        return configuration_ok();
     }
-    config.log.start();
-    quiet_panics();
+    let _flush = config.log.start();
+    install_panic_hook();
     raise_descriptor_limit();
     match run(config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(problem) => {
-            error!("Relay cannot run: {problem:#}");
+            error!("could not run: {problem:#}");
             ExitCode::FAILURE
         }
     }
@@ -69,33 +67,13 @@ fn run(config: Config) -> anyhow::Result<()> {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("could not start threads")?;
     let ran = runtime.block_on(async {
-        let mut terminate = signal(SignalKind::terminate()).context("could not listen for signals")?;
-        let mut interrupt = signal(SignalKind::interrupt()).context("could not listen for signals")?;
+        let mut signals = Signals::listen().context("could not listen for signals")?;
         let relay = Relay::start(config, Clock::system(), Rng::system()).await?;
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
+        signals.stop(|| relay.reload_tls()).await;
         relay.drain().await;
         Ok(())
     });
-    // What is still under way was cut off; a thread that waits for a disk must not hold up the end.
+    // Whatever is left was aborted; a thread that waits for a disk must not hold up the end.
     runtime.shutdown_background();
     ran
-}
-
-/// A panic's message may hold what made it panic, a payload for one: only its place is logged.
-fn quiet_panics() {
-    std::panic::set_hook(Box::new(|panic| {
-        let place = panic.location().map(ToString::to_string).unwrap_or_default();
-        error!(place, "Panicked at {place}");
-    }));
-}
-
-/// Each connection takes a descriptor, and the limit that a process starts with is often 1024.
-fn raise_descriptor_limit() {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let limit = getrlimit(Resource::Nofile);
-    // An error leaves the limit as it was, and with it the number of connections.
-    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
 }

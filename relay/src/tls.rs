@@ -1,40 +1,42 @@
-//! TLS for the public listener, from a certificate chain and its key in PEM files.
+//! TLS for the public listener. The certificate and its key can be read again while it runs.
 
-use std::path::Path;
 use std::sync::Arc;
+use std::sync::{PoisonError, RwLock};
 
 use rustls::ServerConfig;
-use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::TlsAcceptor;
+use tollgate_shared::env::Env;
+use tollgate_shared::tls::{TlsError, TlsFiles};
 
-/// The files cannot be used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum TlsError {
-    /// The certificate's file cannot be read or holds none.
-    #[error("no certificate in PEM")]
-    Cert,
-    /// The key's file cannot be read or holds none.
-    #[error("no private key in PEM")]
-    Key,
-    /// The key is of another certificate, or of a kind that is not supported.
-    #[error("key and certificate do not go together")]
-    Pair,
+/// The public listener's certificate and key, as they were when the files were read last.
+#[derive(Debug)]
+pub struct Tls {
+    files: TlsFiles,
+    current: RwLock<Arc<ServerConfig>>,
 }
 
-/// Reads both files. HTTP/2 and HTTP/1.1 are offered, in that order.
-pub fn server_config(cert: &Path, key: &Path) -> Result<ServerConfig, TlsError> {
-    let chain = CertificateDer::pem_file_iter(cert)
-        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .ok()
-        .filter(|chain| !chain.is_empty())
-        .ok_or(TlsError::Cert)?;
-    let key = PrivateKeyDer::from_pem_file(key).map_err(|_| TlsError::Key)?;
-    let mut config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .expect("ring supports the default protocol versions")
-        .with_no_client_auth()
-        .with_single_cert(chain, key)
-        .map_err(|_| TlsError::Pair)?;
+impl Tls {
+    /// Reads `RELAY_TLS_CERT` and `RELAY_TLS_KEY`; what is wrong with them or with the files is noted in `env`.
+    pub fn from_env(env: &Env) -> Option<Self> {
+        let (files, config) = TlsFiles::from_env(env, "RELAY_TLS_CERT", "RELAY_TLS_KEY")?;
+        Some(Self { files, current: RwLock::new(Arc::new(with_both_versions(config))) })
+    }
+
+    /// Reads both files again, for connections from now on. If they cannot be used, what was read before stays.
+    pub fn reload(&self) -> Result<(), TlsError> {
+        let config = Arc::new(with_both_versions(self.files.load()?));
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = config;
+        Ok(())
+    }
+
+    /// What to accept the next connection with.
+    pub fn acceptor(&self) -> TlsAcceptor {
+        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner)).into()
+    }
+}
+
+/// HTTP/2 and HTTP/1.1 are offered, in that order.
+fn with_both_versions(mut config: ServerConfig) -> ServerConfig {
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(config)
+    config
 }

@@ -5,7 +5,7 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::sync::mpsc;
+use std::sync::{Arc, Mutex, MutexGuard, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -35,7 +35,10 @@ struct Relay {
     process: Child,
     log: mpsc::Receiver<String>,
     read: Vec<String>,
+    /// Held by whoever reads the log, for each line.
+    reader: Arc<Mutex<()>>,
     addr: SocketAddr,
+    admin_addr: SocketAddr,
 }
 
 impl Relay {
@@ -49,11 +52,21 @@ impl Relay {
         let mut process = command(dir, &needed).envs(variables.iter().copied()).stderr(Stdio::piped()).spawn().unwrap();
         let lines = BufReader::new(process.stderr.take().unwrap()).lines();
         let (tell, log) = mpsc::channel();
-        thread::spawn(move || lines.map_while(Result::ok).try_for_each(|line| tell.send(line)));
-        let mut relay = Self { process, log, read: Vec::new(), addr: ([0, 0, 0, 0], 0).into() };
-        let line = relay.wait_for_line("Relay listens on ");
-        let addr = line.split("listens on ").nth(1).unwrap().split(',').next().unwrap();
+        let reader = Arc::<Mutex<()>>::default();
+        let reading = Arc::clone(&reader);
+        thread::spawn(move || {
+            lines.map_while(Result::ok).try_for_each(|line| {
+                let _held = reading.lock().unwrap();
+                tell.send(line)
+            })
+        });
+        let unknown = ([0, 0, 0, 0], 0).into();
+        let mut relay = Self { process, log, read: Vec::new(), reader, addr: unknown, admin_addr: unknown };
+        let line = relay.wait_for_line("listening on ");
+        let (_, addresses) = line.split_once("listening on ").unwrap();
+        let (addr, admin_addr) = addresses.split_once(", and privately on ").unwrap();
         relay.addr = addr.parse().unwrap();
+        relay.admin_addr = admin_addr.split([' ', '"']).next().unwrap().parse().unwrap();
         relay
     }
 
@@ -69,7 +82,39 @@ impl Relay {
 
     /// Sends `bytes` and reads the answer.
     fn ask(&self, bytes: &str) -> String {
-        let mut stream = TcpStream::connect(self.addr).unwrap();
+        Self::ask_at(self.addr, bytes)
+    }
+
+    /// Asks the private listener.
+    fn admin(&self, path: &str) -> String {
+        Self::ask_at(self.admin_addr, &format!("GET {path} HTTP/1.1\r\nhost: relay\r\nconnection: close\r\n\r\n"))
+    }
+
+    /// One number of the metrics.
+    fn metric(&self, name: &str) -> f64 {
+        let metrics = self.admin("/metrics");
+        let value = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        value.unwrap_or_else(|| panic!("no {name} in {metrics}")).parse().unwrap()
+    }
+
+    /// Sends `request`, without its last empty line, so many times over one connection.
+    fn repeat(&self, times: usize, request: &str) {
+        let last = format!("{request}connection: close\r\n\r\n");
+        let answers = self.ask(&(format!("{request}\r\n").repeat(times - 1) + &last));
+        assert_eq!(answers.matches("HTTP/1.1 ").count(), times);
+    }
+
+    /// Lets nobody read the log, and logs until lines are dropped.
+    fn stall_log(&self) -> MutexGuard<'_, ()> {
+        let stalled = self.reader.lock().unwrap();
+        while self.metric("tollgate_relay_log_lines_dropped_total") == 0.0 {
+            self.repeat(500, &format!("GET /nowhere HTTP/1.1\r\nhost: relay\r\nx-request-id: {}\r\n", "x".repeat(128)));
+        }
+        stalled
+    }
+
+    fn ask_at(addr: SocketAddr, bytes: &str) -> String {
+        let mut stream = TcpStream::connect(addr).unwrap();
         stream.set_read_timeout(Some(AT_LAST)).unwrap();
         stream.write_all(bytes.as_bytes()).unwrap();
         let mut answer = String::new();
@@ -135,12 +180,12 @@ fn it_refuses_to_start_and_names_all_that_is_wrong_and_no_value() {
     ];
     for arguments in [&[][..], &["serve"], &["--check-config"]] {
         let refused = run(&variables, arguments);
-        assert_eq!(refused.status.code(), Some(1), "{arguments:?}");
+        assert_eq!(refused.status.code(), Some(78), "{arguments:?}");
         let said = String::from_utf8(refused.stderr).unwrap();
         for name in ["INTERNAL_API_KEY", "RELAY_ACK", "RELAY_ADDR", "RUST_LOG", "STRIPE_WEBHOOK_SECRET"] {
             assert!(said.contains(name), "{name} in {said}");
         }
-        assert!(!said.contains("hunter2"), "{said}");
+        assert!(said.starts_with("invalid configuration:\n") && !said.contains("hunter2"), "{said}");
     }
 }
 
@@ -150,6 +195,7 @@ fn a_good_configuration_is_said_to_be_good_and_nothing_is_started() {
     let good = [("STRIPE_WEBHOOK_SECRET", SECRET), ("INTERNAL_API_KEY", KEY)];
     let checked = command(&dir, &good).arg("--check-config").output().unwrap();
     assert!(checked.status.success());
+    assert_eq!(checked.stdout, b"configuration OK\n");
     assert!(std::fs::read_dir(dir.path()).unwrap().next().is_none(), "no journal was made");
 }
 
@@ -159,7 +205,7 @@ fn a_dot_env_file_is_read_and_the_process_wins() {
     let file = format!("STRIPE_WEBHOOK_SECRET={SECRET}\nINTERNAL_API_KEY={KEY}\nRELAY_ACK=never\n");
     std::fs::write(dir.path().join(".env"), file).unwrap();
     let refused = command(&dir, &[]).arg("--check-config").output().unwrap();
-    assert_eq!(refused.status.code(), Some(1));
+    assert_eq!(refused.status.code(), Some(78));
     let taken = command(&dir, &[("RELAY_ACK", "backend")]).arg("--check-config").output().unwrap();
     assert!(taken.status.success());
 }
@@ -193,7 +239,7 @@ fn the_log_tells_an_events_story_and_holds_nothing_of_it_even_at_trace() {
         assert!(relay.ask(&webhook(&signature, body)).starts_with("HTTP/1.1 200"));
         let forwarding = relay.wait_for_line("Forwarding event evt_1 (invoice.paid)");
         assert!(forwarding.contains("event.id") && forwarding.contains("from-stripe"), "{forwarding}");
-        let confirmed = relay.wait_for_line("Backend confirmed event evt_1");
+        let confirmed = relay.wait_for_line("backend confirmed event evt_1");
         assert!(confirmed.contains("event.id") && confirmed.contains("from-stripe"), "{confirmed}");
         // Refusals, a path with a licence key, and what is no HTTP at all.
         relay.ask(&webhook("t=1,v1=d0_not_show", body));
@@ -207,4 +253,82 @@ fn the_log_tells_an_events_story_and_holds_nothing_of_it_even_at_trace() {
             assert!(format == "text" || serde_json::from_str::<serde_json::Value>(line).is_ok(), "{line}");
         }
     }
+}
+
+/// A webhook whose event is `id`, signed now.
+fn signed_webhook(id: &str) -> String {
+    let body = format!(r#"{{"id":"{id}","type":"invoice.paid"}}"#);
+    let signature = signing::sign(&Secret::new(SECRET), Clock::system().now().timestamp(), body.as_bytes());
+    format!(
+        "POST /api/webhooks/stripe HTTP/1.1\r\nhost: relay\r\nconnection: close\r\nstripe-signature: {signature}\r\n\
+         content-length: {}\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+#[test]
+fn a_log_that_nobody_reads_holds_up_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut relay = Relay::start(&dir, &[("RUST_LOG", "debug")]);
+    let stalled = relay.stall_log();
+    assert!(relay.ask(&signed_webhook("evt_1")).starts_with("HTTP/1.1 200"));
+    for path in ["/live", "/ready"] {
+        assert!(relay.admin(path).starts_with("HTTP/1.1 200"), "{path}");
+    }
+    drop(stalled);
+    relay.wait_for_line("log lines: standard error did not take them in time");
+    let (status, _) = relay.terminate(Signal::TERM);
+    assert!(status.success());
+}
+
+#[test]
+fn a_log_that_nobody_reads_does_not_hold_up_the_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut relay = Relay::start(&dir, &[("RUST_LOG", "debug")]);
+    let reader = Arc::clone(&relay.reader);
+    drop(relay.stall_log());
+    let _stalled = reader.lock().unwrap();
+    kill_process(Pid::from_child(&relay.process), Signal::TERM).unwrap();
+    assert!(relay.process.wait().unwrap().success());
+}
+
+#[test]
+fn strangers_are_counted_and_do_not_fill_the_log() {
+    let dir = tempfile::tempdir().unwrap();
+    let relay = Relay::start(&dir, &[]);
+    relay.repeat(2000, "GET /nowhere HTTP/1.1\r\nhost: relay\r\n");
+    relay.repeat(500, "POST /api/webhooks/stripe HTTP/1.1\r\nhost: relay\r\ncontent-length: 0\r\n");
+    let refused = |code| relay.metric(&format!(r#"tollgate_relay_refused_requests_total{{code="{code}"}}"#));
+    assert_eq!((refused("not_found"), refused("missing_signature")), (2000.0, 500.0));
+    let (_, log) = relay.terminate(Signal::TERM);
+    let of = |code: &str| log.iter().filter(|line| line.contains(code)).count();
+    assert!((1..10).contains(&of("not_found")) && (1..10).contains(&of("missing_signature")), "{log:#?}");
+    assert!(log.len() < 30, "{log:#?}");
+}
+
+#[test]
+fn sighup_reads_the_certificate_again_and_kills_nobody() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = |name| format!("{}/src/server/tests/{name}", env!("CARGO_MANIFEST_DIR"));
+    let tls = [("RELAY_TLS_CERT", &*file("cert.pem")), ("RELAY_TLS_KEY", &*file("key.pem"))];
+    for (variables, said) in [(&tls[..], "reloaded RELAY_TLS_CERT"), (&[], "nothing to reload")] {
+        let mut relay = Relay::start(&dir, variables);
+        kill_process(Pid::from_child(&relay.process), Signal::HUP).unwrap();
+        relay.wait_for_line(said);
+        let (status, _) = relay.terminate(Signal::TERM);
+        assert!(status.success());
+    }
+}
+
+#[test]
+fn metrics_say_what_runs_and_what_it_takes() {
+    let dir = tempfile::tempdir().unwrap();
+    let relay = Relay::start(&dir, &[]);
+    let version = env!("CARGO_PKG_VERSION");
+    assert_eq!(relay.metric(&format!(r#"tollgate_relay_build_info{{version="{version}"}}"#)), 1.0);
+    for name in ["process_resident_memory_bytes", "process_open_fds", "process_start_time_seconds"] {
+        assert!(relay.metric(name) > 0.0, "{name}");
+    }
+    let (status, _) = relay.terminate(Signal::TERM);
+    assert!(status.success());
 }

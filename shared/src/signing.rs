@@ -12,10 +12,6 @@ use crate::{Secret, Secrets, Timestamp};
 /// How old a signature may be. The official libraries' default.
 pub const TOLERANCE_SECONDS: i64 = 300;
 
-/// How many `v1` values of one header are looked at. Stripe sends one per active secret; a roll has two. A bound on
-/// the work that a stranger can ask for.
-const SIGNATURES_MAX: usize = 16;
-
 /// Why a body is not from Stripe, as far as we can tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SignatureError {
@@ -23,14 +19,37 @@ pub enum SignatureError {
     #[error("no Stripe-Signature header")]
     Missing,
     /// There is no readable `t`, or no `v1`.
-    #[error("unreadable Stripe-Signature header")]
-    Malformed,
+    #[error("unreadable Stripe-Signature header: it {0}")]
+    Malformed(HeaderFault),
     /// No `v1` is that of any secret.
     #[error("no signature matches the body")]
     Mismatch,
     /// A signature matches, but was made more than [`TOLERANCE_SECONDS`] ago.
     #[error("timestamp too old")]
     TooOld,
+}
+
+/// What keeps a signature header from being read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum HeaderFault {
+    /// Some of its bytes are not visible ASCII.
+    #[error("holds bytes that are not text")]
+    NotText,
+    /// Its parts are spread over several header lines, and the first is not enough.
+    #[error("is split over several header lines")]
+    SeveralLines,
+    /// What was looked for stands beside a blank. The official libraries do not read it either.
+    #[error("has blanks around its parts")]
+    Blanks,
+    /// It has no `t`.
+    #[error("has no timestamp `t`")]
+    NoTimestamp,
+    /// Its `t` is not a number of seconds.
+    #[error("has a timestamp `t` that is not a whole number of seconds")]
+    UnreadableTimestamp,
+    /// It has no `v1`.
+    #[error("has no signature `v1`")]
+    NoSignature,
 }
 
 /// Checks signatures under one or more secrets. Keys are expanded once, here, not for each event.
@@ -45,10 +64,16 @@ impl Verifier {
         Self { keys: secrets.iter().map(keyed).collect() }
     }
 
-    /// Checks `header` (the value of `Stripe-Signature`) over the raw `body`; says which secret matched, by its place in the list.
+    /// Reads `header` (the value of `Stripe-Signature`) and checks it over the raw `body`; says which secret matched, by its
+    /// index in the list.
     pub fn verify(&self, header: &str, body: &[u8], now: Timestamp) -> Result<usize, SignatureError> {
-        let header = Header::parse(header)?;
-        let secret = self.matching(&header, body).ok_or(SignatureError::Mismatch)?;
+        self.check(&SignatureHeader::parse([header])?, body, now)
+    }
+
+    /// Checks a header that was read before its body was there. As [`Verifier::verify`].
+    pub fn check(&self, header: &SignatureHeader, body: &[u8], now: Timestamp) -> Result<usize, SignatureError> {
+        let mismatch = || header.passed_over.map_or(SignatureError::Mismatch, SignatureError::Malformed);
+        let secret = self.matching(header, body).ok_or_else(mismatch)?;
         // After the signature, as the official libraries do it: a stranger's old timestamp is a mismatch.
         if now.timestamp().saturating_sub(header.timestamp) > TOLERANCE_SECONDS {
             return Err(SignatureError::TooOld);
@@ -56,13 +81,13 @@ impl Verifier {
         Ok(secret)
     }
 
-    fn matching(&self, header: &Header<'_>, body: &[u8]) -> Option<usize> {
+    fn matching(&self, header: &SignatureHeader, body: &[u8]) -> Option<usize> {
         let mut found = None;
-        for (place, key) in self.keys.iter().enumerate() {
-            let expected = signature(key.clone(), header.signed_timestamp, body);
+        for (index, key) in self.keys.iter().enumerate() {
+            let expected = signature(key.clone(), &header.signed_timestamp, body);
             for given in &header.signatures {
                 if bool::from(given.ct_eq(&expected)) && found.is_none() {
-                    found = Some(place);
+                    found = Some(index);
                 }
             }
         }
@@ -87,41 +112,53 @@ fn signature(mut mac: Hmac<Sha256>, signed_timestamp: &str, body: &[u8]) -> [u8;
     mac.finalize().into_bytes().into()
 }
 
-/// A header that has what verification needs.
-struct Header<'a> {
+/// A `Stripe-Signature` header that has what verification needs.
+#[derive(Clone, Debug)]
+pub struct SignatureHeader {
     /// `t`, as written: that text is what was signed.
-    signed_timestamp: &'a str,
+    signed_timestamp: String,
     timestamp: i64,
+    /// All of them: how many there may be is bounded by how long a header may be.
     signatures: Vec<[u8; 32]>,
+    /// Why there may be parts that were not read.
+    passed_over: Option<HeaderFault>,
 }
 
-impl<'a> Header<'a> {
-    fn parse(header: &'a str) -> Result<Self, SignatureError> {
-        if header.trim().is_empty() {
-            return Err(SignatureError::Missing);
-        }
+impl SignatureHeader {
+    /// Reads the values of all `Stripe-Signature` lines of a request, of which the official libraries read the first as it
+    /// stands.
+    pub fn parse<'a>(lines: impl IntoIterator<Item = &'a str>) -> Result<Self, SignatureError> {
+        let mut lines = lines.into_iter();
+        let header = lines.next().filter(|header| !header.trim().is_empty()).ok_or(SignatureError::Missing)?;
         let mut signed_timestamp = None;
-        let mut saw_v1 = false;
+        let mut has_v1 = false;
+        let mut has_blanks = false;
         let mut signatures = Vec::new();
         for item in header.split(',') {
-            match item.split_once('=') {
-                Some(("t", value)) => signed_timestamp = Some(value),
-                Some(("v1", value)) => {
-                    saw_v1 = true;
-                    if let Some(signature) = lower_hex(value).filter(|_| signatures.len() < SIGNATURES_MAX) {
-                        signatures.push(signature);
-                    }
+            let Some((name, value)) = item.split_once('=') else { continue };
+            match name {
+                "t" => signed_timestamp = Some(value),
+                "v1" => {
+                    has_v1 = true;
+                    signatures.extend(lower_hex(value));
                 }
                 // Other schemes, `v0` above all, are not ours to judge; what is no pair at all carries nothing.
                 _ => {}
             }
+            has_blanks |= matches!(name.trim(), "t" | "v1") && (name.trim() != name || value.trim() != value);
         }
-        let signed_timestamp = signed_timestamp.ok_or(SignatureError::Malformed)?;
-        let timestamp = decimal(signed_timestamp).ok_or(SignatureError::Malformed)?;
-        if !saw_v1 {
-            return Err(SignatureError::Malformed);
+        let passed_over = match (lines.next(), has_blanks) {
+            (Some(_), _) => Some(HeaderFault::SeveralLines),
+            (None, true) => Some(HeaderFault::Blanks),
+            (None, false) => None,
+        };
+        let malformed = |fault| SignatureError::Malformed(passed_over.unwrap_or(fault));
+        let signed_timestamp = signed_timestamp.ok_or_else(|| malformed(HeaderFault::NoTimestamp))?.to_owned();
+        let timestamp = decimal(&signed_timestamp).ok_or_else(|| malformed(HeaderFault::UnreadableTimestamp))?;
+        if !has_v1 {
+            return Err(malformed(HeaderFault::NoSignature));
         }
-        Ok(Self { signed_timestamp, timestamp, signatures })
+        Ok(Self { signed_timestamp, timestamp, signatures, passed_over })
     }
 }
 
@@ -182,7 +219,7 @@ mod tests {
     #[test]
     fn a_right_signature_under_another_scheme_is_refused() {
         let v0_only = signed_by("whsec_new").replace("v1=", "v0=");
-        assert_eq!(verify(&v0_only, BODY, T), Err(SignatureError::Malformed));
+        assert_eq!(verify(&v0_only, BODY, T), Err(SignatureError::Malformed(HeaderFault::NoSignature)));
     }
 
     #[test]
@@ -216,18 +253,44 @@ mod tests {
         for header in ["", "  "] {
             assert_eq!(verify(header, BODY, T), Err(SignatureError::Missing), "{header:?}");
         }
-        for header in [
-            "t=1",
-            "v1=00",
-            "t=x,v1=00",
-            "t=-5,v1=00",
-            "t=,v1=00",
-            "t=1.5,v1=00",
-            "nonsense",
-            "t=99999999999999999999,v1=00",
+        for (header, fault) in [
+            ("t=1", HeaderFault::NoSignature),
+            ("v1=00", HeaderFault::NoTimestamp),
+            ("nonsense", HeaderFault::NoTimestamp),
+            ("t=x,v1=00", HeaderFault::UnreadableTimestamp),
+            ("t=-5,v1=00", HeaderFault::UnreadableTimestamp),
+            ("t=,v1=00", HeaderFault::UnreadableTimestamp),
+            ("t=1.5,v1=00", HeaderFault::UnreadableTimestamp),
+            ("t=99999999999999999999,v1=00", HeaderFault::UnreadableTimestamp),
         ] {
-            assert_eq!(verify(header, BODY, T), Err(SignatureError::Malformed), "{header:?}");
+            assert_eq!(verify(header, BODY, T), Err(SignatureError::Malformed(fault)), "{header:?}");
         }
+    }
+
+    #[test]
+    fn the_last_of_a_hundred_signatures_is_as_good_as_the_first() {
+        let good = signed_by("whsec_new");
+        let (t, v1) = good.split_once(',').unwrap();
+        let wrong = format!("v1={},", "0".repeat(64)).repeat(100);
+        assert_eq!(verify(&format!("{t},{wrong}{v1}"), BODY, T), Ok(0));
+    }
+
+    #[test]
+    fn parts_that_are_there_but_not_read_are_never_called_missing() {
+        let good = signed_by("whsec_new");
+        let (t, v1) = good.split_once(',').unwrap();
+        let wrong = format!("v1={}", "0".repeat(64));
+        for header in [format!("{t}, {v1}"), format!(" {t},{v1}"), format!("{t} ,{v1}"), format!("{t},{wrong}, {v1}")] {
+            let expected = Err(SignatureError::Malformed(HeaderFault::Blanks));
+            assert_eq!(verify(&header, BODY, T), expected, "{header:?}");
+        }
+        let verifier = Verifier::new(&Secret::new("whsec_new").into());
+        let verify = |lines: [&str; 2]| {
+            SignatureHeader::parse(lines).and_then(|header| verifier.check(&header, BODY, from_unix(T).unwrap()))
+        };
+        assert_eq!(verify([t, v1]), Err(SignatureError::Malformed(HeaderFault::SeveralLines)));
+        assert_eq!(verify([&format!("{t},{wrong}"), v1]), Err(SignatureError::Malformed(HeaderFault::SeveralLines)));
+        assert_eq!(verify([&good, v1]), Ok(0));
     }
 
     proptest! {

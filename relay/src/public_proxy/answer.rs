@@ -16,17 +16,17 @@ use crate::body::BoxError;
 /// A backend took too long between two pieces of an answer.
 #[derive(Debug, thiserror::Error)]
 #[error("no more of the answer in time")]
-struct Late;
+struct BodyTimeout;
 
 /// An answer that has an end: it is broken off, so that the client notices, when the rest of it does not come.
-pub(super) struct Whole {
+pub(super) struct BoundedBody {
     body: Incoming,
     piece: Duration,
     /// While there is nothing to pass on: until when.
     limit: Option<Pin<Box<Sleep>>>,
 }
 
-impl Whole {
+impl BoundedBody {
     /// Passes `body` on, of which no piece may take longer than `piece` to come. A client that does not take what is
     /// there uses up no time of the backend's.
     pub(super) fn new(body: Incoming, piece: Duration) -> Self {
@@ -34,18 +34,18 @@ impl Whole {
     }
 }
 
-impl Body for Whole {
+impl Body for BoundedBody {
     type Data = Bytes;
     type Error = BoxError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let whole = &mut *self;
-        if let Poll::Ready(frame) = Pin::new(&mut whole.body).poll_frame(cx) {
-            whole.limit = None;
+        let this = &mut *self;
+        if let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(cx) {
+            this.limit = None;
             return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
         }
-        let limit = whole.limit.get_or_insert_with(|| Box::pin(sleep(whole.piece)));
-        limit.as_mut().poll(cx).map(|()| Some(Err(Late.into())))
+        let limit = this.limit.get_or_insert_with(|| Box::pin(sleep(this.piece)));
+        limit.as_mut().poll(cx).map(|()| Some(Err(BodyTimeout.into())))
     }
 
     fn is_end_stream(&self) -> bool {

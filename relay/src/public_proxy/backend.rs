@@ -20,7 +20,8 @@ use tokio::time::{Instant, sleep, timeout};
 use tower_service::Service;
 
 use super::config::{ProxyConfig, TimeLimits};
-use super::upload::{Fate, Upload, UploadError};
+use super::early_answer::EarlyAnswer;
+use super::upload::{UploadBody, UploadError, UploadStatus};
 use crate::backend::address::{BackendHttp, BackendUrl};
 use crate::body::BoxError;
 
@@ -31,7 +32,8 @@ const STREAM_WINDOW_BYTES: u32 = 65_535;
 const CONNECTION_WINDOW_BYTES: u32 = (1 << 31) - 1;
 /// How much of one request may wait here for the backend.
 const SEND_BUFFER_BYTES: usize = 64 * 1024;
-/// How long the headers of an answer may be; half of what a browser takes.
+/// How long the headers of an answer may be, half of what a browser takes; and over HTTP/1.1, how much of an answer may
+/// wait here for a client that does not read.
 const HEADER_BYTES_MAX: u32 = 128 * 1024;
 /// How often a connection is tried, and how long it may be silent then: one whose other end went without a word (a
 /// machine that lost its power) is noticed, and its streams end, within both.
@@ -44,15 +46,15 @@ const IDLE_MAX: Duration = Duration::from_secs(15);
 const IDLE_CONNECTIONS_MAX: usize = 64;
 /// How long after a failure to connect there is no other attempt. Requests that waited for the one that failed would
 /// make theirs one after the other, each waiting for those before it.
-const REST: Duration = Duration::from_millis(100);
+const RECONNECT_COOLDOWN: Duration = Duration::from_millis(100);
 
-/// How many requests whose clients are gone may wait for the backend to begin its answer: see [`Asking`]. Each is a few
+/// How many requests whose clients are gone may wait for the backend to begin its answer: see [`DetachedRequest`]. Each is a few
 /// kilobytes.
 const ABANDONED_MAX: usize = 4096;
 
 /// Why there is no answer to pass on.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum AskError {
+pub(super) enum SendError {
     /// The client did not send all of its request.
     #[error(transparent)]
     Upload(#[from] UploadError),
@@ -61,7 +63,7 @@ pub(super) enum AskError {
     Unreachable(#[from] hyper_util::client::legacy::Error),
     /// The backend took the request and said nothing.
     #[error("the backend did not answer in time")]
-    Late,
+    Timeout,
     /// The backend answered as only a server to its own client may.
     #[error("the backend switched protocols unasked")]
     Switched,
@@ -77,8 +79,8 @@ pub struct NoRootCertificates(#[source] std::io::Error);
 pub(super) struct Backend {
     /// For streams of events. Over HTTP/2 they have a connection of their own: what ends it, or holds it up, is then
     /// nothing that other requests do.
-    streams: Client<Connector, Upload>,
-    others: Client<Connector, Upload>,
+    streams: Client<Connector, UploadBody>,
+    others: Client<Connector, UploadBody>,
     abandoned: Arc<Semaphore>,
     url: BackendUrl,
     times: TimeLimits,
@@ -92,6 +94,7 @@ impl Backend {
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_MAX)
             .pool_max_idle_per_host(IDLE_CONNECTIONS_MAX)
+            .http1_max_buf_size(HEADER_BYTES_MAX as usize)
             .http2_only(config.http == BackendHttp::Two)
             .http2_initial_stream_window_size(STREAM_WINDOW_BYTES)
             .http2_initial_connection_window_size(CONNECTION_WINDOW_BYTES)
@@ -116,37 +119,37 @@ impl Backend {
     }
 
     /// Sends `request`, whose URI is path and query alone, and waits for the head of the answer.
-    pub(super) async fn ask(
+    pub(super) async fn send(
         &self,
         request: Request<Incoming>,
         is_stream: bool,
-    ) -> Result<Response<Incoming>, AskError> {
+    ) -> Result<Response<Incoming>, SendError> {
         let (parts, body) = request.into_parts();
-        let (upload, fate) = Upload::begin(body, self.times.upload)?;
+        let (upload, status) = UploadBody::begin(body, self.times.upload)?;
         let mut request = Request::new(upload);
         *request.method_mut() = parts.method;
         *request.uri_mut() = self.absolute(parts.uri.path_and_query());
         *request.headers_mut() = parts.headers;
 
         let client = if is_stream { &self.streams } else { &self.others };
-        let asking = Asking {
+        let sending = DetachedRequest {
             answer: Some(client.request(request)),
             abandoned: Arc::clone(&self.abandoned),
             limit: self.times.head,
         };
         let answer = tokio::select! {
-            answer = asking => answer?,
-            failure = failed(fate.as_deref()) => return Err(failure.into()),
-            () = self.overdue(fate.as_deref()) => return Err(AskError::Late),
+            answer = sending => answer?,
+            failure = failed(status.as_deref()) => return Err(failure.into()),
+            () = self.overdue(status.as_deref()) => return Err(SendError::Timeout),
         };
-        if answer.status().is_informational() { Err(AskError::Switched) } else { Ok(answer) }
+        if answer.status().is_informational() { Err(SendError::Switched) } else { Ok(answer) }
     }
 
     /// Ends when the backend has had all of the request for too long. A backend that takes none of it has as much time
     /// as a client.
-    async fn overdue(&self, fate: Option<&Fate>) {
-        if let Some(fate) = fate {
-            let _ = timeout(self.times.upload, fate.over()).await;
+    async fn overdue(&self, status: Option<&UploadStatus>) {
+        if let Some(status) = status {
+            let _ = timeout(self.times.upload, status.over()).await;
         }
         sleep(self.times.head).await;
     }
@@ -165,9 +168,9 @@ impl Backend {
     }
 }
 
-async fn failed(fate: Option<&Fate>) -> UploadError {
-    match fate {
-        Some(fate) => fate.failed().await,
+async fn failed(status: Option<&UploadStatus>) -> UploadError {
+    match status {
+        Some(status) => status.failed().await,
         None => std::future::pending().await,
     }
 }
@@ -178,13 +181,13 @@ async fn failed(fate: Option<&Fate>) -> UploadError {
 /// A server has to protect itself from clients that take back requests before it has seen them (CVE-2023-44487): hyper's
 /// ends the connection after 20 of those. The relay's connection is everyone's, so twenty strangers who come and
 /// go, or a backend that stood still for a moment, would end it for all.
-struct Asking {
+struct DetachedRequest {
     answer: Option<ResponseFuture>,
     abandoned: Arc<Semaphore>,
     limit: Duration,
 }
 
-impl Future for Asking {
+impl Future for DetachedRequest {
     type Output = Result<Response<Incoming>, hyper_util::client::legacy::Error>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
@@ -195,7 +198,7 @@ impl Future for Asking {
     }
 }
 
-impl Drop for Asking {
+impl Drop for DetachedRequest {
     fn drop(&mut self) {
         let Some(answer) = self.answer.take() else { return };
         let (Ok(place), Ok(runtime)) = (Arc::clone(&self.abandoned).try_acquire_owned(), Handle::try_current()) else {
@@ -215,6 +218,8 @@ impl Drop for Asking {
 struct Connector {
     connector: HttpsConnector<HttpConnector>,
     limit: Duration,
+    /// What is spoken is HTTP/1.1.
+    is_http1: bool,
     failed_at: Arc<Mutex<Option<Instant>>>,
 }
 
@@ -247,12 +252,13 @@ impl Connector {
             BackendHttp::One => builder.enable_http1().wrap_connector(tcp),
         };
         // Once for TCP and once for TLS.
-        Ok(Self { connector, limit: config.times.connect * 2, failed_at: Arc::default() })
+        let is_http1 = config.http == BackendHttp::One;
+        Ok(Self { connector, limit: config.times.connect * 2, is_http1, failed_at: Arc::default() })
     }
 }
 
 impl Service<Uri> for Connector {
-    type Response = MaybeHttpsStream<TokioIo<TcpStream>>;
+    type Response = EarlyAnswer<MaybeHttpsStream<TokioIo<TcpStream>>>;
     type Error = BoxError;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
 
@@ -263,14 +269,15 @@ impl Service<Uri> for Connector {
     fn call(&mut self, backend: Uri) -> Self::Future {
         let failed_at = Arc::clone(&self.failed_at);
         let last_failure = *failed_at.lock().unwrap_or_else(PoisonError::into_inner);
-        if last_failure.is_some_and(|at| at.elapsed() < REST) {
+        if last_failure.is_some_and(|at| at.elapsed() < RECONNECT_COOLDOWN) {
             return Box::pin(std::future::ready(Err(JustFailed.into())));
         }
+        let is_http1 = self.is_http1;
         let connecting = timeout(self.limit, self.connector.call(backend));
         Box::pin(async move {
             let connected = connecting.await.unwrap_or_else(|elapsed| Err(elapsed.into()));
             *failed_at.lock().unwrap_or_else(PoisonError::into_inner) = connected.is_err().then(Instant::now);
-            connected
+            connected.map(|io| EarlyAnswer::new(io, is_http1))
         })
     }
 }

@@ -1,7 +1,7 @@
 //! Who a request is from, when it may have come through proxies: their headers are believed as far back as the hops
 //! that were named trustworthy, and no further.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use http::HeaderMap;
 use http::uri::Authority;
@@ -22,6 +22,23 @@ pub struct Peer {
     pub addr: IpAddr,
     /// Whether the connection to it is TLS.
     pub tls: bool,
+}
+
+/// Whom a share of something belongs to: one IPv4 address, or the /64 of an IPv6 address, since whoever has one of those
+/// usually has them all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Network(IpAddr);
+
+impl From<IpAddr> for Network {
+    fn from(addr: IpAddr) -> Self {
+        Self(match addr.to_canonical() {
+            IpAddr::V6(addr) => {
+                let [a, b, c, d, ..] = addr.segments();
+                Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
+            }
+            v4 => v4,
+        })
+    }
 }
 
 /// Where a request started, as far as we know.
@@ -77,7 +94,14 @@ impl TrustedProxies {
         Client { host, ..client }
     }
 
-    fn trusts(&self, addr: IpAddr) -> bool {
+    /// The address that a request came from with these headers: see [`TrustedProxies::resolve`].
+    pub fn client_addr(&self, peer: &Peer, headers: &HeaderMap) -> IpAddr {
+        let addr = peer.addr.to_canonical();
+        if self.trusts(addr) { self.last_untrusted(addr, headers) } else { addr }
+    }
+
+    /// Whether this is one of our proxies. IPv4 in IPv6 has to be given as IPv4.
+    pub fn trusts(&self, addr: IpAddr) -> bool {
         self.0.iter().any(|network| network.contains(&addr))
     }
 
@@ -133,6 +157,14 @@ fn host(text: &str) -> Option<String> {
     let name = authority.host();
     let is_one = authority.port_u16().map_or_else(|| name == text, |port| format!("{name}:{port}") == text);
     (is_one && !name.is_empty() && text.is_ascii()).then(|| text.to_owned())
+}
+
+/// Whether the value of a `Host` header names a host: RFC 9110, section 7.2.
+pub fn is_host(text: &str) -> bool {
+    let Ok(authority) = text.parse::<Authority>() else { return false };
+    let name = authority.host();
+    let port = text.strip_prefix(name).map(|rest| rest.strip_prefix(':').unwrap_or(rest));
+    !name.is_empty() && port.is_some_and(|port| port.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 #[cfg(test)]
@@ -248,6 +280,16 @@ mod tests {
             assert_eq!(resolve("10.0.0.1", "10.0.0.1", &[(FORWARDED_HOST, host)]).host, None, "{host:?}");
             let both = [(FORWARDED_HOST, host), (HOST, "a.example")];
             assert_eq!(resolve("10.0.0.1", "10.0.0.1", &both).host.as_deref(), Some("a.example"), "{host:?}");
+        }
+    }
+
+    #[test]
+    fn a_host_is_a_name_or_an_address_with_or_without_a_port() {
+        for good in ["a", "a.example:8080", "my_service", "127.0.0.1:80", "[::1]:80", "a:"] {
+            assert!(is_host(good), "{good}");
+        }
+        for bad in ["", ":80", "a b", "a/b", "me@a", "a:b", "http://a", "a,b/"] {
+            assert!(!is_host(bad), "{bad}");
         }
     }
 

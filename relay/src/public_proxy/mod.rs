@@ -13,10 +13,14 @@ mod answer;
 mod backend;
 mod config;
 mod cors;
+mod early_answer;
 mod forwarded;
 mod headers;
 mod target;
 mod upload;
+
+use std::fmt::Display;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
@@ -27,18 +31,19 @@ use hyper::body::Incoming;
 use metrics::{Counter, Gauge, counter, describe_counter, describe_gauge, gauge};
 use tokio_util::sync::CancellationToken;
 use tollgate_shared::{Clock, ErrorBody, RequestId, Rng};
-use tracing::{debug, info, warn};
+use tracing::debug;
 
 pub use backend::NoRootCertificates;
 pub use config::{ProxyConfig, TimeLimits};
 pub use cors::Origins;
-pub use forwarded::{Client, Peer, TrustedProxies};
+pub use forwarded::{Client, Network, Peer, TrustedProxies, is_host};
 
-use self::answer::{Stream, Whole};
-use self::backend::{AskError, Backend};
+use self::answer::{BoundedBody, Stream};
+use self::backend::{Backend, SendError};
 use self::target::{Refusal, Target};
 use self::upload::UploadError;
 use crate::body::{Body, empty, error_response, full};
+use crate::metrics::{Fault, Refusals};
 
 /// How long a client should wait that found the backend away, in seconds: about what a restart takes.
 const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("5");
@@ -57,23 +62,26 @@ pub struct PublicProxy {
     trusted: TrustedProxies,
     drain: CancellationToken,
     meters: Meters,
+    refusals: Arc<Refusals>,
     clock: Clock,
     rng: Rng,
 }
 
-/// What is counted.
+/// Metrics.
 #[derive(Clone)]
 struct Meters {
     /// Requests by what became of them.
     answered: Counter,
     refused: Counter,
     unavailable: Counter,
+    /// Responses of the backend that were passed on, by the first digit of their status: 1 to 5.
+    classes: [Counter; 5],
     /// Streams that are open now.
     streams: Gauge,
 }
 
 /// A public request, as far as it is not for the backend to judge.
-struct Asked<'a> {
+struct PublicRequest<'a> {
     target: Target<'a>,
     method: &'a Method,
     request_id: &'a RequestId,
@@ -82,14 +90,25 @@ struct Asked<'a> {
 
 impl PublicProxy {
     /// A pass-through to the backend of `config`. Its metrics are those of the recorder that is in place now.
-    pub fn new(config: &ProxyConfig, clock: Clock, rng: Rng) -> Result<Self, NoRootCertificates> {
+    pub fn new(
+        config: &ProxyConfig,
+        refusals: Arc<Refusals>,
+        clock: Clock,
+        rng: Rng,
+    ) -> Result<Self, NoRootCertificates> {
         describe_counter!("tollgate_relay_passed_requests_total", "Public requests, by what became of them.");
+        describe_counter!(
+            "tollgate_relay_passed_responses_total",
+            "Responses of the backend that were passed on, by class of status."
+        );
         describe_gauge!("tollgate_relay_streams", "Streams of events that are open.");
         let requests = |outcome| counter!("tollgate_relay_passed_requests_total", "outcome" => outcome);
         let meters = Meters {
             answered: requests("answered"),
             refused: requests("refused"),
             unavailable: requests("unavailable"),
+            classes: ["1xx", "2xx", "3xx", "4xx", "5xx"]
+                .map(|class| counter!("tollgate_relay_passed_responses_total", "class" => class)),
             streams: gauge!("tollgate_relay_streams"),
         };
         let (origins, trusted) = (config.origins.clone(), config.trusted.clone());
@@ -99,6 +118,7 @@ impl PublicProxy {
             trusted,
             drain: CancellationToken::new(),
             meters,
+            refusals,
             clock,
             rng,
         })
@@ -120,7 +140,7 @@ impl PublicProxy {
             return response;
         }
         let is_stream = target.is_stream(&method, &headers);
-        let asked = Asked { target, method: &method, request_id: &request_id, is_stream };
+        let asked = PublicRequest { target, method: &method, request_id: &request_id, is_stream };
         let mut response = self.public(&asked, &uri, headers, body, peer).await;
         grant.write(response.headers_mut());
         response
@@ -132,14 +152,12 @@ impl PublicProxy {
     }
 
     fn refuse(&self, refusal: Refusal, request_id: &RequestId) -> Response<Body> {
-        self.meters.refused.increment(1);
-        debug!(%request_id, "Refused a request: {refusal}");
         let (status, code, message) = match refusal {
             Refusal::NotPublic => (StatusCode::NOT_FOUND, "not_found", "there is no such route"),
             Refusal::TooLong => (StatusCode::URI_TOO_LONG, "target_too_long", "the path and query are too long"),
             Refusal::Hosts => (StatusCode::BAD_REQUEST, "invalid_host", "there is more than one Host header; send one"),
         };
-        let mut response = error(status, code, message, request_id);
+        let mut response = self.error(status, code, message, &refusal, request_id);
         cors::vary_by_origin(response.headers_mut());
         response
     }
@@ -147,16 +165,15 @@ impl PublicProxy {
     /// Answers a request of a public prefix.
     async fn public(
         &self,
-        asked: &Asked<'_>,
+        asked: &PublicRequest<'_>,
         uri: &Uri,
         headers: HeaderMap,
         body: Incoming,
         peer: Peer,
     ) -> Response<Body> {
         if !METHODS.contains(asked.method) {
-            self.meters.refused.increment(1);
-            let message = "no route takes this method";
-            let mut response = error(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message, asked.request_id);
+            let (status, message) = (StatusCode::METHOD_NOT_ALLOWED, "no route takes this method");
+            let mut response = self.error(status, "method_not_allowed", message, &message, asked.request_id);
             response.headers_mut().insert(ALLOW, cors::METHODS);
             return response;
         }
@@ -167,31 +184,35 @@ impl PublicProxy {
         *request.headers_mut() = headers::for_backend(headers, &client, asked.request_id, &self.rng);
 
         let began = self.clock.now();
-        let answer = self.backend.ask(request, asked.is_stream).await;
+        let answer = self.backend.send(request, asked.is_stream).await;
         let ms = (self.clock.now() - began).num_milliseconds();
         match answer {
             Ok(answer) => self.pass(asked, answer, ms),
-            Err(problem) => self.explain(asked, &problem, ms),
+            Err(problem) => self.failure_response(asked, &problem, ms),
         }
     }
 
     /// Passes an answer on.
-    fn pass(&self, asked: &Asked<'_>, answer: Response<Incoming>, ms: i64) -> Response<Body> {
+    fn pass(&self, asked: &PublicRequest<'_>, answer: Response<Incoming>, ms: i64) -> Response<Body> {
         let (mut head, body) = answer.into_parts();
-        let Asked { target, method, request_id, is_stream } = asked;
+        let PublicRequest { target, method, request_id, is_stream } = asked;
         let (status, prefix) = (head.status.as_u16(), target.prefix.path);
+        if let Some(class) = self.meters.classes.get((status / 100).wrapping_sub(1) as usize) {
+            class.increment(1);
+        }
         if *is_stream && stops_a_stream(head.status) {
             self.meters.unavailable.increment(1);
-            warn!(%request_id, %method, prefix, status, ms, "Backend answered a stream with {status}: asked it to come again");
+            let why = format!("backend answered a stream with {status}: told the client to reconnect");
+            self.refusals.refused(Fault::Ours, "stream_unavailable", request_id, &why);
             return self.come_again();
         }
         self.meters.answered.increment(1);
-        info!(%request_id, %method, prefix, status, ms, "Backend answered {method} {prefix} with {status}");
+        debug!(%request_id, %method, prefix, status, ms, "backend answered {method} {prefix} with {status}");
         headers::for_client(&mut head.headers);
         let body = if is_event_stream(&head.headers) {
             Stream::new(body, &self.drain, &self.meters.streams).boxed_unsync()
         } else {
-            Whole::new(body, self.backend.piece_limit()).boxed_unsync()
+            BoundedBody::new(body, self.backend.piece_limit()).boxed_unsync()
         };
         let mut response = Response::new(body);
         *response.status_mut() = head.status;
@@ -200,27 +221,24 @@ impl PublicProxy {
     }
 
     /// Answers for a backend that did not.
-    fn explain(&self, asked: &Asked<'_>, problem: &AskError, ms: i64) -> Response<Body> {
-        let Asked { target, method, request_id, is_stream } = asked;
+    fn failure_response(&self, asked: &PublicRequest<'_>, problem: &SendError, ms: i64) -> Response<Body> {
+        let PublicRequest { target, method, request_id, is_stream } = asked;
         let prefix = target.prefix.path;
-        let refuse = |status, code, message| {
-            self.meters.refused.increment(1);
-            info!(%request_id, %method, prefix, ms, "Refused {method} {prefix}: {problem}");
-            error(status, code, message, request_id)
-        };
+        let why = format!("{method} {prefix} after {ms} ms: {problem}");
+        let refuse = |status, code, message| self.error(status, code, message, &why, request_id);
         match problem {
-            AskError::Upload(UploadError::TooLarge) => {
+            SendError::Upload(UploadError::TooLarge) => {
                 refuse(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", "the body is too large; send at most 10 MiB")
             }
-            AskError::Upload(UploadError::Late) => {
+            SendError::Upload(UploadError::Timeout) => {
                 refuse(StatusCode::REQUEST_TIMEOUT, "request_timeout", "the body did not come in time; send it again")
             }
-            AskError::Upload(UploadError::Broken) => {
+            SendError::Upload(UploadError::Incomplete) => {
                 refuse(StatusCode::BAD_REQUEST, "body_incomplete", "the body broke off; send it again")
             }
-            AskError::Unreachable(_) | AskError::Late | AskError::Switched => {
+            SendError::Unreachable(_) | SendError::Timeout | SendError::Switched => {
                 self.meters.unavailable.increment(1);
-                warn!(%request_id, %method, prefix, ms, "Could not pass {method} {prefix} on: {problem}");
+                self.refusals.refused(Fault::Ours, "backend_unavailable", request_id, &why);
                 if *is_stream {
                     return self.come_again();
                 }
@@ -230,6 +248,20 @@ impl PublicProxy {
                 response
             }
         }
+    }
+
+    /// An error of the client's. `why` is for the log.
+    fn error(
+        &self,
+        status: StatusCode,
+        code: &'static str,
+        message: &str,
+        why: &dyn Display,
+        request_id: &RequestId,
+    ) -> Response<Body> {
+        self.meters.refused.increment(1);
+        self.refusals.refused(Fault::Client, code, request_id, why);
+        error(status, code, message, request_id)
     }
 
     /// A stream that only says when to come again.

@@ -114,7 +114,7 @@ impl<'a> Target<'a> {
             return Err(Refusal::NotPublic);
         }
         let prefix = PREFIXES.iter().find(|prefix| is_under(path, prefix.path)).ok_or(Refusal::NotPublic)?;
-        if stays(path, prefix.path) { Ok(Self { prefix, path_and_query }) } else { Err(Refusal::NotPublic) }
+        if is_normalized(path, prefix.path) { Ok(Self { prefix, path_and_query }) } else { Err(Refusal::NotPublic) }
     }
 
     /// Whether this asks for a stream of events: `GET /api/events/{key}`, unless `Accept` rules streams out.
@@ -149,7 +149,7 @@ fn is_under(path: &str, prefix: &str) -> bool {
 }
 
 /// Whether a path is in normal form and under its prefix, and stays so however often it is decoded.
-fn stays(path: &str, prefix: &str) -> bool {
+fn is_normalized(path: &str, prefix: &str) -> bool {
     let mut form = Cow::Borrowed(path);
     for decodings in 0..=DECODINGS_MAX {
         if !is_under(&form, prefix) || is_private(&form) || !form.split('/').skip(1).all(is_normal) {
@@ -158,7 +158,7 @@ fn stays(path: &str, prefix: &str) -> bool {
         match decode(&form, decodings > 0) {
             Ok(None) => return true,
             Ok(Some(decoded)) => form = Cow::Owned(decoded),
-            Err(Mangled) => return false,
+            Err(InvalidEscape) => return false,
         }
     }
     false
@@ -179,11 +179,11 @@ fn bare(segment: &str) -> &str {
 }
 
 /// A path that has an escape that is none, or one of a character that must not hide.
-struct Mangled;
+struct InvalidEscape;
 
-/// Decodes every escape once; `None` when there is none. A percent sign that begins no escape is `Mangled` in a path as
+/// Decodes every escape once; `None` when there is none. A percent sign that begins no escape is `InvalidEscape` in a path as
 /// it was sent, and in one that was decoded before (`leftovers`) it is only a percent sign.
-fn decode(path: &str, leftovers: bool) -> Result<Option<String>, Mangled> {
+fn decode(path: &str, leftovers: bool) -> Result<Option<String>, InvalidEscape> {
     if !path.contains('%') {
         return Ok(None);
     }
@@ -196,7 +196,7 @@ fn decode(path: &str, leftovers: bool) -> Result<Option<String>, Mangled> {
             continue;
         }
         match (escaped(after), leftovers) {
-            (Some(b'.' | b'/' | b'\\' | 0..0x20 | 0x7f), _) | (None, false) => return Err(Mangled),
+            (Some(b'.' | b'/' | b'\\' | 0..0x20 | 0x7f), _) | (None, false) => return Err(InvalidEscape),
             (Some(byte), _) => {
                 decoded.push(byte);
                 rest = &after[2..];
@@ -205,7 +205,7 @@ fn decode(path: &str, leftovers: bool) -> Result<Option<String>, Mangled> {
         }
     }
     // Overlong forms of `.` and `/` are not UTF-8.
-    let decoded = String::from_utf8(decoded).map_err(|_| Mangled)?;
+    let decoded = String::from_utf8(decoded).map_err(|_| InvalidEscape)?;
     Ok((decoded != path).then_some(decoded))
 }
 

@@ -15,7 +15,7 @@ use tokio::time::{Instant, Sleep, sleep};
 pub(super) const BODY_BYTES_MAX: u64 = 10 * 1024 * 1024;
 
 /// How long the backend is left without the rest of a body that will not come, before its request is taken back. The
-/// client is told at once; the backend should have seen the request by then: see `Asking`.
+/// client is told at once; the backend should have seen the request by then: see `DetachedRequest`.
 const TAKEN_BACK_AFTER: Duration = Duration::from_secs(5);
 
 /// Why a body did not get to its end. All of it is between the client and us.
@@ -26,31 +26,31 @@ pub(super) enum UploadError {
     TooLarge,
     /// It took too long.
     #[error("body not there in time")]
-    Late,
+    Timeout,
     /// The client's connection broke, or did not keep to HTTP.
     #[error("body broken off")]
-    Broken,
+    Incomplete,
 }
 
-/// A body under way. Ends without trailers: they could name any header, after ours were set.
-pub(super) struct Upload(Option<Underway>);
+/// A body on its way. Ends without trailers: they could name any header, after ours were set.
+pub(super) struct UploadBody(Option<State>);
 
-struct Underway {
+struct State {
     body: Incoming,
     bytes_left: u64,
     limit: Pin<Box<Sleep>>,
-    fate: Arc<Fate>,
+    status: Arc<UploadStatus>,
 }
 
 /// What became of an upload, for the one who waits for the answer to it.
 #[derive(Default)]
-pub(super) struct Fate {
+pub(super) struct UploadStatus {
     failure: OnceLock<UploadError>,
     failed: Notify,
     over: Notify,
 }
 
-impl Fate {
+impl UploadStatus {
     /// Waits until something goes wrong on the client's side. For one waiter.
     pub(super) async fn failed(&self) -> UploadError {
         loop {
@@ -67,30 +67,30 @@ impl Fate {
     }
 }
 
-impl Upload {
-    /// Begins to take `body`. With its fate, unless there is nothing to it. Refuses one that says that it is too large.
-    pub(super) fn begin(body: Incoming, limit: Duration) -> Result<(Self, Option<Arc<Fate>>), UploadError> {
+impl UploadBody {
+    /// Begins to take `body`. With its status, unless there is nothing to it. Refuses one that says that it is too large.
+    pub(super) fn begin(body: Incoming, limit: Duration) -> Result<(Self, Option<Arc<UploadStatus>>), UploadError> {
         if body.is_end_stream() {
             return Ok((Self(None), None));
         }
         if body.size_hint().lower() > BODY_BYTES_MAX {
             return Err(UploadError::TooLarge);
         }
-        let fate = Arc::new(Fate::default());
-        let underway =
-            Underway { body, bytes_left: BODY_BYTES_MAX, limit: Box::pin(sleep(limit)), fate: Arc::clone(&fate) };
-        Ok((Self(Some(underway)), Some(fate)))
+        let status = Arc::new(UploadStatus::default());
+        let state =
+            State { body, bytes_left: BODY_BYTES_MAX, limit: Box::pin(sleep(limit)), status: Arc::clone(&status) };
+        Ok((Self(Some(state)), Some(status)))
     }
 }
 
-impl Underway {
+impl State {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, UploadError>>> {
         loop {
             let frame = match Pin::new(&mut self.body).poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => frame,
-                Poll::Ready(Some(Err(_))) => return Poll::Ready(Some(Err(UploadError::Broken))),
+                Poll::Ready(Some(Err(_))) => return Poll::Ready(Some(Err(UploadError::Incomplete))),
                 Poll::Ready(None) => return Poll::Ready(None),
-                Poll::Pending => return self.limit.as_mut().poll(cx).map(|()| Some(Err(UploadError::Late))),
+                Poll::Pending => return self.limit.as_mut().poll(cx).map(|()| Some(Err(UploadError::Timeout))),
             };
             let Ok(data) = frame.into_data() else { continue };
             return Poll::Ready(Some(match self.bytes_left.checked_sub(data.len() as u64) {
@@ -105,28 +105,28 @@ impl Underway {
 
     /// Says what went wrong to who waits for it, and ends when the backend may learn of it too.
     fn poll_failed(&mut self, failure: UploadError, cx: &mut Context<'_>) -> Poll<()> {
-        if self.fate.failure.set(failure).is_ok() {
-            self.fate.failed.notify_one();
+        if self.status.failure.set(failure).is_ok() {
+            self.status.failed.notify_one();
             self.limit.as_mut().reset(Instant::now() + TAKEN_BACK_AFTER);
         }
         self.limit.as_mut().poll(cx)
     }
 }
 
-impl Body for Upload {
+impl Body for UploadBody {
     type Data = Bytes;
     type Error = UploadError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, UploadError>>> {
-        let Some(underway) = &mut self.0 else { return Poll::Ready(None) };
-        let piece = match underway.fate.failure.get() {
+        let Some(state) = &mut self.0 else { return Poll::Ready(None) };
+        let piece = match state.status.failure.get() {
             Some(failure) => Some(Err(*failure)),
-            None => std::task::ready!(underway.poll(cx)),
+            None => std::task::ready!(state.poll(cx)),
         };
         match piece {
             Some(Ok(data)) => Poll::Ready(Some(Ok(Frame::data(data)))),
             Some(Err(failure)) => {
-                std::task::ready!(underway.poll_failed(failure, cx));
+                std::task::ready!(state.poll_failed(failure, cx));
                 self.0 = None;
                 Poll::Ready(Some(Err(failure)))
             }
@@ -138,16 +138,16 @@ impl Body for Upload {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.0.as_ref().is_none_or(|underway| underway.body.is_end_stream())
+        self.0.as_ref().is_none_or(|state| state.body.is_end_stream())
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.0.as_ref().map_or_else(|| SizeHint::with_exact(0), |underway| underway.body.size_hint())
+        self.0.as_ref().map_or_else(|| SizeHint::with_exact(0), |state| state.body.size_hint())
     }
 }
 
-impl Drop for Underway {
+impl Drop for State {
     fn drop(&mut self) {
-        self.fate.over.notify_one();
+        self.status.over.notify_one();
     }
 }

@@ -3,7 +3,7 @@
 //! - `GET /live`: 200 while the process runs.
 //! - `GET /ready`: 200 while events can be taken, which is when the journal can append and the relay is not stopping;
 //!   else 503. Whether the backend is there makes no difference.
-//! - `GET /metrics`: what is counted, as Prometheus reads it.
+//! - `GET /metrics`: metrics in the Prometheus text format.
 
 use std::sync::Arc;
 
@@ -15,20 +15,20 @@ use tollgate_journal::Journal;
 use tollgate_shared::request_id::REQUEST_ID_HEADER;
 use tollgate_shared::{Clock, RequestId, Rng};
 
-use super::problem;
+use super::{INVALID_HOST, names_one_host, problem};
 use crate::body::{Body, full, json_response};
+use crate::lifecycle::Phase;
 use crate::metrics::Metrics;
-use crate::server::Phase;
 
 /// Everything that the private listener works with.
 pub struct Admin {
     /// Asked whether it can append.
     pub journal: Journal,
-    /// What is counted.
+    /// Metrics.
     pub metrics: Arc<Metrics>,
     /// Whether the relay is stopping.
     pub phase: watch::Receiver<Phase>,
-    /// The present.
+    /// Source of the current time.
     pub clock: Clock,
     /// For request ids.
     pub rng: Rng,
@@ -40,6 +40,9 @@ impl Admin {
         let given = request.headers().get(REQUEST_ID_HEADER).and_then(|value| value.to_str().ok());
         let request_id = RequestId::adopt(given, self.clock.now(), &self.rng);
         let mut response = match (request.uri().path(), request.method()) {
+            _ if !names_one_host(request) => {
+                problem(StatusCode::BAD_REQUEST, "invalid_host", INVALID_HOST, &request_id)
+            }
             ("/live" | "/ready" | "/metrics", method) if method != Method::GET && method != Method::HEAD => {
                 let message = "this is only read, with GET";
                 let mut response = problem(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message, &request_id);

@@ -1,11 +1,13 @@
 //! What the public listener answers.
 //!
-//! - `POST /api/webhooks/stripe`, `/api/stripe/webhooks`, `/api/stripe/webhooks/handler`: the intake. Other methods: 405.
+//! - `POST /api/webhooks/stripe`, `/api/stripe/webhooks`, `/api/stripe/webhooks/handler`, each with one slash more at its
+//!   end too: the intake. Other methods: 405.
 //! - everything else: the pass-through.
 //!
 //! Here is also what all answers have in common: their request id, the one form of errors, a panic's too.
 
 pub mod admin;
+pub mod unreadable;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -20,10 +22,13 @@ use tracing::error;
 
 use crate::body::{Body, error_response};
 use crate::intake::Intake;
-use crate::public_proxy::{Peer, PublicProxy, TrustedProxies};
+use crate::metrics::{Fault, Refusals};
+use crate::public_proxy::{Peer, PublicProxy, TrustedProxies, is_host};
 
 /// Where Stripe sends events. The first is the documented one; the others are what earlier products had.
 const WEBHOOK_PATHS: [&str; 3] = ["/api/webhooks/stripe", "/api/stripe/webhooks", "/api/stripe/webhooks/handler"];
+
+const INVALID_HOST: &str = "the Host header has to name one host, and has to be there once";
 
 /// Headers of one request. A browser behind two proxies sends some 40.
 const HEADERS_MAX: usize = 80;
@@ -40,7 +45,9 @@ pub struct Public {
     pub trusted: TrustedProxies,
     /// Whether plain requests are refused.
     pub require_https: bool,
-    /// The present.
+    /// Counts and logs what is refused.
+    pub refusals: Arc<Refusals>,
+    /// Source of the current time.
     pub clock: Clock,
     /// For request ids.
     pub rng: Rng,
@@ -58,31 +65,44 @@ impl Public {
     }
 
     async fn route(&self, request: Request<Incoming>, peer: Peer, request_id: &RequestId) -> Response<Body> {
+        if !names_one_host(&request) {
+            return self.refuse(StatusCode::BAD_REQUEST, "invalid_host", INVALID_HOST, request_id);
+        }
         if self.require_https && !self.trusted.resolve(&peer, request.headers()).https {
             let message = "only https is served here; use the https address";
-            return problem(StatusCode::FORBIDDEN, "https_required", message, request_id);
+            return self.refuse(StatusCode::FORBIDDEN, "https_required", message, request_id);
         }
         if too_many_headers(request.headers()) {
             let message = "the headers are too many or too long";
-            return problem(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "headers_too_large", message, request_id);
+            return self.refuse(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "headers_too_large", message, request_id);
+        }
+        if request.extensions().get::<HasFragment>().is_some() {
+            // What was sent is not what we were given, so it cannot be judged.
+            return self.refuse(StatusCode::NOT_FOUND, "not_found", "there is no such route", request_id);
         }
         if !is_webhook(&request) {
             return self.proxy.serve(request, peer, request_id.clone()).await;
         }
         if request.method() != Method::POST {
             let message = "webhooks are sent with POST";
-            let mut response = problem(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message, request_id);
+            let mut response = self.refuse(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message, request_id);
             response.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
             return response;
         }
-        self.intake.take(request, request_id).await
+        let network = self.trusted.client_addr(&peer, request.headers()).into();
+        self.intake.take(request, network, request_id).await
+    }
+
+    fn refuse(&self, status: StatusCode, code: &'static str, message: &str, request_id: &RequestId) -> Response<Body> {
+        self.refusals.refused(Fault::Client, code, request_id, &message);
+        problem(status, code, message, request_id)
     }
 }
 
-/// What `answering` comes to, or the answer to a request that makes it panic.
-async fn shielded(answering: impl Future<Output = Response<Body>>, request_id: &RequestId) -> Response<Body> {
-    AssertUnwindSafe(answering).catch_unwind().await.unwrap_or_else(|_| {
-        error!(%request_id, "A request made us panic");
+/// What `responding` comes to, or the response to a request that makes it panic.
+async fn shielded(responding: impl Future<Output = Response<Body>>, request_id: &RequestId) -> Response<Body> {
+    AssertUnwindSafe(responding).catch_unwind().await.unwrap_or_else(|_| {
+        error!(%request_id, "request handler panicked");
         let message = "something went wrong here; try again";
         problem(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", message, request_id)
     })
@@ -96,7 +116,26 @@ fn is_webhook(request: &Request<Incoming>) -> bool {
         (Some(_), None) => request.version() == Version::HTTP_2,
         (None, _) => true,
     };
-    ours && WEBHOOK_PATHS.contains(&uri.path())
+    let path = uri.path();
+    ours && WEBHOOK_PATHS.contains(&path.strip_suffix('/').unwrap_or(path))
+}
+
+/// Marks a request whose target had a `#fragment`: hyper drops it without a word.
+#[derive(Clone, Copy, Debug)]
+pub struct HasFragment;
+
+/// Whether a request says in one way only which host it is for, as it has to (RFC 9112, section 3.2; RFC 9113, section
+/// 8.3.1). HTTP/1.0 knew no hosts.
+fn names_one_host(request: &Request<Incoming>) -> bool {
+    let mut hosts = request.headers().get_all(HOST).iter();
+    match (hosts.next(), hosts.next()) {
+        (None, _) => match request.version() {
+            Version::HTTP_2 => request.uri().authority().is_some(),
+            version => version == Version::HTTP_10,
+        },
+        (Some(host), None) => host.to_str().is_ok_and(is_host),
+        (Some(_), Some(_)) => false,
+    }
 }
 
 fn too_many_headers(headers: &HeaderMap) -> bool {

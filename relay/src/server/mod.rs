@@ -1,7 +1,9 @@
-//! The relay as a whole: it starts its parts, listens on both addresses, and ends in good order.
+//! The relay as a whole: starts its parts, listens on both addresses, and shuts down gracefully.
 
+mod client_io;
 mod connections;
-mod stall;
+mod places;
+mod streams;
 #[cfg(test)]
 mod tests;
 
@@ -9,73 +11,43 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use metrics::Counter;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
-use tokio_rustls::TlsAcceptor;
 use tollgate_journal::{Journal, OpenError, Options};
+use tollgate_shared::process::descriptors_max;
 use tollgate_shared::signing::Verifier;
-use tollgate_shared::{Clock, Rng};
-use tracing::{info, warn};
+use tollgate_shared::tls::TlsError;
+use tollgate_shared::{Clock, RequestId, Rng};
+use tracing::{error, info, warn};
 
 use crate::backend::config::BackendError;
 use crate::backend::delivery::Backend;
 use crate::config::Config;
 use crate::forwarder::{self, Forwarder};
-use crate::intake::{self, ANSWER_CODES, BodyWaits, Intake};
-use crate::metrics::{FOLD_EVERY, Metrics};
-use crate::public_proxy::{NoRootCertificates, PublicProxy};
-use crate::routes::Public;
+use crate::intake::{self, Intake, RESPONSE_CODES};
+use crate::lifecycle::Phase;
+use crate::metrics::{Fault, Metrics, Refusals, UPKEEP_INTERVAL};
+use crate::public_proxy::{NoRootCertificates, PublicProxy, TrustedProxies};
 use crate::routes::admin::Admin;
-use connections::Connections;
+use crate::routes::{Public, unreadable};
+use crate::tls::Tls;
+use client_io::{HeadBudget, Unreadable};
+use connections::{Connections, Responding};
+use places::{ConnectionMetrics, Places};
 
+/// No network has more than one in so many of the public listener's places.
+const CONNECTIONS_SHARE: usize = 4;
 /// Connections to the private listener: a scraper, an orchestrator, an operator or two.
 const ADMIN_CONNECTIONS_MAX: usize = 64;
 /// Descriptors that are not for connections of clients: the journal, the backend, listeners, the runtime.
 const DESCRIPTORS_KEPT: u64 = 256;
 /// How long the journal may take to write what is left when the relay ends. A disk that hangs must not hold up the end.
-const CLOSE_WAIT: Duration = Duration::from_secs(2);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// No machine that this is made for has the memory for more.
-const CONNECTIONS_MOST: u64 = 100_000;
-
-/// How long clients may take, and how much.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// For a TLS handshake, and for a request's head; also between two requests of an HTTP/1 connection.
-    pub head_wait: Duration,
-    /// For a webhook's body.
-    pub body: BodyWaits,
-    /// An HTTP/2 connection without a request ends after this.
-    pub idle_wait: Duration,
-    /// A client that takes none of its answer for so long loses its connection. As long as the backend waits for a stream.
-    pub write_wait: Duration,
-    /// How long what is under way may take when the relay ends.
-    pub drain_wait: Duration,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            head_wait: Duration::from_secs(20),
-            body: BodyWaits { piece: Duration::from_secs(10), whole: Duration::from_secs(30) },
-            idle_wait: Duration::from_secs(60),
-            write_wait: Duration::from_secs(300),
-            drain_wait: Duration::from_secs(10),
-        }
-    }
-}
-
-/// Where the relay is in its life.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Phase {
-    /// It takes connections.
-    Serving,
-    /// It takes none, and finishes what is under way.
-    Draining,
-    /// It waits for nobody any more.
-    Cut,
-}
+const CONNECTIONS_MAX: u64 = 100_000;
 
 /// The relay cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -110,11 +82,12 @@ pub struct Relay {
     pub admin_addr: SocketAddr,
     public: Listener,
     admin: Listener,
-    folding: JoinHandle<()>,
+    upkeep: JoinHandle<()>,
     proxy: PublicProxy,
     forwarder: Forwarder,
     journal: Journal,
-    drain_wait: Duration,
+    tls: Option<Arc<Tls>>,
+    drain_timeout: Duration,
 }
 
 impl Relay {
@@ -123,10 +96,13 @@ impl Relay {
         // The addresses first: a start that fails on one leaves no trace in the journal.
         let public_socket = listen(config.addr).await?;
         let admin_socket = listen(config.admin_addr).await?;
-        let metrics = Arc::new(Metrics::new(config.webhook_secrets.iter().len(), &ANSWER_CODES));
+        let metrics = Arc::new(Metrics::new(config.webhook_secrets.iter().len(), &RESPONSE_CODES));
         let backend = Backend::new(&config.backend, clock.clone(), rng.clone())?;
         let trusted = config.proxy.trusted.clone();
-        let proxy = metrics.within(|| PublicProxy::new(&config.proxy, clock.clone(), rng.clone()))?;
+        let proxy = {
+            let refusals = Arc::clone(&metrics.refusals);
+            metrics.with_recorder(|| PublicProxy::new(&config.proxy, refusals, clock.clone(), rng.clone()))?
+        };
         // Its recovery reads files.
         let opening = {
             let clock = clock.clone();
@@ -146,7 +122,7 @@ impl Relay {
         });
         let (public_phase, admin_phase) = (watch::Sender::new(Phase::Serving), watch::Sender::new(Phase::Serving));
         let public = Arc::new(Public {
-            intake: Intake::new(intake::Means {
+            intake: Intake::new(intake::Deps {
                 verifier: Verifier::new(&config.webhook_secrets),
                 journal: journal.clone(),
                 forwarder: forwarder.clone(),
@@ -155,11 +131,13 @@ impl Relay {
                 ack: config.ack,
                 deadline: config.forward_deadline,
                 body_bytes_max: config.body_bytes_max,
-                body_waits: config.limits.body,
+                body_timeouts: config.limits.body,
+                body_memory: config.limits.body_memory,
             }),
             proxy: proxy.clone(),
-            trusted,
+            trusted: trusted.clone(),
             require_https: config.require_https,
+            refusals: Arc::clone(&metrics.refusals),
             clock: clock.clone(),
             rng: rng.clone(),
         });
@@ -167,56 +145,87 @@ impl Relay {
             journal: journal.clone(),
             metrics: Arc::clone(&metrics),
             phase: public_phase.subscribe(),
-            clock,
-            rng,
+            clock: clock.clone(),
+            rng: rng.clone(),
         });
 
         let (addr, admin_addr) = (bound(&public_socket), bound(&admin_socket));
-        let public_connections = Connections {
-            tls: config.tls.map(TlsAcceptor::from),
-            limits: config.limits,
-            connections_max: connections_max(),
-            handler: move |request, peer| -> connections::Answering {
-                Box::pin(Arc::clone(&public).answer(request, peer))
-            },
-            phase: public_phase.subscribe(),
-            open: metrics.connections.clone(),
+        let unreadable = |refusals: Option<Arc<Refusals>>| -> Unreadable {
+            let (clock, rng) = (clock.clone(), rng.clone());
+            Arc::new(move |status| {
+                let request_id = RequestId::new(clock.now(), &rng);
+                if let Some(refusals) = &refusals {
+                    let (code, message) = unreadable::error(status);
+                    refusals.refused(Fault::Client, code, &request_id, &message);
+                }
+                unreadable::response(status, &request_id)
+            })
         };
+        let places_max = config.limits.connections_max.unwrap_or_else(connections_max);
+        let share = places_max.div_ceil(CONNECTIONS_SHARE);
+        let connection_metrics = metrics.with_recorder(|| ConnectionMetrics::public(places_max));
+        let heads = HeadBudget::new(connection_metrics.heads_refused.clone());
+        let places = Places::new(places_max, share, connection_metrics);
+        let public_connections = Connections {
+            tls: config.tls.clone(),
+            limits: config.limits,
+            places: Arc::new(places),
+            trusted,
+            handler: move |request, peer| -> Responding { Box::pin(Arc::clone(&public).answer(request, peer)) },
+            unreadable: unreadable(Some(Arc::clone(&metrics.refusals))),
+            phase: public_phase.subscribe(),
+            heads: Arc::new(heads),
+        };
+        let places = Places::new(ADMIN_CONNECTIONS_MAX, ADMIN_CONNECTIONS_MAX, ConnectionMetrics::none());
         let admin_connections = Connections {
             tls: None,
             limits: config.limits,
-            connections_max: ADMIN_CONNECTIONS_MAX,
-            handler: move |request, _| -> connections::Answering {
+            places: Arc::new(places),
+            trusted: TrustedProxies::default(),
+            handler: move |request, _| -> Responding {
                 let response = admin.answer(&request);
                 Box::pin(std::future::ready(response))
             },
+            unreadable: unreadable(None),
             phase: admin_phase.subscribe(),
-            open: metrics::Gauge::noop(),
+            heads: Arc::new(HeadBudget::new(Counter::noop())),
         };
         let public = Listener { phase: public_phase, serving: tokio::spawn(public_connections.serve(public_socket)) };
         let admin = Listener { phase: admin_phase, serving: tokio::spawn(admin_connections.serve(admin_socket)) };
-        info!("Relay listens on {addr}, and privately on {admin_addr}");
-        let folding = tokio::spawn(fold(metrics));
-        let drain_wait = config.limits.drain_wait;
-        Ok(Self { addr, admin_addr, public, admin, folding, proxy, forwarder, journal, drain_wait })
+        info!("listening on {addr}, and privately on {admin_addr}");
+        let upkeep = tokio::spawn(upkeep(metrics));
+        let drain_timeout = config.limits.drain_timeout;
+        Ok(Self { addr, admin_addr, public, admin, upkeep, proxy, forwarder, journal, tls: config.tls, drain_timeout })
     }
 
-    /// Ends the relay: no new connections; what is under way is finished, up to a limit; the journal is closed.
+    /// Reads the certificate and its key again, for connections from now on; when they cannot be used, the old ones stay.
+    pub fn reload_tls(&self) {
+        match self.tls.as_ref().map(|tls| tls.reload()) {
+            Some(Ok(())) => info!("reloaded RELAY_TLS_CERT and RELAY_TLS_KEY"),
+            Some(Err(problem)) => {
+                let name = if problem == TlsError::Certificate { "RELAY_TLS_CERT" } else { "RELAY_TLS_KEY" };
+                error!("could not reload the TLS certificate, keeping the old one: {name} {problem}");
+            }
+            None => info!("nothing to reload: RELAY_TLS_CERT is not set"),
+        }
+    }
+
+    /// Ends the relay: no new connections; requests in flight are finished, up to a limit; the journal is closed.
     pub async fn drain(self) {
-        info!("Relay is stopping: it finishes what is under way");
-        let by = Instant::now() + self.drain_wait;
+        info!("stopping: finishing requests in flight");
+        let by = Instant::now() + self.drain_timeout;
         self.forwarder.stop_redelivering();
         // Streams end by themselves as soon as they are told.
         self.proxy.drain();
         self.public.drain(by).await;
         self.forwarder.drain(by).await;
-        if timeout(CLOSE_WAIT, self.journal.close()).await.is_err() {
-            warn!("The disk did not take the last confirmations: those events go again at the next start");
+        if timeout(CLOSE_TIMEOUT, self.journal.close()).await.is_err() {
+            warn!("could not flush the last confirmations: those events will be redelivered on restart");
         }
         // Up to here it says that the relay is not ready, and how far it is.
         self.admin.drain(by).await;
-        self.folding.abort();
-        info!("Relay has stopped");
+        self.upkeep.abort();
+        info!("stopped");
     }
 }
 
@@ -231,8 +240,8 @@ impl Listener {
     async fn drain(mut self, by: Instant) {
         self.phase.send_replace(Phase::Draining);
         if timeout_at(by, &mut self.serving).await.is_err() {
-            warn!("Some requests did not end in time and are cut off");
-            self.phase.send_replace(Phase::Cut);
+            warn!("aborting requests that did not finish in time");
+            self.phase.send_replace(Phase::Aborting);
             // An error means that it panicked; there is nothing to wait for then.
             let _ = self.serving.await;
         }
@@ -250,14 +259,14 @@ fn bound(listener: &TcpListener) -> SocketAddr {
 /// As many as the process may have descriptors for, some kept back. Behind a backend that speaks HTTP/1.1 each stream
 /// takes a second one, so that half of that is the limit in effect; accepting copes with it.
 fn connections_max() -> usize {
-    let descriptors = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(CONNECTIONS_MOST);
-    descriptors.saturating_sub(DESCRIPTORS_KEPT).clamp(64, CONNECTIONS_MOST) as usize
+    let descriptors = descriptors_max().unwrap_or(CONNECTIONS_MAX);
+    descriptors.saturating_sub(DESCRIPTORS_KEPT).clamp(64, CONNECTIONS_MAX) as usize
 }
 
-async fn fold(metrics: Arc<Metrics>) {
-    let mut every = tokio::time::interval(FOLD_EVERY);
+async fn upkeep(metrics: Arc<Metrics>) {
+    let mut every = tokio::time::interval(UPKEEP_INTERVAL);
     loop {
         every.tick().await;
-        metrics.fold();
+        metrics.run_upkeep();
     }
 }

@@ -1,5 +1,6 @@
 //! Bodies in both directions: piece by piece, bounded, and gone when nobody wants them.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -8,8 +9,8 @@ use http::{Request, Response};
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::Incoming;
-use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot};
 
 use super::super::TimeLimits;
@@ -319,6 +320,38 @@ async fn clients_that_take_nothing_hold_up_nobody_else() {
             let now = made.load(Ordering::SeqCst);
             times_the_same = if now == before { times_the_same + 1 } else { 0 };
             before = now;
+        }
+    }
+}
+
+/// A backend over HTTP/1.1 that refuses each request as soon as it has its head, and closes without reading on.
+async fn refuses_early() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        loop {
+            let (mut socket, _) = listener.accept().await.unwrap();
+            tokio::spawn(async move {
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") {
+                    head.push(socket.read_u8().await.unwrap());
+                }
+                let refusal = b"HTTP/1.1 401 Unauthorized\r\ncontent-length: 7\r\nconnection: close\r\n\r\nexpired";
+                socket.write_all(refusal).await.unwrap();
+            });
+        }
+    });
+    addr
+}
+
+#[tokio::test]
+async fn an_early_answer_to_an_upload_is_passed_on() {
+    let relay = Relay::before(refuses_early().await, BackendHttp::One).await;
+    for bytes in [1, 50_000, 5_000_000] {
+        for _ in 0..10 {
+            let response = relay.send("POST", "/api/support", &[], large(bytes)).await;
+            assert_eq!(response.status(), 401, "{bytes} bytes");
+            assert_eq!(whole(response).await, "expired");
         }
     }
 }

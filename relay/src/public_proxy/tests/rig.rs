@@ -24,6 +24,7 @@ use tollgate_shared::{Clock, RequestId, Rng};
 use super::super::{Origins, Peer, ProxyConfig, PublicProxy, TimeLimits, TrustedProxies};
 use crate::backend::address::{BackendHttp, BackendUrl};
 use crate::body::{Body, BoxError, full};
+use crate::metrics::Metrics;
 
 pub(super) const BOTH: [BackendHttp; 2] = [BackendHttp::Two, BackendHttp::One];
 
@@ -167,7 +168,7 @@ impl Relay {
     }
 
     pub(super) async fn of(config: &ProxyConfig) -> Self {
-        let proxy = PublicProxy::new(config, Clock::system(), Rng::seeded(7)).unwrap();
+        let proxy = PublicProxy::new(config, Metrics::new(0, &[]).refusals, Clock::system(), Rng::seeded(7)).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
         let serving = proxy.clone();

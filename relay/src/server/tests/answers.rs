@@ -1,10 +1,11 @@
 //! Each row of the table of answers.
 
 use http::StatusCode;
+use serde_json::Value;
 use tollgate_shared::{Clock, Secret, signing};
 
 use super::backend::{Backend, Reply};
-use super::stand::{Answer, OTHER_SECRET, PATH, Plan, SECRET, Stand, event, signature};
+use super::stand::{Answer, OTHER_SECRET, PATH, Plan, Raw, SECRET, Stand, event, signature};
 
 /// A backend of which nothing depends in the test.
 async fn any() -> Backend {
@@ -12,12 +13,17 @@ async fn any() -> Backend {
 }
 
 #[tokio::test]
-async fn an_event_with_a_good_signature_is_received_at_each_of_the_three_addresses() {
+async fn a_signed_event_is_received_at_each_address_with_or_without_slash() {
     let backend = any().await;
     let stand = Stand::with(&backend).await;
-    for (id, path) in
-        [("evt_1", PATH), ("evt_2", "/api/stripe/webhooks"), ("evt_3", "/api/stripe/webhooks/handler?live=1")]
-    {
+    for (id, path) in [
+        ("evt_1", PATH),
+        ("evt_2", "/api/stripe/webhooks"),
+        ("evt_3", "/api/stripe/webhooks/handler?live=1"),
+        ("evt_4", "/api/webhooks/stripe/"),
+        ("evt_5", "/api/stripe/webhooks/"),
+        ("evt_6", "/api/stripe/webhooks/handler/"),
+    ] {
         let answer = Answer::of(stand.signed(path, event(id, "whatever.comes"))).await;
         assert_eq!(answer.status, 200, "{path}");
         assert_eq!(answer.json(), serde_json::json!({"received": true, "eventId": id}));
@@ -26,14 +32,14 @@ async fn an_event_with_a_good_signature_is_received_at_each_of_the_three_address
     stand.wait_until_all_is_confirmed().await;
     let mut events = backend.events();
     events.sort();
-    assert_eq!(events, ["evt_1", "evt_2", "evt_3"]);
+    assert_eq!(events, ["evt_1", "evt_2", "evt_3", "evt_4", "evt_5", "evt_6"]);
 }
 
 #[tokio::test]
 async fn another_method_is_refused_and_told_which_one_is_taken() {
     let backend = any().await;
     let stand = Stand::with(&backend).await;
-    for path in [PATH, "/api/stripe/webhooks", "/api/stripe/webhooks/handler"] {
+    for path in [PATH, "/api/stripe/webhooks", "/api/stripe/webhooks/handler", "/api/stripe/webhooks/"] {
         for method in ["GET", "PUT", "DELETE", "OPTIONS"] {
             let answer = Answer::of(stand.client.request(method.parse().unwrap(), stand.url(path))).await;
             assert_eq!(answer.error(), (405, "method_not_allowed".into()), "{method} {path}");
@@ -302,5 +308,94 @@ async fn a_target_in_absolute_form_of_another_host_is_not_ours() {
         .await;
         let status = StatusCode::from_u16(status).unwrap();
         assert!(raw.read_until("\r\n").await.contains(status.as_str()), "{target}");
+    }
+}
+
+#[tokio::test]
+async fn an_address_with_two_slashes_more_is_none() {
+    let backend = any().await;
+    let stand = Stand::with(&backend).await;
+    for path in ["/api/webhooks/stripe//", "/api/stripe/webhooks//", "//api/webhooks/stripe", "/api/webhooks/stripe/x"]
+    {
+        let answer = Answer::of(stand.signed(path, event("evt_1", "x.y"))).await;
+        assert_eq!(answer.error(), (404, "not_found".into()), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_signature_header_that_was_changed_on_its_way_is_told_how() {
+    let backend = any().await;
+    let stand = Stand::with(&backend).await;
+    let body = event("evt_1", "invoice.paid");
+    let good = signature(&body);
+    let (t, v1) = good.split_once(',').unwrap();
+    let blanks = stand.client.post(stand.url(PATH)).header("stripe-signature", format!("{t}, {v1}"));
+    let lines = stand.client.post(stand.url(PATH)).header("stripe-signature", t).header("stripe-signature", v1);
+    for (request, why) in [(blanks, "blanks"), (lines, "several header lines")] {
+        let answer = Answer::of(request.body(body.clone())).await;
+        assert_eq!(answer.error(), (400, "malformed_signature".into()));
+        assert!(answer.body.contains(why), "{}", answer.body);
+    }
+    let wrong = format!("v1={},", "0".repeat(64)).repeat(100);
+    let many = stand.client.post(stand.url(PATH)).header("stripe-signature", format!("{t},{wrong}{v1}"));
+    assert_eq!(Answer::of(many.body(body)).await.status, 200);
+}
+
+/// What comes back to these bytes, up to the end of the first error.
+async fn raw_error(stand: &Stand, request: &str) -> (String, Value) {
+    let mut raw = stand.connect().await;
+    raw.send(request).await;
+    let answer = raw.read_until("}}").await;
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head.to_owned(), serde_json::from_str(body).unwrap())
+}
+
+#[tokio::test]
+async fn a_request_without_one_good_host_is_refused() {
+    let backend = any().await;
+    let stand = Stand::with(&backend).await;
+    for hosts in ["", "host: a\r\nhost: a\r\n", "host:\r\n", "host: a b\r\n", "host: a/b\r\n", "host: me@a\r\n"] {
+        for target in ["/api/health", PATH] {
+            let (head, body) =
+                raw_error(&stand, &format!("POST {target} HTTP/1.1\r\n{hosts}content-length: 0\r\n\r\n")).await;
+            assert!(head.starts_with("HTTP/1.1 400"), "{hosts:?}: {head}");
+            assert_eq!(body["error"]["code"], "invalid_host", "{hosts:?}");
+        }
+    }
+    let mut raw = Raw::connect(stand.relay.admin_addr).await;
+    raw.send("GET /live HTTP/1.1\r\n\r\n").await;
+    assert!(raw.read_until("\r\n").await.starts_with("HTTP/1.1 400"));
+    // Who knows no hosts names none.
+    let (head, _) = raw_error(&stand, "GET /nowhere HTTP/1.0\r\n\r\n").await;
+    assert!(head.starts_with("HTTP/1.0 404"), "{head}");
+}
+
+#[tokio::test]
+async fn a_target_with_a_fragment_is_no_public_route() {
+    let backend = any().await;
+    let stand = Stand::with(&backend).await;
+    for target in ["/api/health#x", "/api/health?a=b#x", "/api/webhooks/stripe#x"] {
+        let (head, body) = raw_error(&stand, &format!("GET {target} HTTP/1.1\r\nhost: relay\r\n\r\n")).await;
+        assert!(head.starts_with("HTTP/1.1 404"), "{target}: {head}");
+        assert_eq!(body["error"]["code"], "not_found", "{target}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_request_is_refused_in_the_form_of_all_errors() {
+    let backend = any().await;
+    let stand = Stand::with(&backend).await;
+    let long = "x".repeat(66_000);
+    for (request, status, code) in [
+        ("d0_not_echo\r\n\r\n".to_owned(), 400, "malformed_request"),
+        ("GET / HTTP/1.1\r\nd0_not_echo\r\n\r\n".to_owned(), 400, "malformed_request"),
+        (format!("GET / HTTP/1.1\r\nhost: relay\r\nx: {long}\r\n\r\n"), 431, "headers_too_large"),
+    ] {
+        let (head, body) = raw_error(&stand, &request).await;
+        assert!(head.starts_with(&format!("HTTP/1.1 {status}")), "{head}");
+        assert_eq!(body["error"]["code"], code);
+        let id = body["error"]["requestId"].as_str().unwrap();
+        assert!(head.contains(&format!("x-request-id: {id}")), "{head}");
+        assert!(!body.to_string().contains("d0_not_echo"));
     }
 }

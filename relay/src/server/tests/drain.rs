@@ -41,7 +41,7 @@ async fn a_confirmation_that_comes_during_the_drain_is_kept() {
 async fn what_does_not_end_is_cut_off_and_not_lost() {
     let backend = Backend::start(|_| Reply::Wait).await;
     let mut plan = Plan::with(&backend, &[]);
-    plan.config.limits.drain_wait = std::time::Duration::from_millis(50);
+    plan.config.limits.drain_timeout = std::time::Duration::from_millis(50);
     let stand = plan.start().await;
     let request = stand.event("evt_1", "checkout.session.completed");
     let under_way = tokio::spawn(async move { request.send().await.map(|answer| answer.status()) });

@@ -14,8 +14,8 @@ async fn strict(impatient: bool) -> (Backend, Stand) {
     let backend = Backend::start(|_| Reply::Confirm).await;
     let mut plan = Plan::with(&backend, &[("RELAY_BODY_BYTES_MAX", "1000")]);
     if impatient {
-        plan.config.limits.head_wait = SOON;
-        plan.config.limits.idle_wait = SOON;
+        plan.config.limits.head_timeout = SOON;
+        plan.config.limits.idle_timeout = SOON;
         plan.config.limits.body.piece = SOON;
         plan.config.limits.body.whole = 4 * SOON;
     }

@@ -10,4 +10,5 @@ mod limits;
 mod refusing;
 mod slow_disk;
 mod stand;
+mod strangers;
 mod tls;

@@ -16,9 +16,8 @@ use super::backend::{Backend, Reply, until, within};
 use super::stand::{Plan, event};
 use crate::backend::delivery;
 use crate::backend::event::Event;
-use crate::config::Ack;
 use crate::forwarder::{self, Forwarder};
-use crate::intake::{ANSWER_CODES, Intake, Means};
+use crate::intake::{Ack, Deps, Intake, RESPONSE_CODES};
 use crate::metrics::Metrics;
 
 /// Whether a sync comes to an end.
@@ -123,7 +122,7 @@ impl Stalled {
         let (clock, rng, gate) = (Clock::system(), Rng::system(), Gate::default());
         let disk = SlowDisk { folder: Folder::new(plan.dir.path()), gate: gate.clone() };
         let journal = Journal::open_over(Arc::new(disk), plan.config.journal.clone(), clock.clone()).unwrap();
-        let metrics = Arc::new(Metrics::new(1, &ANSWER_CODES));
+        let metrics = Arc::new(Metrics::new(1, &RESPONSE_CODES));
         let forwarder = Forwarder::start(forwarder::Deps {
             backend: delivery::Backend::new(&plan.config.backend, clock.clone(), rng.clone()).unwrap(),
             journal: journal.clone(),
@@ -132,7 +131,7 @@ impl Stalled {
             metrics: Arc::clone(&metrics),
             bounds: plan.config.bounds,
         });
-        let intake = Intake::new(Means {
+        let intake = Intake::new(Deps {
             verifier: Verifier::new(&plan.config.webhook_secrets),
             journal: journal.clone(),
             forwarder,
@@ -141,7 +140,8 @@ impl Stalled {
             ack,
             deadline: Duration::from_secs(600),
             body_bytes_max: plan.config.body_bytes_max,
-            body_waits: plan.config.limits.body,
+            body_timeouts: plan.config.limits.body,
+            body_memory: plan.config.limits.body_memory,
         });
         gate.set_closed(true);
         Self { intake, journal, gate, plan }

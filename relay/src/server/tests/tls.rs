@@ -1,5 +1,8 @@
 //! The public listener with a certificate of its own. `cert.pem` and `key.pem` are for `localhost`, and for nothing but
-//! these tests.
+//! these tests; `renewed_cert.pem` and `renewed_key.pem` take their place in one of them.
+
+use std::fs;
+use std::path::Path;
 
 use http::Version;
 
@@ -7,6 +10,8 @@ use super::backend::{Backend, Reply, within};
 use super::stand::{PATH, Plan, event, signature};
 
 const CERT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/server/tests/cert.pem");
+const RENEWED_CERT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/server/tests/renewed_cert.pem");
+const RENEWED_KEY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/server/tests/renewed_key.pem");
 const KEY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/server/tests/key.pem");
 
 #[tokio::test]
@@ -15,7 +20,7 @@ async fn an_event_is_taken_over_tls_with_either_version_of_http_and_counts_as_ht
     let variables = [("RELAY_TLS_CERT", CERT), ("RELAY_TLS_KEY", KEY), ("RELAY_REQUIRE_HTTPS", "true")];
     let stand = Plan::with(&backend, &variables).start().await;
     for (id, alpn, version) in [("evt_1", &b"h2"[..], Version::HTTP_2), ("evt_2", &b"http/1.1"[..], Version::HTTP_11)] {
-        let client = reqwest::Client::builder().no_proxy().tls_backend_preconfigured(trusting_us(alpn));
+        let client = reqwest::Client::builder().no_proxy().tls_backend_preconfigured(trusting(CERT, alpn));
         let client = client.build().unwrap();
         let body = event(id, "invoice.paid");
         let url = format!("https://localhost:{}{PATH}", stand.relay.addr.port());
@@ -29,7 +34,7 @@ async fn an_event_is_taken_over_tls_with_either_version_of_http_and_counts_as_ht
 async fn a_client_that_speaks_no_tls_holds_up_no_other() {
     let backend = Backend::start(|_| Reply::Confirm).await;
     let mut plan = Plan::with(&backend, &[("RELAY_TLS_CERT", CERT), ("RELAY_TLS_KEY", KEY)]);
-    plan.config.limits.head_wait = std::time::Duration::from_millis(100);
+    plan.config.limits.head_timeout = std::time::Duration::from_millis(100);
     let stand = plan.start().await;
     let mut silent = stand.connect().await;
     let mut plain = stand.connect().await;
@@ -38,11 +43,41 @@ async fn a_client_that_speaks_no_tls_holds_up_no_other() {
     assert_eq!(silent.read_to_end().await, "");
 }
 
-fn trusting_us(alpn: &[u8]) -> rustls::ClientConfig {
+#[tokio::test]
+async fn a_renewed_certificate_is_used_without_a_restart() {
+    let backend = Backend::start(|_| Reply::Confirm).await;
+    let files = tempfile::tempdir().unwrap();
+    let [cert, key] = ["cert.pem", "key.pem"].map(|name| files.path().join(name));
+    let put = |from: &str, to: &Path| fs::copy(from, to).unwrap();
+    put(CERT, &cert);
+    put(KEY, &key);
+    let variables = [("RELAY_TLS_CERT", cert.to_str().unwrap()), ("RELAY_TLS_KEY", key.to_str().unwrap())];
+    let stand = Plan::with(&backend, &variables).start().await;
+    let url = format!("https://localhost:{}/nowhere", stand.relay.addr.port());
+    let client = |cert| {
+        let client = reqwest::Client::builder().no_proxy().tls_backend_preconfigured(trusting(cert, b"http/1.1"));
+        client.build().unwrap()
+    };
+    let (old, renewed) = (client(CERT), client(RENEWED_CERT));
+    assert!(within(old.get(&url).send()).await.is_ok());
+    assert!(within(renewed.get(&url).send()).await.is_err());
+    // Half of a renewal is none: what was there before goes on.
+    put(RENEWED_CERT, &cert);
+    stand.relay.reload_tls();
+    assert!(within(client(CERT).get(&url).send()).await.is_ok());
+    put(RENEWED_KEY, &key);
+    stand.relay.reload_tls();
+    assert!(within(renewed.get(&url).send()).await.is_ok());
+    assert!(within(client(CERT).get(&url).send()).await.is_err());
+    // A connection that stands is not ended.
+    assert!(within(old.get(&url).send()).await.is_ok());
+}
+
+fn trusting(cert: &str, alpn: &[u8]) -> rustls::ClientConfig {
     use rustls_pki_types::CertificateDer;
     use rustls_pki_types::pem::PemObject;
     let mut roots = rustls::RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_file(CERT).unwrap()).unwrap();
+    roots.add(CertificateDer::from_pem_file(cert).unwrap()).unwrap();
     let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
     let mut config = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()

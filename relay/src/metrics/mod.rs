@@ -1,7 +1,10 @@
-//! What the relay counts, for `GET /metrics`. Handles are made once: counting an event costs an addition.
+//! Metrics, for `GET /metrics`. Handles are made once: counting an event costs an addition.
+
+mod refusals;
 
 use std::collections::BTreeMap;
 use std::ops::Deref;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
@@ -11,13 +14,16 @@ use metrics::{
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 use tollgate_journal::Stats;
 use tollgate_shared::Timestamp;
+use tollgate_shared::process::metrics::ProcessMetrics;
+
+pub use refusals::{Fault, Refusals};
 
 /// Upper bounds of the time it takes to answer a webhook, in seconds: around the 20 ms that 99 of 100 have to meet, and
 /// the deadline of 3 s.
-const ANSWER_SECONDS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 3.0, 10.0];
+const RESPONSE_SECONDS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 3.0, 10.0];
 
-/// Samples of a histogram are kept one by one until they are folded, which has to happen also while nobody reads them.
-pub const FOLD_EVERY: Duration = Duration::from_secs(5);
+/// Samples of a histogram are kept one by one until upkeep folds them, which has to happen also while nobody reads them.
+pub const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 
 /// How many events a request to the backend holds: a histogram with bounds of its own.
 const BATCH_EVENTS: &str = "tollgate_relay_forward_batch_events";
@@ -38,9 +44,12 @@ fn status_class(status: StatusCode) -> &'static str {
 
 /// Everything that is counted.
 pub struct Metrics {
-    recorder: PrometheusRecorder,
+    recorder: Arc<PrometheusRecorder>,
     prometheus: PrometheusHandle,
     handles: Handles,
+    process: ProcessMetrics,
+    /// Requests that are refused.
+    pub refusals: Arc<Refusals>,
 }
 
 /// One handle a thing that is counted.
@@ -62,8 +71,8 @@ pub struct Handles {
     forward_unconfirmed: Counter,
     /// Events that went to the journal alone because too many were waiting in memory.
     pub forward_spilled: Counter,
-    /// Connections to the public listener.
-    pub connections: Gauge,
+    /// Bytes of webhooks' bodies that are being read or worked on.
+    pub body_bytes: Gauge,
 }
 
 /// How much one webhook secret is used: one that no event is signed under any more can be taken out of the list.
@@ -103,22 +112,24 @@ impl Metrics {
     /// The metrics of a relay with so many webhook secrets, whose webhooks are answered with one of `codes`.
     pub fn new(secrets: usize, codes: &[&'static str]) -> Self {
         let recorder = PrometheusBuilder::new()
-            .set_buckets(&ANSWER_SECONDS)
+            .set_buckets(&RESPONSE_SECONDS)
             .and_then(|builder| {
                 builder.set_buckets_for_metric(Matcher::Full(BATCH_EVENTS.into()), &BATCH_EVENTS_BOUNDS)
             })
             .expect("the lists of buckets are not empty")
             .build_recorder();
-        let handles = metrics::with_local_recorder(&recorder, || {
+        let prometheus = recorder.handle();
+        let recorder = Arc::new(recorder);
+        let (handles, process) = metrics::with_local_recorder(&*recorder, || {
             describe();
-            Handles::new(secrets, codes)
+            (Handles::new(secrets, codes), ProcessMetrics::new("tollgate_relay", env!("CARGO_PKG_VERSION")))
         });
-        Self { prometheus: recorder.handle(), recorder, handles }
+        Self { prometheus, handles, process, refusals: Arc::new(Refusals::new(Arc::clone(&recorder))), recorder }
     }
 
     /// Makes something that counts by name, with these as its metrics.
-    pub fn within<T>(&self, make: impl FnOnce() -> T) -> T {
-        metrics::with_local_recorder(&self.recorder, make)
+    pub fn with_recorder<T>(&self, make: impl FnOnce() -> T) -> T {
+        metrics::with_local_recorder(&*self.recorder, make)
     }
 
     /// A webhook was answered.
@@ -129,9 +140,9 @@ impl Metrics {
         self.webhook_seconds.record(took);
     }
 
-    /// The secret at `place` in the list has matched.
-    pub fn secret_matched(&self, place: usize, now: Timestamp) {
-        if let Some(secret) = self.secrets.get(place) {
+    /// The secret at `index` in the list has matched.
+    pub fn secret_matched(&self, index: usize, now: Timestamp) {
+        if let Some(secret) = self.secrets.get(index) {
             secret.matches.increment(1);
             secret.last_match.set(now.timestamp() as f64);
         }
@@ -150,9 +161,10 @@ impl Metrics {
         self.forward_unconfirmed.increment((events - confirmed) as u64);
     }
 
-    /// Folds the samples of histograms; to be called every [`FOLD_EVERY`].
-    pub fn fold(&self) {
+    /// Folds the samples of histograms, and logs what refusals were not logged; to be called every [`UPKEEP_INTERVAL`].
+    pub fn run_upkeep(&self) {
         self.prometheus.run_upkeep();
+        self.refusals.log_held_back();
     }
 
     /// Everything, as Prometheus reads it.
@@ -166,6 +178,7 @@ impl Metrics {
         self.journal.failures.absolute(journal.failures);
         self.journal.last_failure.set(journal.last_failure_at.map_or(0.0, |at| at.timestamp() as f64));
         self.journal.damaged_bytes.set(journal.damaged_bytes as f64);
+        self.with_recorder(|| self.process.collect());
         self.prometheus.render()
     }
 }
@@ -192,7 +205,6 @@ impl Handles {
                 .map(|class| (class, counter!("tollgate_relay_forward_requests_total", "status" => class))),
             forward_seconds: histogram!("tollgate_relay_forward_seconds"),
             forward_batch_events: histogram!(BATCH_EVENTS),
-            backend_up: gauge!("tollgate_relay_backend_up"),
             redeliveries: RedeliveryGauges {
                 due: gauge!("tollgate_relay_redelivery_events", "state" => "due"),
                 waiting: gauge!("tollgate_relay_redelivery_events", "state" => "waiting"),
@@ -201,7 +213,8 @@ impl Handles {
             forward_confirmed: counter!("tollgate_relay_forwarded_events_total", "result" => "confirmed"),
             forward_unconfirmed: counter!("tollgate_relay_forwarded_events_total", "result" => "unconfirmed"),
             forward_spilled: counter!("tollgate_relay_spilled_events_total"),
-            connections: gauge!("tollgate_relay_connections"),
+            body_bytes: gauge!("tollgate_relay_body_bytes"),
+            backend_up: gauge!("tollgate_relay_backend_up"),
         }
     }
 }
@@ -215,11 +228,11 @@ impl Deref for Metrics {
 }
 
 impl SecretUse {
-    fn of(place: usize) -> Self {
-        let place = place.to_string();
+    fn of(index: usize) -> Self {
+        let index = index.to_string();
         Self {
-            matches: counter!("tollgate_relay_webhook_secret_matches_total", "secret" => place.clone()),
-            last_match: gauge!("tollgate_relay_webhook_secret_last_match_timestamp_seconds", "secret" => place),
+            matches: counter!("tollgate_relay_webhook_secret_matches_total", "secret" => index.clone()),
+            last_match: gauge!("tollgate_relay_webhook_secret_last_match_timestamp_seconds", "secret" => index),
         }
     }
 }
@@ -229,11 +242,11 @@ fn describe() {
     describe_histogram!("tollgate_relay_webhook_seconds", "Time from a webhook's headers to its answer.");
     describe_counter!(
         "tollgate_relay_webhook_secret_matches_total",
-        "Events signed under the webhook secret at this place of the list."
+        "Events signed under the webhook secret at this index of the list."
     );
     describe_gauge!(
         "tollgate_relay_webhook_secret_last_match_timestamp_seconds",
-        "When an event was last signed under the webhook secret at this place of the list; 0: not since the start."
+        "When an event was last signed under the webhook secret at this index of the list; 0: not since the start."
     );
     describe_gauge!("tollgate_relay_unconfirmed_events", "Events in the journal that the backend has yet to confirm.");
     describe_gauge!("tollgate_relay_oldest_unconfirmed_seconds", "Age of the oldest of those; 0 when there is none.");
@@ -272,5 +285,5 @@ fn describe() {
         "tollgate_relay_spilled_events_total",
         "Events left to the journal because too many waited in memory."
     );
-    describe_gauge!("tollgate_relay_connections", "Connections to the public listener.");
+    describe_gauge!("tollgate_relay_body_bytes", "Bytes of webhooks' bodies that are being read or worked on.");
 }
