@@ -172,3 +172,24 @@ pub async fn make_due_now(tx: &mut Tx, now: Timestamp) -> Result<u64, DbError> {
     .run()
     .await
 }
+
+/// Deletes events that have ended as `status` says and were taken before `before`, the oldest first and at most `limit`;
+/// says how many. With its row goes the claim: such an event is taken anew if it ever comes again.
+pub async fn delete_ended(tx: &mut Tx, status: Status, before: Timestamp, limit: i64) -> Result<u64, DbError> {
+    tx.sql(
+        "DELETE FROM webhook_events
+         WHERE id IN (SELECT id
+                      FROM webhook_events
+                      WHERE status = $1 AND received_at < $2
+                      ORDER BY received_at, id
+                      LIMIT $3)",
+    )
+    .bind(status.name())
+    .bind(before)
+    .bind(limit)
+    .run()
+    .await
+}
+
+#[cfg(test)]
+mod tests;
