@@ -7,7 +7,7 @@
 mod plans;
 mod server;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -174,12 +174,9 @@ fn file_in(folder: &TempDir) -> PathBuf {
     folder.path().join("tollgate.db")
 }
 
-/// What is made once a process for each state of the migrations.
-type Templates<T> = Mutex<BTreeMap<String, T>>;
-
-/// The bytes of a migrated file.
+/// The bytes of a migrated file, made once a process for each state of the migrations.
 async fn sqlite_template(migrations: &'static Migrations) -> Arc<[u8]> {
-    static TEMPLATES: Templates<Arc<[u8]>> = Mutex::const_new(BTreeMap::new());
+    static TEMPLATES: Mutex<BTreeMap<String, Arc<[u8]>>> = Mutex::const_new(BTreeMap::new());
     let (mut templates, state) = (TEMPLATES.lock().await, migrations.fingerprint(Engine::Sqlite));
     if let Some(template) = templates.get(&state) {
         return Arc::clone(template);
@@ -194,13 +191,13 @@ async fn sqlite_template(migrations: &'static Migrations) -> Arc<[u8]> {
     template
 }
 
-/// A migrated database on `server`. Of several processes that make it at once one wins: it gets its name when it is
+/// A migrated database on `server`, made once for each state of the migrations. Of several processes that make it at once one wins: it gets its name when it is
 /// finished.
 async fn postgres_template(server: &'static Server, migrations: &'static Migrations) -> String {
-    static TEMPLATES: Templates<()> = Mutex::const_new(BTreeMap::new());
+    static TEMPLATES: Mutex<BTreeSet<String>> = Mutex::const_new(BTreeSet::new());
     let mut templates = TEMPLATES.lock().await;
     let template = format!("tollgate_{}", migrations.fingerprint(Engine::Postgres));
-    if templates.contains_key(&template) {
+    if templates.contains(&template) {
         return template;
     }
     let mut connection = server.connect().await.expect("the server of the tests takes connections");
@@ -216,7 +213,7 @@ async fn postgres_template(server: &'static Server, migrations: &'static Migrati
         // Refused where another process was faster: its template is the same.
         let _ = server.execute(format!("ALTER DATABASE {name} RENAME TO {template}")).await;
     }
-    templates.insert(template.clone(), ());
+    templates.insert(template.clone());
     template
 }
 

@@ -49,7 +49,7 @@ impl Database {
                     if connection.execute(sqlx::raw_sql(prepare)).await.is_err() {
                         continue;
                     }
-                    let parameters = (1..).take_while(|number| sql.contains(&format!("${number}"))).count();
+                    let parameters = (1..100).take_while(|number| sql.contains(&format!("${number}"))).count();
                     let parameters = match parameters {
                         0 => String::new(),
                         several => format!("({})", vec!["NULL"; several].join(", ")),
