@@ -30,5 +30,6 @@ fn migration(file: &Path) -> String {
     let Some((version, name)) = stem.split_once('_') else { panic!("{}: not NNNN_what_for.sql", file.display()) };
     let version: i64 = version.parse().unwrap_or_else(|_| panic!("{}: begins with no number", file.display()));
     let name = name.replace('_', " ");
+    let file = file.to_str().unwrap_or_else(|| panic!("{}: a name that is no text", file.display()));
     format!("\n        Migration {{ version: {version}, name: {name:?}, sql: include_str!({file:?}) }},")
 }
