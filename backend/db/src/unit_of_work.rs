@@ -110,6 +110,11 @@ impl UnitOfWork {
         self.table_mut::<Announcements<T>>().draft.push(announcement);
     }
 
+    /// What was announced so far, in order; without what was since the last savepoint.
+    pub fn announced<T: Announcement>(&self) -> impl Iterator<Item = &T> {
+        self.table::<Announcements<T>>().into_iter().flat_map(|announcements| &announcements.released)
+    }
+
     /// Ends one event: what it did counts from here on.
     pub fn release_savepoint(&mut self) {
         for (_, table) in &mut self.tables {

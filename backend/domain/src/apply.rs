@@ -4,16 +4,19 @@
 //! The order is a rule of its own: what the object itself says comes first, then what the customer may use, then what
 //! its apps are told, so that a licence's log begins with the licence.
 //!
-//! | table | who writes it, under which lock |
+//! Who may write which table, under which lock. Locks are taken in this order, and within a table in the order of keys:
+//!
+//! | table | written by whoever holds |
 //! |---|---|
-//! | `customers` | whoever holds the customer's own row, which is taken first and in the order of ids |
-//! | `subscriptions`, `invoices` | whoever holds the row of their customer |
-//! | `charges`, `payments`, `payment_methods` | whoever holds the row itself, taken after the customers' in this order |
-//! | `purchases` | whoever holds the row of their customer |
-//! | `prices` | anybody: it says what was seen, and hardly ever changes |
-//! | `licenses`, `license_events` | whoever holds the row of their customer |
-//! | `api_keys`, `widgets` | added once a customer, which unique constraints see to |
-//! | `changes` | only ever added to, by whoever holds the row of their customer |
+//! | `customers` | the row itself; made first where it is missing, since what is not there cannot be locked |
+//! | `subscriptions`, `purchases`, `changes` | the row of their customer |
+//! | `invoices` | the row of their customer; the row itself, made where it is missing, if they name none |
+//! | `prices` | nothing: it says what was seen, and hardly ever changes |
+//! | `charges`, `payments`, `payment_methods` | the row itself, made where it is missing |
+//! | `licenses` | the row itself: an operator revokes it without the customer's row. New ones: the row of their customer |
+//! | `license_logs`, `license_events` | the log's row: a machine appends without the licence's row |
+//! | `api_keys`, `widgets` | nothing: unique constraints say that there is one already |
+//! | `machines` | the licence's row, to count them; the row itself, to say when it was last seen |
 
 use std::collections::BTreeSet;
 
@@ -26,9 +29,10 @@ use crate::customers::{self, Customer};
 use crate::entitlements;
 use crate::events::LicenseEvent;
 use crate::invoices::{self, Invoice};
-use crate::licenses::{self, License};
+use crate::licenses::{self, License, LicenseLog};
 use crate::payment_methods::{self, PaymentMethod};
 use crate::payments::{self, Payment};
+use crate::plans::Plans;
 use crate::plans::prices::{self, KnownPrice};
 use crate::purchases::{self, Purchase};
 use crate::settings::Settings;
@@ -42,8 +46,12 @@ use tollgate_stripe::{Object, Observation, SessionOutcome};
 pub struct Touched {
     /// Customers, each with its subscriptions and its licence.
     pub customers: BTreeSet<String>,
-    /// Invoices.
+    /// Subscriptions, which may be another customer's so far.
+    pub subscriptions: BTreeSet<String>,
+    /// Invoices of those customers.
     pub invoices: BTreeSet<String>,
+    /// Invoices that name no customer.
+    pub invoices_of_nobody: BTreeSet<String>,
     /// Payment intents that something is said of, and charges without one: each with the payments that it is a part of.
     pub charges: BTreeSet<String>,
     /// Those of them whose customer is only known by their rows.
@@ -72,8 +80,13 @@ pub fn touched_by(observation: &Observation, touched: &mut Touched) {
     touched.customers.extend(customer_of(observation).map(str::to_owned));
     touched.prices.extend(prices::ids_in(observation).cloned());
     match &observation.object {
-        Object::Customer { .. } | Object::Subscription { .. } => {}
+        Object::Customer { .. } => {}
+        Object::Subscription { after, .. } => {
+            touched.subscriptions.insert(after.id.clone());
+            touched.invoices.extend(after.latest_invoice.clone().filter(|_| after.status == "past_due"));
+        }
         Object::CheckoutSession(session, outcome) => {
+            touched.subscriptions.extend(session.subscription.clone());
             if payments::is_payment(session, *outcome) {
                 touched.payments.insert(session.id.clone());
                 touched.charges.extend(session.payment_intent.clone());
@@ -81,7 +94,10 @@ pub fn touched_by(observation: &Observation, touched: &mut Touched) {
             }
         }
         Object::Invoice(invoice, _) => {
-            touched.invoices.insert(invoice.id.clone());
+            touched.subscriptions.extend(invoice.subscription.clone());
+            let invoices =
+                if invoice.customer.is_some() { &mut touched.invoices } else { &mut touched.invoices_of_nobody };
+            invoices.insert(invoice.id.clone());
             touched.charges.extend(invoice.payment_intent.clone());
             if invoice.status == "paid" {
                 touched.payments.insert(invoice.id.clone());
@@ -142,29 +158,62 @@ async fn load_with(
 ) -> Result<UnitOfWork, DbError> {
     let plans = &*settings.plans;
     let mut work = UnitOfWork::new(now, settings.rng.clone());
-    let default_tier = plans.default_tier();
-    work.add_loaded(load_or_make(tx, customers, |id| Customer::placeholder(now, id, default_tier)).await?);
-    let subscriptions: Vec<Subscription> = tx.load("customer_id", customers, Lock::None).await?;
-    let mut invoices: Vec<Invoice> = tx.load("id", &touched.invoices, Lock::None).await?;
-    if plans.past_due_days().is_some() {
-        let ids = subscriptions.iter().map(|subscription| subscription.id.clone()).collect();
-        invoices.extend(tx.load::<Invoice>("subscription_id", &ids, Lock::None).await?);
-    }
-    let shown = subscriptions.iter().flat_map(Subscription::price_ids).chain(&touched.prices);
-    work.add_loaded::<KnownPrice>(tx.load("id", &prices::to_look_up(plans, shown), Lock::None).await?);
-    work.add_loaded(subscriptions);
-    work.add_loaded(invoices);
+    let customers = &load_customers(tx, plans, &mut work, customers, &touched.subscriptions).await?;
+    load_invoices(tx, plans, &mut work, touched).await?;
+    let shown = work.all::<Subscription>().flat_map(Subscription::price_ids).chain(&touched.prices);
+    let prices = prices::to_look_up(plans, shown);
+    work.add_loaded::<KnownPrice>(tx.load("id", &prices, Lock::None).await?);
     work.add_loaded(load_or_make(tx, &touched.charges, Charge::placeholder).await?);
     work.add_loaded(load_or_make(tx, &touched.payments, Payment::placeholder).await?);
     work.add_loaded::<Payment>(tx.load("payment_intent_id", &touched.charges, Lock::ForUpdate).await?);
     purchases::load(tx, &mut work, plans, customers, &touched.purchases).await?;
     work.add_loaded(load_or_make(tx, &touched.payment_methods, PaymentMethod::placeholder).await?);
-    work.add_loaded::<License>(tx.load("customer_id", customers, Lock::None).await?);
+    let licenses: Vec<License> = tx.load("customer_id", customers, Lock::ForUpdate).await?;
+    let logs = licenses.iter().map(|license| license.id.clone()).collect();
+    work.add_loaded::<LicenseLog>(tx.load("license_id", &logs, Lock::ForUpdate).await?);
+    work.add_loaded(licenses);
     work.expect_appended_if_absent::<StoredKey>();
     work.expect_appended_if_absent::<Widget>();
     work.expect_appended::<AuditEntry>();
     work.expect_appended::<LicenseEvent>();
     Ok(work)
+}
+
+/// Loads customers and their subscriptions; gives the customers' ids. Of `subscriptions` one that has been another
+/// customer's so far brings that one with it, since its access follows too. It is locked after the others, against the
+/// order of keys: Stripe moves no subscription, and should two of these ever wait for each other the database ends it.
+async fn load_customers(
+    tx: &mut Tx,
+    plans: &Plans,
+    work: &mut UnitOfWork,
+    customers: &BTreeSet<String>,
+    subscriptions: &BTreeSet<String>,
+) -> Result<BTreeSet<String>, DbError> {
+    let now = work.now();
+    let placeholder = |id: &str| Customer::placeholder(now, id, plans);
+    work.add_loaded(load_or_make(tx, customers, placeholder).await?);
+    let of_customers: Vec<Subscription> = tx.load("customer_id", customers, Lock::None).await?;
+    let known: BTreeSet<_> = of_customers.iter().map(|subscription| subscription.id.clone()).collect();
+    work.add_loaded(of_customers);
+    let unknown = subscriptions.difference(&known).cloned().collect();
+    let elsewhere: Vec<Subscription> = tx.load("id", &unknown, Lock::None).await?;
+    let others: BTreeSet<_> = elsewhere.into_iter().map(|subscription| subscription.customer_id).collect();
+    work.add_loaded(load_or_make(tx, &others, placeholder).await?);
+    work.add_loaded::<Subscription>(tx.load("customer_id", &others, Lock::None).await?);
+    Ok(customers.union(&others).cloned().collect())
+}
+
+/// Loads the invoices that are touched, and the latest one of each subscription that is past due: of no other does it
+/// matter since when it failed.
+async fn load_invoices(tx: &mut Tx, plans: &Plans, work: &mut UnitOfWork, touched: &Touched) -> Result<(), DbError> {
+    let mut ids = touched.invoices.clone();
+    if plans.past_due_days().is_some() {
+        let past_due = work.all().filter(|row: &&Subscription| row.access_status.as_deref() == Some("past_due"));
+        ids.extend(past_due.filter_map(|row| row.latest_invoice_id.clone()));
+    }
+    work.add_loaded::<Invoice>(tx.load("id", &ids, Lock::ForUpdate).await?);
+    work.add_loaded(load_or_make(tx, &touched.invoices_of_nobody, Invoice::placeholder).await?);
+    Ok(())
 }
 
 /// Loads rows for writing. A row that is not there yet is made first, since nothing can be locked that is not there.
@@ -180,10 +229,15 @@ async fn load_or_make<T: Record>(
 /// Does what `observation` does.
 pub fn apply(work: &mut UnitOfWork, settings: &Settings, observation: &Observation) {
     let plans = &*settings.plans;
-    if prices::learn(work, plans, observation)
-        && let Some(customer) = customer_of(observation)
-    {
-        subscriptions::recompute_all(work, plans, customer);
+    let mut customers = customers_of(work, observation);
+    for customer in &customers {
+        entitlements::reapply_plans(work, settings, customer);
+    }
+    if let Some(customer) = customer_of(observation) {
+        customers::note_origin(work, plans, observation, customer);
+        if prices::learn(work, plans, observation) {
+            subscriptions::recompute_all(work, plans, customer);
+        }
     }
     let event = match &observation.object {
         Object::Customer { before, after, deleted } => {
@@ -201,8 +255,10 @@ pub fn apply(work: &mut UnitOfWork, settings: &Settings, observation: &Observati
                 (outcome, &session.customer)
             {
                 customers::claim_by_session(work, plans, observation, customer, session);
+                let (email, name) = (session.customer_email.as_ref(), session.customer_name.as_ref());
+                customers::note_contact(work, plans, observation, customer, email, name);
                 if let Some(subscription) = &session.subscription {
-                    subscriptions::name(work, subscription, customer);
+                    subscriptions::name(work, observation, subscription, customer);
                 }
                 purchases::apply_session(work, observation.livemode, session);
             }
@@ -210,9 +266,13 @@ pub fn apply(work: &mut UnitOfWork, settings: &Settings, observation: &Observati
         }
         Object::Invoice(invoice, failed) => {
             let event = invoices::apply(work, observation, invoice, *failed);
+            if let Some(customer) = &invoice.customer {
+                let (email, name) = (invoice.customer_email.as_ref(), invoice.customer_name.as_ref());
+                customers::note_contact(work, plans, observation, customer, email, name);
+            }
             payments::apply_invoice(work, observation, invoice);
             purchases::apply_invoice(work, observation.livemode, invoice);
-            if let Some(customer) = subscriptions::infer(work, plans, invoice) {
+            if let Some(customer) = subscriptions::infer(work, plans, observation, invoice) {
                 entitlements::grant(work, settings, observation.livemode, customer, "active");
             }
             event
@@ -241,8 +301,12 @@ pub fn apply(work: &mut UnitOfWork, settings: &Settings, observation: &Observati
             None
         }
     };
-    for customer in customers_of(work, observation) {
-        entitlements::follow(work, settings, Cause::stripe(observation), &customer);
+    customers.append(&mut customers_of(work, observation));
+    for customer in &customers {
+        if let Some(at) = work.get::<Customer>(customer).and_then(Customer::deleted_at) {
+            subscriptions::end_with_customer(work, plans, customer, at);
+        }
+        entitlements::follow(work, settings, Cause::stripe(observation), customer);
     }
     if let (Some(customer), Some(event)) = (customer_of(observation), event) {
         licenses::append_event(work, customer, event);
@@ -258,7 +322,8 @@ fn customer_of(observation: &Observation) -> Option<&str> {
     }
 }
 
-/// The same, with whoever bought what was paid or given back, as far as their rows are here.
+/// The same, with whoever bought what was paid or given back, and with whose the subscription has been so far that the
+/// observation is about; as far as their rows are here.
 fn customers_of(work: &UnitOfWork, observation: &Observation) -> BTreeSet<String> {
     let charge = match &observation.object {
         Object::Charge(charge) => Some(charges::key_of_charge(charge)),
@@ -271,7 +336,14 @@ fn customers_of(work: &UnitOfWork, observation: &Observation) -> BTreeSet<String
     let bought = charge.and_then(|charge| work.get::<Purchase>(charge.belongs_to.as_deref()?));
     let by_rows = [charge.and_then(|charge| charge.customer_id.as_deref()), bought.map(|bought| &*bought.customer_id)];
     let by_rows = by_rows.into_iter().flatten().filter(|id| work.get::<Customer>(id).is_some());
-    customer_of(observation).into_iter().chain(by_rows).map(str::to_owned).collect()
+    let subscription = match &observation.object {
+        Object::Subscription { after, .. } => Some(&after.id),
+        Object::CheckoutSession(session, _) => session.subscription.as_ref(),
+        Object::Invoice(invoice, _) => invoice.subscription.as_ref(),
+        _ => None,
+    };
+    let by_subscription = subscription.and_then(|id| work.get::<Subscription>(id)).map(|row| &*row.customer_id);
+    customer_of(observation).into_iter().chain(by_rows).chain(by_subscription).map(str::to_owned).collect()
 }
 
 #[cfg(test)]

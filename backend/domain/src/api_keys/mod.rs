@@ -2,6 +2,7 @@
 
 pub mod key;
 pub mod store;
+pub mod view;
 
 use bytes::Bytes;
 use tollgate_shared::Timestamp;

@@ -10,7 +10,7 @@ use tollgate_stripe::Observation;
 record! {
     /// A row of `changes`.
     pub struct AuditEntry in "changes" {
-        /// `chg_…`, in order of making.
+        /// `chg_…`
         pub id: String,
         /// Whose change it is.
         pub customer_id: String,
@@ -30,6 +30,8 @@ record! {
         pub event_id: Option<String>,
         /// Why, where somebody said so.
         pub reason: Option<String>,
+        /// 1, 2, 3, … of its customer, in order of making. Those of one moment have no other order.
+        pub number: i64,
     }
 }
 
@@ -66,7 +68,7 @@ pub struct Diff<'a> {
 }
 
 impl Diff<'_> {
-    /// The entry for this difference, if it is one.
+    /// The entry for this difference, if it is one. [`append`] numbers it.
     pub fn to_audit_entry(
         self,
         work: &UnitOfWork,
@@ -85,6 +87,15 @@ impl Diff<'_> {
             to_value: self.to.map(str::to_owned),
             event_id: cause.event_id.map(str::to_owned),
             reason: None,
+            number: 0,
         })
+    }
+}
+
+/// Appends `entries` to the log of a customer, whose newest number so far is `last_change`.
+pub fn append(work: &mut UnitOfWork, last_change: &mut i64, entries: Vec<AuditEntry>) {
+    for entry in entries {
+        *last_change += 1;
+        work.append(AuditEntry { number: *last_change, ..entry });
     }
 }

@@ -1,13 +1,14 @@
 //! Customers: who they are, by their own snapshots, and whose, by the claims that Stripe's objects carry.
 
 use serde::{Deserialize, Serialize};
+use tollgate_db::{Json, UnitOfWork, record};
 use tollgate_shared::Timestamp;
+use tollgate_shared::clock::from_unix;
+use tollgate_stripe::{self as stripe, Observation};
 
 use crate::history::{History, Snapshot, State};
 use crate::plans::Plans;
 use crate::subscriptions::Subscription;
-use tollgate_db::{Json, UnitOfWork, record};
-use tollgate_stripe::{self as stripe, Observation};
 
 record! {
     /// A row of `customers`.
@@ -28,7 +29,7 @@ record! {
         pub default_source_id: Option<String>,
         /// Our user, by the strongest of the claims.
         pub user_id: Option<String>,
-        /// What sessions said of whose customer this is.
+        /// What said whose customer this is, but for its own snapshots and those of its subscriptions.
         pub user_claims: Json<UserClaims>,
         /// Its current subscription.
         pub current_subscription_id: Option<String>,
@@ -40,32 +41,64 @@ record! {
         pub provisioned_at: Option<Timestamp>,
         /// When we first heard of it.
         pub first_seen_at: Timestamp,
+        /// The connected account whose customer it is; none for our own.
+        pub account: Option<String>,
+        /// Whether its money is real.
+        pub livemode: Option<bool>,
+        /// What its sessions and invoices call it.
+        pub contact: Option<Json<Contact>>,
+        /// The digest of the plans that its row and those of its subscriptions were last computed by.
+        pub plans_digest: String,
+        /// The number of its newest entry in the audit log.
+        pub last_change: i64,
     }
 }
 
-/// What was said of whose customer it is, beside the metadata of objects; of Checkout sessions the newest of each kind.
+/// Who said whose customer it is, the strongest first; of each kind the newest.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct UserClaims {
-    /// What an internal service or an operator said, for good.
+    /// An internal service or an operator, for good.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub link: Option<String>,
-    /// `client_reference_id`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub client_reference: Option<UserClaim>,
     /// `metadata.user_id` of a session.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session_metadata: Option<UserClaim>,
+    /// `client_reference_id`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_reference: Option<UserClaim>,
 }
 
-/// One claim. Ordered by time, then event, so that the newest is the largest.
+/// One claim. Ordered by time, then source, so that the newest is the largest.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct UserClaim {
-    /// When it was made.
+    /// When it was made; of a session, when that was.
     pub at: Timestamp,
     /// The event that carried it.
     pub source: String,
     /// Our user's id.
     pub user_id: String,
+}
+
+/// What sessions and invoices call a customer, while it has no snapshot of its own.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Contact {
+    /// The newest e-mail address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub email: Option<Mention>,
+    /// The newest name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<Mention>,
+}
+
+/// Something that an object says of its customer. Ordered by time, then source, so that the newest is the largest.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Mention {
+    /// When it was so.
+    pub at: Timestamp,
+    /// The event that carried it.
+    pub source: String,
+    /// What it says.
+    pub value: String,
 }
 
 impl State for stripe::Customer {
@@ -82,12 +115,12 @@ impl State for stripe::Customer {
 
 impl Customer {
     /// The customer's row as it is now, or a placeholder.
-    pub fn of(work: &UnitOfWork, id: &str, default_tier: &str) -> Self {
-        work.get_cloned(id).unwrap_or_else(|| Self::placeholder(work.now(), id, default_tier))
+    pub fn of(work: &UnitOfWork, id: &str, plans: &Plans) -> Self {
+        work.get_cloned(id).unwrap_or_else(|| Self::placeholder(work.now(), id, plans))
     }
 
     /// A row of which only the name is known.
-    pub fn placeholder(now: Timestamp, id: &str, default_tier: &str) -> Self {
+    pub fn placeholder(now: Timestamp, id: &str, plans: &Plans) -> Self {
         Self {
             id: id.to_owned(),
             history: Json(History::default()),
@@ -99,11 +132,40 @@ impl Customer {
             user_id: None,
             user_claims: Json(UserClaims::default()),
             current_subscription_id: None,
-            tier: default_tier.to_owned(),
+            tier: plans.default_tier().to_owned(),
             entitled_until: None,
             provisioned_at: None,
             first_seen_at: now,
+            account: None,
+            livemode: None,
+            contact: None,
+            plans_digest: plans.digest().to_owned(),
+            last_change: 0,
         }
+    }
+
+    /// When it was deleted at Stripe, if it was.
+    pub fn deleted_at(&self) -> Option<Timestamp> {
+        let last = self.history.last().filter(|snapshot| snapshot.state.deleted)?;
+        from_unix(last.second)
+    }
+
+    /// Whose customer this is, by the strongest claim: a link, else the metadata of the customer, else of its newest
+    /// subscription that has one, else of its newest session that has one, else the newest session's reference. That one
+    /// comes last, since affiliate tools write there and nobody can correct it at Stripe.
+    pub fn claimed_user<'a>(&'a self, of_customer: &[&'a Subscription]) -> Option<&'a str> {
+        let UserClaims { link, session_metadata, client_reference } = &*self.user_claims;
+        let claim = |claim: &'a Option<UserClaim>| claim.as_ref().map(|claim| &*claim.user_id);
+        let by_customer = || self.history.last()?.state.user_id.as_deref();
+        let by_subscription = || {
+            let claiming = of_customer.iter().copied().filter(|subscription| subscription.user_id().is_some());
+            claiming.max_by_key(|subscription| (subscription.created_at, &subscription.id))?.user_id()
+        };
+        link.as_deref()
+            .or_else(by_customer)
+            .or_else(by_subscription)
+            .or_else(|| claim(session_metadata))
+            .or_else(|| claim(client_reference))
     }
 
     fn recompute(&mut self) {
@@ -113,19 +175,10 @@ impl Customer {
             self.deleted = last.deleted;
             self.default_payment_method_id = last.default_payment_method;
             self.default_source_id = last.default_source;
+        } else if let Some(Json(contact)) = &self.contact {
+            let value = |mention: &Option<Mention>| mention.as_ref().map(|mention| mention.value.clone());
+            (self.email, self.name) = (value(&contact.email), value(&contact.name));
         }
-    }
-
-    /// Whose customer this is: a link, else a session's reference, else the metadata of session, subscription, customer.
-    pub fn claimed_user<'a>(&'a self, of_customer: &[&'a Subscription]) -> Option<&'a str> {
-        let UserClaims { link, client_reference, session_metadata } = &*self.user_claims;
-        let by_subscription = || {
-            let claiming = of_customer.iter().copied().filter(|subscription| subscription.user_id().is_some());
-            claiming.max_by_key(|subscription| (subscription.created_at, &subscription.id))?.user_id()
-        };
-        let by_customer = || self.history.last()?.state.user_id.as_deref();
-        let by_session = client_reference.as_ref().or(session_metadata.as_ref()).map(|claim| &*claim.user_id);
-        link.as_deref().or(by_session).or_else(by_subscription).or_else(by_customer)
     }
 }
 
@@ -138,11 +191,9 @@ pub fn apply(
     after: &stripe::Customer,
     deleted: bool,
 ) {
-    let mut row = Customer::of(work, &after.id, plans.default_tier());
+    let mut row = Customer::of(work, &after.id, plans);
     let state = stripe::Customer { deleted: deleted || after.deleted, ..after.clone() };
-    let second = observation.seen_at.timestamp();
-    let is_news =
-        row.history.observe(Snapshot::new(&observation.source, second, observation.is_creation, before, state));
+    let is_news = row.history.observe(Snapshot::of(observation, before, state));
     if is_news {
         row.recompute();
         work.insert(row);
@@ -156,7 +207,7 @@ pub struct AlreadyLinked;
 
 /// Links the customer to a user of ours: the strongest claim, and for good. The same again changes nothing.
 pub fn link(work: &mut UnitOfWork, plans: &Plans, customer: &str, user_id: &str) -> Result<(), AlreadyLinked> {
-    let mut row = Customer::of(work, customer, plans.default_tier());
+    let mut row = Customer::of(work, customer, plans);
     match &row.user_claims.link {
         Some(linked) if linked == user_id => Ok(()),
         Some(_) => Err(AlreadyLinked),
@@ -168,6 +219,18 @@ pub fn link(work: &mut UnitOfWork, plans: &Plans, customer: &str, user_id: &str)
     }
 }
 
+/// Notes the account and the mode of what is observed of a customer: its own are the same.
+pub fn note_origin(work: &mut UnitOfWork, plans: &Plans, observation: &Observation, id: &str) {
+    let is_known = |row: &Customer| row.account >= observation.account && row.livemode >= observation.livemode;
+    if work.get(id).is_some_and(is_known) {
+        return;
+    }
+    let mut row = Customer::of(work, id, plans);
+    row.account = row.account.max(observation.account.clone());
+    row.livemode = row.livemode.max(observation.livemode);
+    work.insert(row);
+}
+
 /// Notes whom a completed session says that its customer is.
 pub fn claim_by_session(
     work: &mut UnitOfWork,
@@ -176,13 +239,36 @@ pub fn claim_by_session(
     customer: &str,
     session: &stripe::CheckoutSession,
 ) {
+    let at = session.created.and_then(from_unix).unwrap_or(observation.seen_at);
     let claim = |user_id: &Option<String>| {
-        let user_id = user_id.clone()?;
-        Some(UserClaim { at: observation.seen_at, source: observation.source.clone(), user_id })
+        Some(UserClaim { at, source: observation.source.clone(), user_id: user_id.clone()? })
     };
-    let mut row = Customer::of(work, customer, plans.default_tier());
+    let mut row = Customer::of(work, customer, plans);
     let claims = &mut *row.user_claims;
     claims.client_reference = claims.client_reference.take().max(claim(&session.client_reference_id));
     claims.session_metadata = claims.session_metadata.take().max(claim(&session.user_id));
     work.insert(row);
+}
+
+/// Notes what a session or an invoice calls its customer.
+pub fn note_contact(
+    work: &mut UnitOfWork,
+    plans: &Plans,
+    observation: &Observation,
+    customer: &str,
+    email: Option<&String>,
+    name: Option<&String>,
+) {
+    let mention = |value: Option<&String>| {
+        Some(Mention { at: observation.seen_at, source: observation.source.clone(), value: value?.clone() })
+    };
+    let mut row = Customer::of(work, customer, plans);
+    let was = row.contact.clone();
+    let known = was.clone().map(|Json(contact)| contact).unwrap_or_default();
+    let contact = Contact { email: known.email.max(mention(email)), name: known.name.max(mention(name)) };
+    row.contact = Some(Json(contact)).filter(|Json(contact)| *contact != Contact::default());
+    if row.contact != was {
+        row.recompute();
+        work.insert(row);
+    }
 }

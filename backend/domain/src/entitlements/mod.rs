@@ -4,11 +4,15 @@
 //! (licence, API key, widgets) is given by [`grant`].
 
 mod changes;
+pub mod store;
 
+use chrono::Duration;
 use serde_json::json;
+use tollgate_db::UnitOfWork;
 use tollgate_shared::Timestamp;
+use tollgate_shared::clock::from_unix;
 
-use crate::audit::Cause;
+use crate::audit::{self, Cause};
 use crate::customers::Customer;
 use crate::events::PendingEvent;
 use crate::licenses::{self, LicenseTerms};
@@ -17,7 +21,6 @@ use crate::settings::Settings;
 use crate::subscriptions::view::PlannedSubscriptionView;
 use crate::subscriptions::{self, StatusClass, Subscription};
 use crate::{api_keys, invoices, purchases, widgets};
-use tollgate_db::UnitOfWork;
 
 /// Gives what a customer keeps for good, when `status` is the first that gives it. `livemode` is the event's own.
 pub fn grant(work: &mut UnitOfWork, settings: &Settings, livemode: Option<bool>, customer_id: &str, status: &str) {
@@ -31,14 +34,35 @@ pub fn grant(work: &mut UnitOfWork, settings: &Settings, livemode: Option<bool>,
 
 /// Gives the customer its API key and widgets, once.
 fn provision(work: &mut UnitOfWork, settings: &Settings, livemode: Option<bool>, customer_id: &str) {
-    let mut row = Customer::of(work, customer_id, settings.plans.default_tier());
+    let mut row = Customer::of(work, customer_id, &settings.plans);
     if row.provisioned_at.is_none() {
         row.provisioned_at = Some(work.now());
+        let live = livemode.or(row.livemode).or(settings.livemode).unwrap_or(false);
         work.insert(row);
-        let live = livemode.or(settings.livemode).unwrap_or(false);
         api_keys::grant(work, &settings.sealer, live, customer_id);
         widgets::seed(work, &settings.widgets, customer_id);
     }
+}
+
+/// Brings a customer whose rows were computed by other plans under those of `settings`: what its subscriptions are, what
+/// they give, and what they give for good. Does nothing where they are the same. An event of its own: it ends with a
+/// savepoint.
+pub fn reapply_plans(work: &mut UnitOfWork, settings: &Settings, customer_id: &str) {
+    let plans = &*settings.plans;
+    if work.get(customer_id).is_none_or(|row: &Customer| row.plans_digest == plans.digest()) {
+        return;
+    }
+    let mut row = Customer::of(work, customer_id, plans);
+    plans.digest().clone_into(&mut row.plans_digest);
+    work.insert(row);
+    subscriptions::recompute_all(work, plans, customer_id);
+    let statuses =
+        subscriptions::of_customer(work, customer_id).into_iter().filter_map(|row| row.access_status.clone());
+    for status in statuses.collect::<Vec<_>>() {
+        grant(work, settings, None, customer_id, &status);
+    }
+    follow(work, settings, Cause::system(), customer_id);
+    work.release_savepoint();
 }
 
 /// Brings what the customer may use into step with its subscriptions, writes the audit log and tells the apps. Once for
@@ -51,23 +75,23 @@ pub fn follow(work: &mut UnitOfWork, settings: &Settings, cause: Cause<'_>, cust
         licenses::grant(work, plans, customer_id);
         provision(work, settings, bought.livemode, customer_id);
     }
-    let mut row = Customer::of(work, customer_id, plans.default_tier());
+    let mut row = Customer::of(work, customer_id, plans);
     let of_customer = subscriptions::of_customer(work, customer_id);
-    let current = subscriptions::current(of_customer.iter().copied());
-    let entitlement = Entitlement::of(work, plans, current);
+    let current = current(work, plans, &of_customer);
+    let access = current.map_or(Access::NONE, |subscription| Access::of(work, plans, subscription));
 
     let was = row.clone();
     row.user_id = row.claimed_user(&of_customer).map(str::to_owned);
     row.current_subscription_id = current.map(|subscription| subscription.id.clone());
-    row.entitled_until = entitlement.ends_at;
+    row.entitled_until = access.ends_at;
     // A live plan of a subscription goes before what was bought for good.
-    let by_subscription = current.and_then(|subscription| subscription.tier.clone()).filter(|_| entitlement.entitled);
+    let by_subscription = current.and_then(|subscription| subscription.tier.clone()).filter(|_| access.is_given);
     let by_purchase = || bought.filter(|bought| bought.ended_at.is_none()).map(|bought| bought.plan.tier.clone());
     let terms = match &bought {
         Some(bought) if by_subscription.is_none() => {
-            LicenseTerms::with_purchase(current, entitlement.entitled, plans, bought)
+            LicenseTerms::with_purchase(current, access.is_given, plans, bought)
         }
-        _ => LicenseTerms::under(current, entitlement.entitled, plans),
+        _ => LicenseTerms::under(current, access.is_given, plans),
     };
     row.tier = by_subscription.or_else(by_purchase).unwrap_or_else(|| plans.default_tier().to_owned());
     let entries = changes::audit(work, cause, &was, &row, &of_customer);
@@ -78,9 +102,7 @@ pub fn follow(work: &mut UnitOfWork, settings: &Settings, cause: Cause<'_>, cust
         types.into_iter().map(|event_type| PendingEvent { event_type, data: data() }).collect()
     });
 
-    for entry in entries {
-        work.append(entry);
-    }
+    audit::append(work, &mut row.last_change, entries);
     if row != was {
         work.insert(row);
     }
@@ -90,25 +112,46 @@ pub fn follow(work: &mut UnitOfWork, settings: &Settings, cause: Cause<'_>, cust
     }
 }
 
-/// Whether a customer is entitled now, and when that ends by time alone.
+/// The customer's current subscription: the newest that gives access and that a plan matches, else the newest that gives
+/// access, else the newest that goes on, else the newest. Placeholders do not count. So neither a purchase that was
+/// begun and not finished nor one of something else takes away what is paid for.
+fn current<'a>(work: &UnitOfWork, plans: &Plans, of_customer: &[&'a Subscription]) -> Option<&'a Subscription> {
+    let rank = |subscription: &Subscription| {
+        let gives = Access::of(work, plans, subscription).is_given;
+        (gives && subscription.plan_id.is_some(), gives, subscription.is_live())
+    };
+    let known = of_customer.iter().copied().filter(|subscription| subscription.status.is_some());
+    known.max_by_key(|subscription| (rank(subscription), subscription.created_at, &subscription.id))
+}
+
+/// Whether a subscription gives access now, and when that ends by time alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Entitlement {
-    entitled: bool,
+struct Access {
+    is_given: bool,
     ends_at: Option<Timestamp>,
 }
 
-impl Entitlement {
-    fn of(work: &UnitOfWork, plans: &Plans, current: Option<&Subscription>) -> Self {
-        let status = current.and_then(|subscription| subscription.access_status.as_deref());
-        let entitled = status.is_some_and(|status| plans.is_entitled(status));
-        let (true, Some("past_due"), Some(days)) = (entitled, status, plans.past_due_days()) else {
-            return Self { entitled, ends_at: None };
+impl Access {
+    const NONE: Self = Self { is_given: false, ends_at: None };
+
+    fn of(work: &UnitOfWork, plans: &Plans, subscription: &Subscription) -> Self {
+        let Some(status) = subscription.access_status.as_deref().filter(|status| plans.is_entitled(status)) else {
+            return Self::NONE;
         };
-        let failed_at = current.and_then(|subscription| invoices::failing_since(work, &subscription.id));
-        let ends_at = failed_at.map(|at| at + chrono::Duration::days(i64::from(days)));
-        match ends_at {
-            Some(end) if end <= work.now() => Self { entitled: false, ends_at: None },
-            ends_at => Self { entitled, ends_at },
+        let (Some(days), "past_due") = (plans.past_due_days(), status) else {
+            return Self { is_given: true, ends_at: None };
+        };
+        match spell_begin(work, subscription).map(|at| at + Duration::days(i64::from(days))) {
+            Some(end) if end <= work.now() => Self::NONE,
+            ends_at => Self { is_given: true, ends_at },
         }
     }
+}
+
+/// When the present spell of a `past_due` subscription began: with the first failed attempt of its latest invoice, else
+/// when that was due, else with the first snapshot that shows it so with no other status after it.
+fn spell_begin(work: &UnitOfWork, subscription: &Subscription) -> Option<Timestamp> {
+    let by_invoice = || invoices::failing_since(work, subscription.latest_invoice_id.as_deref()?);
+    let by_snapshots = || from_unix(subscription.past_due.as_ref()?.begin()?);
+    by_invoice().or_else(by_snapshots)
 }

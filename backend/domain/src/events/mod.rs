@@ -4,7 +4,7 @@
 use serde_json::Value;
 use tollgate_shared::Timestamp;
 
-use tollgate_db::{Json, UnitOfWork, record};
+use tollgate_db::{Announcement, Json, UnitOfWork, record};
 
 record! {
     /// A row of `license_events`. Its key is (`license_id`, `seq`).
@@ -87,6 +87,17 @@ pub struct PendingEvent {
     /// What it is about.
     pub data: Value,
 }
+
+/// What happened to a customer, whether or not it has a licence whose log says so.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CustomerEvent {
+    /// Whom it happened to.
+    pub customer_id: String,
+    /// What happened.
+    pub event: PendingEvent,
+}
+
+impl Announcement for CustomerEvent {}
 
 /// Appends to the log of the licence `license_id`, whose newest number so far is `last_seq`.
 pub fn append(work: &mut UnitOfWork, license_id: &str, last_seq: &mut i64, event: PendingEvent) {

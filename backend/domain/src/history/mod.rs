@@ -2,7 +2,8 @@
 //!
 //! An event's `created` is whole seconds and several changes share one, so the newest seconds are kept with all their
 //! snapshots. Within a second, `previous_attributes` makes each event a step from a state to a state; the last state is
-//! the one that is entered once more than it is left. Terminal states beat time. What this leaves open, the larger
+//! the one that is entered once more than it is left. An event that only announces is behind one that says what it
+//! changed. Terminal states beat time. What this leaves open, the larger
 //! event id decides: arbitrary, but the same everywhere.
 //!
 //! A history is a set that only these rules thin out, so observing is commutative, associative and idempotent: that is
@@ -16,6 +17,7 @@ mod tests;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use tollgate_stripe::Observation;
 
 use crate::history::fingerprint::digest;
 use crate::history::state::FIRST_VERSION;
@@ -39,6 +41,9 @@ pub struct Snapshot<T> {
     /// Whether this is the object's creation: nothing of the same second came before it.
     #[serde(rename = "c", default, skip_serializing_if = "std::ops::Not::not")]
     pub is_creation: bool,
+    /// Whether it only comes with a change, which another event of the same second tells better.
+    #[serde(rename = "a", default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_announcement: bool,
     /// Fingerprint of the state just before, where the event said what it changed.
     #[serde(rename = "b", default, skip_serializing_if = "Option::is_none")]
     pub before: Option<Fingerprint>,
@@ -63,7 +68,15 @@ impl<T: State> Snapshot<T> {
     /// A state that this release has read.
     pub fn new(source: &str, second: i64, is_creation: bool, before: Option<&T>, state: T) -> Self {
         let before = before.map(Fingerprint::of);
-        Self { source: source.to_owned(), second, is_creation, before, version: T::VERSION, state }
+        let version = T::VERSION;
+        Self { source: source.to_owned(), second, is_creation, is_announcement: false, before, version, state }
+    }
+
+    /// The state that an observation shows, and the one before where it says so.
+    pub fn of(observation: &Observation, before: Option<&T>, state: T) -> Self {
+        let second = observation.seen_at.timestamp();
+        let snapshot = Self::new(&observation.source, second, observation.is_creation, before, state);
+        Self { is_announcement: observation.is_announcement, ..snapshot }
     }
 
     fn digest_at(&self, version: u32) -> String {
@@ -161,7 +174,13 @@ fn common_version<'a, T: State + 'a>(snapshots: impl Iterator<Item = &'a Snapsho
 
 /// Those of one second's snapshots that may be the last.
 fn ends_of_second<'a, T: State>(second: &[&'a Snapshot<T>], before: Option<&Snapshot<T>>) -> Vec<&'a Snapshot<T>> {
-    if let [only] = second {
+    let is_change = |snapshot: &Snapshot<T>| !snapshot.is_creation && !snapshot.is_announcement;
+    let second: Vec<_> = if second.iter().copied().any(is_change) {
+        second.iter().copied().filter(|snapshot| !snapshot.is_announcement).collect()
+    } else {
+        second.to_vec()
+    };
+    if let [only] = second[..] {
         return vec![only];
     }
     let version = common_version(second.iter().copied().chain(before));

@@ -71,6 +71,16 @@ fn a_creation_is_before_everything_else_of_its_second() {
 }
 
 #[test]
+fn an_announcement_changes_nothing_that_a_change_of_its_second_tells() {
+    let announced = |source: &str, state| Snapshot { is_announcement: true, ..look(source, 10, state) };
+    assert_eq!(last(&[announced("b", 1), step("a", 10, 3, 2)]), 2);
+    assert_eq!(last(&[look("a", 10, 2), announced("b", 1)]), 2);
+    assert_eq!(last(&[announced("a", 2), creation("b", 10, 1)]), 2);
+    assert_eq!(last(&[look("b", 9, 1), announced("a", 2)]), 2);
+    assert_eq!(history(&[announced("b", 1), look("a", 10, 2)]).tie(), None);
+}
+
+#[test]
 fn what_nothing_tells_apart_the_larger_id_decides() {
     assert_eq!(last(&[look("a", 10, 1), look("b", 10, 2)]), 2);
     assert_eq!(last(&[look("b", 10, 1), look("a", 10, 2)]), 1);

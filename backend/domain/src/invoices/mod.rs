@@ -49,6 +49,12 @@ record! {
         pub seen_attempts: i64,
         /// That snapshot's event.
         pub seen_source: String,
+        /// The connected account whose invoice it is; none for our own.
+        pub account: Option<String>,
+        /// Whether its money is real.
+        pub livemode: Option<bool>,
+        /// When it is to be paid, of one that is sent and not charged.
+        pub due_at: Option<Timestamp>,
     }
 }
 
@@ -65,6 +71,33 @@ fn progress(status: &str) -> i8 {
 }
 
 impl Invoice {
+    /// A row of which only the name is known: whatever comes is newer.
+    pub fn placeholder(id: &str) -> Self {
+        Self {
+            id: id.to_owned(),
+            customer_id: None,
+            subscription_id: None,
+            status: String::new(),
+            currency: None,
+            amount_due: 0,
+            amount_paid: 0,
+            attempts: 0,
+            next_attempt_at: None,
+            number: None,
+            hosted_invoice_url: None,
+            invoice_pdf: None,
+            created_at: None,
+            paid_at: None,
+            first_failed_at: None,
+            seen_at: Timestamp::UNIX_EPOCH,
+            seen_attempts: 0,
+            seen_source: String::new(),
+            account: None,
+            livemode: None,
+            due_at: None,
+        }
+    }
+
     fn of(observation: &Observation, state: &stripe::Invoice) -> Self {
         Self {
             id: state.id.clone(),
@@ -85,6 +118,9 @@ impl Invoice {
             seen_at: observation.seen_at,
             seen_attempts: state.attempt_count,
             seen_source: observation.source.clone(),
+            account: observation.account.clone(),
+            livemode: observation.livemode,
+            due_at: state.due_date.and_then(from_unix),
         }
     }
 
@@ -102,16 +138,17 @@ impl Invoice {
             customer_id: newer.customer_id.or(older.customer_id),
             subscription_id: newer.subscription_id.or(older.subscription_id),
             first_failed_at: newer.first_failed_at.into_iter().chain(older.first_failed_at).min(),
+            account: newer.account.max(older.account),
+            livemode: newer.livemode.max(older.livemode),
             ..newer
         }
     }
 }
 
-/// When the oldest open invoice of a subscription first failed.
-pub fn failing_since(work: &UnitOfWork, subscription_id: &str) -> Option<Timestamp> {
-    let open =
-        |invoice: &&Invoice| invoice.status == "open" && invoice.subscription_id.as_deref() == Some(subscription_id);
-    work.all().filter(open).filter_map(|invoice| invoice.first_failed_at).min()
+/// Since when an invoice could not be collected: its first failed attempt, else when it was due.
+pub fn failing_since(work: &UnitOfWork, id: &str) -> Option<Timestamp> {
+    let invoice: &Invoice = work.get(id)?;
+    invoice.first_failed_at.or(invoice.due_at)
 }
 
 /// Takes in a snapshot of an invoice; says what that is to the payer's apps. `failed` is Stripe's word that a payment of

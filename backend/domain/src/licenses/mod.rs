@@ -5,13 +5,14 @@
 //! an operator takes it back.
 
 pub mod key;
+pub mod view;
 
-use serde_json::{Value, json};
+use serde_json::json;
 use tollgate_shared::Timestamp;
-use tollgate_shared::clock::rfc3339;
 
-use crate::events::{self, EventType, PendingEvent};
+use crate::events::{self, CustomerEvent, EventType, PendingEvent};
 use crate::licenses::key::LicenseKey;
+use crate::licenses::view::LicenseEventView;
 use crate::plans::Plans;
 use crate::purchases::Bought;
 use crate::subscriptions::{StatusClass, Subscription};
@@ -38,10 +39,21 @@ record! {
         pub expires_at: Option<Timestamp>,
         /// When an operator revoked it.
         pub revoked_at: Option<Timestamp>,
-        /// The number of its newest event.
+        /// Of earlier releases, which numbered its log here; see [`LicenseLog`].
         pub last_seq: i64,
         /// When it was made.
         pub created_at: Timestamp,
+    }
+}
+
+record! {
+    /// A row of `license_logs`: what numbers a licence's log. A row of its own, so that a machine which says something of
+    /// itself waits for no webhook.
+    pub struct LicenseLog in "license_logs" references "licenses" {
+        /// The licence.
+        pub license_id: String,
+        /// The number of its newest event.
+        pub last_seq: i64,
     }
 }
 
@@ -118,8 +130,10 @@ pub fn grant(work: &mut UnitOfWork, plans: &Plans, customer_id: &str) {
     if of_customer(work, customer_id).is_some() {
         return;
     }
+    let id = work.new_id("lic");
+    work.insert(LicenseLog { license_id: id.clone(), last_seq: 0 });
     work.insert(License {
-        id: work.new_id("lic"),
+        id,
         customer_id: customer_id.to_owned(),
         key: LicenseKey::generate(work.rng()).expose().to_owned(),
         status: "suspended".to_owned(),
@@ -147,20 +161,28 @@ pub fn follow(work: &mut UnitOfWork, plans: &Plans, customer_id: &str, terms: Li
     let is_new = work.before::<License>(&license.id).is_none();
     let event_type = if is_new { Some(EventType::LicenseCreated) } else { event_of(&was.status, &license.status) };
     if let Some(event_type) = event_type {
-        let data = json!({ "license": view(&license, plans) });
-        events::append(work, &license.id, &mut license.last_seq, PendingEvent { event_type, data });
+        let data = json!({ "license": LicenseEventView::of(&license, plans) });
+        append_to(work, customer_id, &license.id, PendingEvent { event_type, data });
     }
     if license != was {
         work.insert(license);
     }
 }
 
-/// Appends to the log of the customer's licence, if there is one: without a licence there is nobody to tell.
+/// Says what happened to a customer: to whoever reads the changes, and to the log of its licence, if it has one.
 pub fn append_event(work: &mut UnitOfWork, customer_id: &str, event: PendingEvent) {
-    if let Some(mut license) = of_customer(work, customer_id).cloned() {
-        events::append(work, &license.id, &mut license.last_seq, event);
-        work.insert(license);
+    match of_customer(work, customer_id).map(|license| license.id.clone()) {
+        Some(license_id) => append_to(work, customer_id, &license_id, event),
+        None => work.announce(CustomerEvent { customer_id: customer_id.to_owned(), event }),
     }
+}
+
+fn append_to(work: &mut UnitOfWork, customer_id: &str, license_id: &str, event: PendingEvent) {
+    let none_yet = || LicenseLog { license_id: license_id.to_owned(), last_seq: 0 };
+    let mut log = work.get_cloned(license_id).unwrap_or_else(none_yet);
+    events::append(work, license_id, &mut log.last_seq, event.clone());
+    work.insert(log);
+    work.announce(CustomerEvent { customer_id: customer_id.to_owned(), event });
 }
 
 fn event_of(was: &str, is: &str) -> Option<EventType> {
@@ -171,22 +193,4 @@ fn event_of(was: &str, is: &str) -> Option<EventType> {
         (_, "expired") => Some(EventType::LicenseExpired),
         _ => None,
     }
-}
-
-/// A licence as its holder sees it.
-fn view(license: &License, plans: &Plans) -> Value {
-    let features = license.plan_id.as_deref().and_then(|id| plans.by_id(id)).map(|plan| plan.features.clone());
-    json!({
-        "id": license.id,
-        "key": license.key,
-        "status": license.status,
-        "tier": license.tier,
-        "maxActivations": license.max_activations,
-        "activations": 0,
-        "expiresAt": license.expires_at.map(rfc3339),
-        "planId": license.plan_id,
-        "features": features.unwrap_or_default(),
-        "graceEndsAt": null,
-        "machines": [],
-    })
 }

@@ -20,6 +20,7 @@ pub use file::PlansError;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plans {
     terms: Terms,
+    digest: String,
     by_id: HashMap<String, usize>,
     /// Those of subscriptions.
     recurring: PriceIndex,
@@ -85,6 +86,7 @@ pub struct Plan {
 impl Plans {
     fn new(terms: Terms) -> Self {
         Self {
+            digest: terms.digest(),
             by_id: terms.plans.iter().enumerate().map(|(index, plan)| (plan.id.clone(), index)).collect(),
             recurring: PriceIndex::of(&terms.plans, Sale::Recurring),
             for_good: PriceIndex::of(&terms.plans, Sale::ForGood),
@@ -156,8 +158,14 @@ impl Plans {
     }
 
     /// Stands for what the file says (not for how it says it), to tell that it was changed: hex SHA-256.
-    pub fn digest(&self) -> String {
-        let json = serde_json::to_vec(&self.terms).expect("texts, numbers and maps with text keys are always JSON");
+    pub fn digest(&self) -> &str {
+        &self.digest
+    }
+}
+
+impl Terms {
+    fn digest(&self) -> String {
+        let json = serde_json::to_vec(self).expect("texts, numbers and maps with text keys are always JSON");
         hex::encode(Sha256::digest(json))
     }
 }

@@ -188,7 +188,7 @@ fn a_file_that_is_not_there_or_too_large_is_refused() {
 
 #[test]
 fn the_digest_stands_for_what_the_file_says_and_not_for_how() {
-    let digest = |file: &str| Plans::parse(file).unwrap().digest();
+    let digest = |file: &str| Plans::parse(file).unwrap().digest().to_owned();
     assert_eq!(digest(PLANS), digest(&format!("# A comment.\n{}", PLANS.replace("\"USD\"", "\"usd\""))));
     assert_ne!(digest(PLANS), digest(&PLANS.replace("max_activations = 3", "max_activations = 4")));
     assert_ne!(digest(PLANS), digest(&PLANS.replace(r#"default_tier = "free""#, r#"default_tier = "none""#)));

@@ -3,16 +3,19 @@
 //! Life of a row: a placeholder when something names the subscription before its own snapshot came (`status` is then
 //! null); *inferred* once an invoice of it is paid; whole with the first snapshot, which replaces all that was inferred.
 
+pub mod inferred;
+pub mod past_due;
 pub mod view;
 
-use serde::{Deserialize, Serialize};
+use tollgate_db::{Json, UnitOfWork, record};
 use tollgate_shared::Timestamp;
 use tollgate_shared::clock::from_unix;
+use tollgate_stripe::{self as stripe, Item, Observation};
 
 use crate::history::{History, Snapshot, State};
 use crate::plans::{Plan, Plans, Sale, prices};
-use tollgate_db::{Json, UnitOfWork, record};
-use tollgate_stripe::{self as stripe, Item, Line, Observation, PriceRef};
+use crate::subscriptions::inferred::Inferred;
+use crate::subscriptions::past_due::PastDue;
 
 record! {
     /// A row of `subscriptions`: the history, and the columns that follow from it.
@@ -23,7 +26,7 @@ record! {
         pub customer_id: String,
         /// Its newest snapshots.
         pub history: Json<History<stripe::Subscription>>,
-        /// What its paid invoices let us say while there is no snapshot.
+        /// What its invoices tell.
         pub inferred: Option<Json<Inferred>>,
         /// Stripe's status, as it stands; null for a placeholder.
         pub status: Option<String>,
@@ -57,22 +60,17 @@ record! {
         pub created_at: Option<Timestamp>,
         /// When we first heard of it.
         pub first_seen_at: Timestamp,
+        /// The connected account whose subscription it is; none for our own.
+        pub account: Option<String>,
+        /// Whether its money is real.
+        pub livemode: Option<bool>,
+        /// Since when it has been `past_due`, by its snapshots.
+        pub past_due: Option<Json<PastDue>>,
+        /// Its newest invoice, by its newest snapshot.
+        pub latest_invoice_id: Option<String>,
+        /// When its customer was deleted, which ends it.
+        pub customer_deleted_at: Option<Timestamp>,
     }
-}
-
-/// What a paid invoice tells of its subscription.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Inferred {
-    /// The invoice's creation (Unix seconds) and id: the newest one counts.
-    pub invoice: (i64, String),
-    /// The price that was paid for.
-    pub price: PriceRef,
-    /// How many of it.
-    pub quantity: Option<i64>,
-    /// Start of the period that was paid for, Unix seconds.
-    pub period_start: Option<i64>,
-    /// End of the period that was paid for, Unix seconds.
-    pub period_end: Option<i64>,
 }
 
 /// What a subscription's status is to us. Stripe's eight; any other is not understood.
@@ -113,15 +111,6 @@ pub fn of_customer<'w>(work: &'w UnitOfWork, customer_id: &str) -> Vec<&'w Subsc
     work.all().filter(|subscription: &&Subscription| subscription.customer_id == customer_id).collect()
 }
 
-/// Sets every column of a customer's subscriptions that follows from what was seen, anew.
-pub fn recompute_all(work: &mut UnitOfWork, plans: &Plans, customer_id: &str) {
-    let rows: Vec<_> = of_customer(work, customer_id).into_iter().cloned().collect();
-    for mut row in rows {
-        row.recompute(work, plans);
-        work.insert(row);
-    }
-}
-
 /// Takes in a snapshot of a subscription and gives the status that it shows, which a stale one shows too. `ended` is
 /// Stripe's word that it is over (`customer.subscription.deleted`), whatever status the snapshot still has.
 pub fn apply(
@@ -138,46 +127,71 @@ pub fn apply(
     }
     let status = state.status.clone();
     let mut row = Subscription::of(work, &state.id, &state.customer);
-    let second = observation.seen_at.timestamp();
-    let is_news =
-        row.history.observe(Snapshot::new(&observation.source, second, observation.is_creation, before, state));
+    row.note_origin(observation);
+    if state.is_understood() {
+        row.past_due.get_or_insert_default().learn(&status, observation.seen_at.timestamp());
+    }
+    let is_news = row.history.observe(Snapshot::of(observation, before, state));
     if is_news {
         row.recompute(work, plans);
         row.note_without_plan(work);
+    }
+    if work.get(&row.id) != Some(&row) {
         work.insert(row);
     }
     status
 }
 
 /// Notes that there is a subscription, of which only the name is known.
-pub fn name(work: &mut UnitOfWork, id: &str, customer_id: &str) {
-    if work.get::<Subscription>(id).is_none() {
-        work.insert(Subscription::placeholder(work.now(), id, customer_id));
+pub fn name(work: &mut UnitOfWork, observation: &Observation, id: &str, customer_id: &str) {
+    let mut row = Subscription::of(work, id, customer_id);
+    row.note_origin(observation);
+    if work.get(id) != Some(&row) {
+        work.insert(row);
     }
 }
 
-/// Takes in what an invoice says of its subscription where nothing better is known: a paid one, that it is active. Gives
-/// the customer for whom something was paid.
-pub fn infer<'i>(work: &mut UnitOfWork, plans: &Plans, invoice: &'i stripe::Invoice) -> Option<&'i str> {
+/// Takes in what an invoice says of its subscription. Gives the customer for whom something was paid.
+pub fn infer<'i>(
+    work: &mut UnitOfWork,
+    plans: &Plans,
+    observation: &Observation,
+    invoice: &'i stripe::Invoice,
+) -> Option<&'i str> {
     let (Some(customer), Some(subscription)) = (&invoice.customer, &invoice.subscription) else { return None };
-    name(work, subscription, customer);
-    if invoice.status != "paid" {
-        return None;
-    }
-    let line = chosen_line(work, &invoice.lines, plans);
-    let inferred = Inferred {
-        invoice: (invoice.created.unwrap_or_default(), invoice.id.clone()),
-        price: line.map(|line| line.price.clone()).unwrap_or_default(),
-        quantity: line.and_then(|line| line.quantity),
-        period_start: line.and_then(|line| line.period_start),
-        period_end: line.and_then(|line| line.period_end),
-    };
     let mut row = Subscription::of(work, subscription, customer);
-    if row.infer(work, inferred, plans) {
+    row.note_origin(observation);
+    let mut inferred = row.inferred.take().map(|Json(inferred)| inferred).unwrap_or_default();
+    let is_news = inferred.learn(invoice, subscription);
+    row.inferred = Some(Json(inferred));
+    if is_news {
+        row.recompute(work, plans);
         row.note_without_plan(work);
+    }
+    if work.get(&row.id) != Some(&row) {
         work.insert(row);
     }
-    Some(customer)
+    (invoice.status == "paid").then_some(customer)
+}
+
+/// Sets every column of a customer's subscriptions that follows from what was seen, anew.
+pub fn recompute_all(work: &mut UnitOfWork, plans: &Plans, customer_id: &str) {
+    let rows: Vec<_> = of_customer(work, customer_id).into_iter().cloned().collect();
+    for mut row in rows {
+        row.recompute(work, plans);
+        work.insert(row);
+    }
+}
+
+/// Ends every subscription of a customer that was deleted at Stripe, which ends them there.
+pub fn end_with_customer(work: &mut UnitOfWork, plans: &Plans, customer_id: &str, deleted_at: Timestamp) {
+    let to_end = |row: &&Subscription| row.customer_deleted_at != Some(deleted_at);
+    let rows: Vec<_> = of_customer(work, customer_id).into_iter().filter(to_end).cloned().collect();
+    for mut row in rows {
+        row.customer_deleted_at = Some(deleted_at);
+        row.recompute(work, plans);
+        work.insert(row);
+    }
 }
 
 impl Subscription {
@@ -209,26 +223,35 @@ impl Subscription {
             collection_paused: false,
             created_at: None,
             first_seen_at: now,
+            account: None,
+            livemode: None,
+            past_due: None,
+            latest_invoice_id: None,
+            customer_deleted_at: None,
         }
     }
 
-    /// Notes what a paid invoice tells. The newest invoice counts; `false` when this one is older.
-    pub fn infer(&mut self, work: &UnitOfWork, inferred: Inferred, plans: &Plans) -> bool {
-        if self.inferred.as_ref().is_some_and(|known| known.invoice >= inferred.invoice) {
-            return false;
-        }
-        self.inferred = Some(Json(inferred));
-        self.recompute(work, plans);
-        true
-    }
-
-    /// Sets every column that follows from the history, or from what was inferred.
+    /// Sets every column that follows from the history, or from what invoices tell.
     pub fn recompute(&mut self, work: &UnitOfWork, plans: &Plans) {
+        let inferred = self.inferred.clone().map(|Json(inferred)| inferred).unwrap_or_default();
         if let Some(last) = self.history.last().cloned() {
             let understood = self.history.last_understood().map(|snapshot| snapshot.state.status.clone());
             self.recompute_as(work, last, understood, plans);
-        } else if let Some(inferred) = self.inferred.clone() {
+            // Stripe makes nothing else of one whose first invoice is paid; not every endpoint gets the event of that.
+            for status in [&mut self.status, &mut self.access_status] {
+                if inferred.is_paid && status.as_deref() == Some("incomplete") {
+                    *status = Some("active".to_owned());
+                }
+            }
+        } else if inferred.is_paid {
             self.recompute_inferred(work, &inferred, plans);
+        } else {
+            return;
+        }
+        if let Some(at) = self.customer_deleted_at.filter(|_| self.status_class() != Some(StatusClass::Ended)) {
+            self.status = Some("canceled".to_owned());
+            self.access_status = Some("canceled".to_owned());
+            self.ended_at = Some(at);
         }
     }
 
@@ -241,8 +264,9 @@ impl Subscription {
     ) {
         let Snapshot { state, second, .. } = last;
         let (plan, item) = chosen_item(work, &state.items, plans);
-        self.ended_at = match (state.ended_at, state.is_terminal()) {
-            (None, true) => state.canceled_at.or(Some(second)).and_then(from_unix),
+        self.customer_id = state.customer;
+        self.ended_at = match (state.ended_at, StatusClass::of(&state.status)) {
+            (None, Some(StatusClass::Ended)) => state.canceled_at.or(Some(second)).and_then(from_unix),
             (ended_at, _) => ended_at.and_then(from_unix),
         };
         self.plan_id = plan.map(|plan| plan.id.clone());
@@ -257,22 +281,30 @@ impl Subscription {
         self.trial_end = state.trial_end.and_then(from_unix);
         self.collection_paused = state.collection_paused;
         self.created_at = state.created.and_then(from_unix);
+        self.latest_invoice_id = state.latest_invoice;
         self.status = Some(state.status);
         self.access_status = understood;
     }
 
     fn recompute_inferred(&mut self, work: &UnitOfWork, inferred: &Inferred, plans: &Plans) {
-        let plan = prices::plan_of(work, plans, &inferred.price, Sale::Recurring);
+        let (line, plan) = inferred.chosen(work, plans).unzip();
+        let plan = plan.flatten();
         self.status = Some("active".to_owned());
         self.access_status = Some("active".to_owned());
+        self.ended_at = None;
         self.plan_id = plan.map(|plan| plan.id.clone());
         self.tier = plan.map(|plan| plan.tier.clone());
-        self.price_id.clone_from(&inferred.price.id);
-        self.quantity = inferred.quantity;
+        self.price_id = line.and_then(|line| line.price.id.clone());
+        self.quantity = line.and_then(|line| line.quantity);
         self.item_count = 1;
-        self.current_period_start = inferred.period_start.and_then(from_unix);
-        self.current_period_end = inferred.period_end.and_then(from_unix);
-        self.created_at = from_unix(inferred.invoice.0);
+        self.current_period_start = line.and_then(|line| line.period_start).and_then(from_unix);
+        self.current_period_end = line.and_then(|line| line.period_end).and_then(from_unix);
+        self.created_at = inferred.first_invoice_at.and_then(from_unix);
+    }
+
+    fn note_origin(&mut self, observation: &Observation) {
+        self.account = self.account.take().max(observation.account.clone());
+        self.livemode = self.livemode.max(observation.livemode);
     }
 
     /// Counts a subscription that has come to be one that no plan matches, and warns of its price.
@@ -285,6 +317,23 @@ impl Subscription {
         }
     }
 
+    /// The card or the like that is charged for it, where it has one of its own.
+    pub fn default_payment_method(&self) -> Option<&str> {
+        self.history.last().and_then(|last| last.state.default_payment_method.as_deref())
+    }
+
+    /// The ids of the prices that it is for.
+    pub fn price_ids(&self) -> impl Iterator<Item = &String> {
+        let items = self.history.last().into_iter().flat_map(|last| &last.state.items).map(|item| &item.price);
+        let lines = self.inferred.iter().flat_map(|inferred| &inferred.lines).map(|line| &line.price);
+        items.chain(lines).filter_map(|price| price.id.as_ref())
+    }
+
+    /// What its status is to us: the last one whose meaning we know.
+    pub fn status_class(&self) -> Option<StatusClass> {
+        StatusClass::of(self.access_status.as_deref()?)
+    }
+
     /// Whether it is in a live status. One that we do not understand is live until we hear that it ended.
     pub fn is_live(&self) -> bool {
         self.status.as_deref().is_some_and(|status| StatusClass::of(status) != Some(StatusClass::Ended))
@@ -295,29 +344,10 @@ impl Subscription {
         self.is_live() && (self.cancel_at_period_end || self.cancel_at.is_some())
     }
 
-    /// The card or the like that is charged for it, where it has one of its own.
-    pub fn default_payment_method(&self) -> Option<&str> {
-        self.history.last().and_then(|last| last.state.default_payment_method.as_deref())
-    }
-
-    /// The ids of the prices that it is for.
-    pub fn price_ids(&self) -> impl Iterator<Item = &String> {
-        let items = self.history.last().into_iter().flat_map(|last| &last.state.items).map(|item| &item.price);
-        items.chain(self.inferred.iter().map(|inferred| &inferred.price)).filter_map(|price| price.id.as_ref())
-    }
-
     /// The user whom its metadata names.
     pub fn user_id(&self) -> Option<&str> {
         self.history.last().and_then(|last| last.state.user_id.as_deref())
     }
-}
-
-/// The customer's current subscription: the newest in a live status, else the newest; placeholders do not count.
-pub fn current<'a>(of_customer: impl IntoIterator<Item = &'a Subscription>) -> Option<&'a Subscription> {
-    of_customer
-        .into_iter()
-        .filter(|subscription| subscription.status.is_some())
-        .max_by_key(|subscription| (subscription.is_live(), subscription.created_at, &subscription.id))
 }
 
 /// The first item that a plan matches, with the plan; else the first item. One of quantity 0 gives nothing.
@@ -329,11 +359,4 @@ fn chosen_item<'a>(work: &UnitOfWork, items: &'a [Item], plans: &'a Plans) -> (O
         Some((plan, item)) => (Some(plan), Some(item)),
         None => (None, items.first()),
     }
-}
-
-/// The line that says what was bought: the first that a plan matches, else the first; prorations only if there is nothing else.
-fn chosen_line<'a>(work: &UnitOfWork, lines: &'a [Line], plans: &Plans) -> Option<&'a Line> {
-    let matched = |line: &&Line| prices::plan_of(work, plans, &line.price, Sale::Recurring).is_some();
-    let regular = || lines.iter().filter(|line| !line.proration);
-    regular().find(matched).or_else(|| regular().next()).or_else(|| lines.iter().find(matched)).or(lines.first())
 }

@@ -1,6 +1,7 @@
 //! Widgets: configurations that a customer's pages show, seeded from the operator's defaults.
 
 pub mod defaults;
+pub mod view;
 
 use tollgate_shared::Timestamp;
 

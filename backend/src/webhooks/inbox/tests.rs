@@ -23,7 +23,7 @@ use tollgate_db::{Db, DbError, Engine, Faults, Lock, Moment, Record};
 use tollgate_domain::customers::Customer;
 use tollgate_domain::events::LicenseEvent;
 use tollgate_domain::invoices::Invoice;
-use tollgate_domain::licenses::License;
+use tollgate_domain::licenses::{License, LicenseLog};
 use tollgate_domain::payments::Payment;
 use tollgate_domain::subscriptions::Subscription;
 
@@ -112,7 +112,12 @@ async fn end(db: &Db, customer: &str) -> End {
     let subscriptions = rows::<Subscription>(db, "customer_id", customer).await;
     let created_at = first_seen_at;
     End {
-        customer: Customer { first_seen_at, provisioned_at: known.provisioned_at.map(|_| first_seen_at), ..known },
+        customer: Customer {
+            first_seen_at,
+            last_change: 0,
+            provisioned_at: known.provisioned_at.map(|_| first_seen_at),
+            ..known
+        },
         subscriptions: subscriptions.into_iter().map(|row| Subscription { first_seen_at, ..row }).collect(),
         invoices: rows(db, "customer_id", customer).await,
         payments: rows(db, "customer_id", customer).await,
@@ -211,7 +216,8 @@ fn fail_each_operation_in_turn(engine: Engine, moment: Moment, failure: &DbError
             let told = rows::<LicenseEvent>(&db, "license_id", &license.id).await;
             let mut numbers: Vec<_> = told.iter().map(|event| event.seq).collect();
             numbers.sort_unstable();
-            assert_eq!(numbers, (1..=license.last_seq).collect::<Vec<_>>());
+            let log = &rows::<LicenseLog>(&db, "license_id", &license.id).await[0];
+            assert_eq!(numbers, (1..=log.last_seq).collect::<Vec<_>>());
             let of_type = |kind: &str| told.iter().filter(|event| event.r#type == kind).count();
             assert_eq!((of_type("license_created"), of_type("payment_succeeded")), (1, 1));
             if nth > operations {

@@ -1,0 +1,25 @@
+-- What numbers a licence's log, in a row of its own: whoever appends holds it, and nobody has to hold the licence for it.
+CREATE TABLE license_logs (
+    license_id TEXT PRIMARY KEY REFERENCES licenses (id),
+    last_seq   INTEGER NOT NULL
+) STRICT;
+
+INSERT INTO license_logs (license_id, last_seq)
+SELECT id, last_seq FROM licenses;
+
+-- The machines that a licence was activated on. A row is one activation: it ends for good, and the next one is another row.
+CREATE TABLE machines (
+    id               TEXT PRIMARY KEY,
+    license_id       TEXT NOT NULL REFERENCES licenses (id),
+    fingerprint_hash TEXT NOT NULL,
+    name             TEXT,
+    platform         TEXT,
+    app_version      TEXT,
+    activated_at     TEXT NOT NULL,
+    last_seen_at     TEXT NOT NULL,
+    deactivated_at   TEXT
+) STRICT;
+
+CREATE INDEX machines_of_license ON machines (license_id, activated_at, id);
+-- A machine takes one seat, however often it asks for it.
+CREATE UNIQUE INDEX machines_active ON machines (license_id, fingerprint_hash) WHERE deactivated_at IS NULL;
