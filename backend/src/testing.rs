@@ -25,7 +25,7 @@ pub(crate) const INTERNAL_KEY: &str = "an-internal-key";
 /// When tests begin: 2025-06-15T15:06:40Z.
 pub(crate) const START: i64 = 1_750_000_000;
 
-const PLANS: &str = r#"
+pub(crate) const PLANS: &str = r#"
 default_tier = "free"
 
 [[plan]]
@@ -215,10 +215,15 @@ fn json_with(mut object: Value, name: &str, value: &str) -> Value {
 
 /// A configuration with all that has to be there.
 pub(crate) fn config(variables: &[(&str, &str)]) -> Config {
+    config_with_plans(PLANS, variables)
+}
+
+/// The same with other plans.
+pub(crate) fn config_with_plans(plans_file: &str, variables: &[(&str, &str)]) -> Config {
     let folder = tempfile::tempdir().unwrap();
     let plans = folder.path().join("plans.toml");
     let widgets = folder.path().join("widgets.json");
-    std::fs::write(&plans, PLANS).unwrap();
+    std::fs::write(&plans, plans_file).unwrap();
     std::fs::write(&widgets, r#"[{"name": "default", "config": {"theme": "light"}}]"#).unwrap();
     let required = [
         ("INTERNAL_API_KEY", INTERNAL_KEY),
