@@ -34,8 +34,8 @@ impl<T> DelayQueue<T> {
         self.waiting.is_empty()
     }
 
-    /// Waits until the first item is due and takes it out; for ever while there is none. An item is lost to nobody who
-    /// stops waiting.
+    /// Waits until the first item is due and takes it out; without end while there is none. Whoever stops
+    /// waiting loses no item.
     pub async fn pop(&mut self) -> T {
         let Some(((at, _), _)) = self.waiting.first_key_value() else { return std::future::pending().await };
         sleep_until(*at).await;

@@ -74,21 +74,22 @@ impl Tasks {
     {
         let (clock, rng) = (self.clock.clone(), self.rng.clone());
         self.start(name, Some(interval), |task| async move {
-            let mut failing_runs = 0;
+            let (mut failing_runs, mut is_said) = (0, false);
             loop {
                 let rest = match AssertUnwindSafe(work()).catch_unwind().await {
                     Ok(Ok(())) => {
-                        task.succeeded(clock.now(), failing_runs > 0);
-                        failing_runs = 0;
+                        task.succeeded(clock.now(), is_said);
+                        (failing_runs, is_said) = (0, false);
                         interval
                     }
                     Ok(Err(failure)) => {
-                        task.failed(&failure, failing_runs > 0);
+                        is_said |= task.failed(&failure, is_said);
                         failing_runs += 1;
                         interval.max(RESTART_BACKOFF.after(failing_runs, &rng))
                     }
                     Err(_) => {
                         task.panicked();
+                        is_said = true;
                         failing_runs += 1;
                         interval.max(RESTART_BACKOFF.after(failing_runs, &rng))
                     }
@@ -164,27 +165,29 @@ impl Tasks {
 }
 
 impl Task {
-    fn succeeded(&self, now: Timestamp, was_failing: bool) {
+    /// `is_said`: whether it was logged that it fails.
+    fn succeeded(&self, now: Timestamp, is_said: bool) {
         self.successes.fetch_add(1, Ordering::Relaxed);
         self.last_success_at.store(now.timestamp_micros(), Ordering::Relaxed);
-        if was_failing {
+        if is_said {
             info!(task = self.name, "background task {} works again", self.name);
         }
     }
 
-    /// The first failure in a row is for a person to see; the others repeat it.
-    fn failed(&self, failure: &DbError, was_failing: bool) {
+    /// The first failure in a row is for a person to see; the others repeat it. Gives whether it was for a person.
+    fn failed(&self, failure: &DbError, is_said: bool) -> bool {
         self.failures.fetch_add(1, Ordering::Relaxed);
         let (name, reason) = (self.name, failure.class());
         match failure {
             // Whoever migrates logs why the tables are not there.
-            _ if was_failing => debug!(task = name, reason, "background task {name} failed again: {failure}"),
             DbError::Schema(_) => debug!(task = name, reason, "background task {name} has to wait: {failure}"),
+            _ if is_said => debug!(task = name, reason, "background task {name} failed again: {failure}"),
             _ if failure.is_transient() => {
                 warn!(task = name, reason, "background task {name} failed, retrying: {failure}");
             }
             _ => error!(task = name, reason, "background task {name} failed, retrying: {failure}"),
         }
+        !matches!(failure, DbError::Schema(_))
     }
 
     /// The panic itself is logged where it happens.

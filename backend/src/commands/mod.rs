@@ -54,7 +54,7 @@ pub fn run() -> ExitCode {
                 Command::Serve => runtime.block_on(serve::run(config)),
                 Command::Migrate => runtime.block_on(migrate::run(config)),
             };
-            // What is still under way was given its time; a file system that hangs must not hold up the exit.
+            // Whatever still runs was given its time; a file system that hangs must not hold up the exit.
             runtime.shutdown_background();
             done
         }

@@ -21,10 +21,10 @@ use crate::webhooks::retry;
 use tollgate_db::{Db, DbError};
 
 /// How often a database that is away is tried: soon, since it may be starting beside us.
-const PREPARE_AGAIN: Backoff = Backoff { first: Duration::from_millis(250), longest: Duration::from_secs(5) };
+const PREPARE_BACKOFF: Backoff = Backoff { first: Duration::from_millis(250), longest: Duration::from_secs(5) };
 
 /// How long connections to the database may take to be closed in order.
-const CLOSE_WITHIN: Duration = Duration::from_secs(1);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 pub(super) async fn run(config: Config) -> anyhow::Result<()> {
     let clock = Clock::system();
@@ -46,7 +46,7 @@ pub(super) async fn run(config: Config) -> anyhow::Result<()> {
     let served = server::serve(app, inbox, signals.stop(hung_up)).await;
     tasks.stop();
     // Everything that was answered is committed; a connection that hangs must not hold up the exit.
-    let _ = timeout(CLOSE_WITHIN, db.close()).await;
+    let _ = timeout(CLOSE_TIMEOUT, db.close()).await;
     Ok(served?)
 }
 
@@ -76,7 +76,7 @@ async fn prepare(app: App) {
             }
         }
         failures += 1;
-        sleep(PREPARE_AGAIN.after(failures, &app.rng)).await;
+        sleep(PREPARE_BACKOFF.after(failures, &app.rng)).await;
     }
 }
 

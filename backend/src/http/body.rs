@@ -69,7 +69,13 @@ async fn read_all(request: &Request<'_>, mut stream: DataStream<'_>, bytes_max: 
         return Err(ApiError::body_too_large(bytes_max));
     }
     // Before anything is read of it.
-    let mut share = BodyBudget::of(request).share(announced.unwrap_or_default()).await?;
+    let mut share = match BodyBudget::of(request).share(announced.unwrap_or_default()).await {
+        Ok(share) => share,
+        Err(error) => {
+            discard(stream).await;
+            return Err(error);
+        }
+    };
     let mut body = BytesMut::with_capacity(announced.map_or(FIRST_BYTES, |length| length + 1));
     loop {
         let more = stream.read_buf(&mut body).await.map_err(|_| incomplete_body())?;
@@ -83,7 +89,11 @@ async fn read_all(request: &Request<'_>, mut stream: DataStream<'_>, bytes_max: 
         }
         if body.len() == body.capacity() {
             // As much again: what it takes until then is counted before it is taken.
-            share.grow_to(2 * body.len())?;
+            if let Err(error) = share.grow_to(2 * body.len()) {
+                drop((body, share));
+                discard(stream).await;
+                return Err(error);
+            }
             body.reserve(body.len());
         }
     }

@@ -19,7 +19,7 @@ const SMALL_BYTES: usize = 64 << 10;
 /// How long a body that says its size waits for room: less than its sender waits for an answer.
 const ROOM_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Seconds after which a refused sender should come again.
+/// Seconds after which a refused sender should try again.
 const RETRY_SECONDS: u32 = 1;
 
 /// What the budget is counted in: a semaphore counts less than there may be bytes.
@@ -61,7 +61,7 @@ impl BodyBudget {
     pub async fn share(&self, bytes: usize) -> Result<Share, ApiError> {
         let mut share = Share { budget: self.clone(), permit: None };
         if let Some(units) = units(bytes) {
-            // Those who wait are served in turn, so a large one is not passed by for ever.
+            // Those who wait are served in turn, so a large one is not passed by again and again.
             let permit = timeout(self.room_timeout, self.room.clone().acquire_many_owned(units)).await;
             share.permit = Some(permit.ok().and_then(Result::ok).ok_or_else(no_room)?);
         }

@@ -44,8 +44,8 @@ pub const BATCH_MAX: usize = 64;
 /// them.
 const WAITING_MAX: usize = 1024;
 
-/// How long a caller waits for an answer: less than the relay does, which then hears that it has to come again. What is
-/// handed in is processed all the same.
+/// How long a caller waits for an answer: less than the relay does, so that it is told to try again. What was handed in is
+/// processed all the same.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The name of the writers' tasks.

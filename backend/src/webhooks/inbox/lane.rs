@@ -17,6 +17,7 @@ use tracing::{info, warn};
 use super::BATCH_MAX;
 use super::batch::{BatchWriter, LockWait};
 use super::job::Job;
+use super::outcome::IntakeError;
 use crate::delay_queue::DelayQueue;
 
 /// How long an event waits for its rows before it is stored as failed.
@@ -59,9 +60,15 @@ impl Lane {
         Self { put_aside, held }
     }
 
-    /// Whether the rows of `key` were held when they were last looked at.
-    pub(super) fn is_held(&self, key: &str) -> bool {
-        self.held.contains(key)
+    /// Puts those events aside whose rows were held when they were last looked at, and gives the others back.
+    pub(super) fn put_aside_what_is_held(&self, jobs: Vec<Job>) -> Vec<Job> {
+        // Nearly always, so a batch is not moved for it.
+        if self.held.is_empty() {
+            return jobs;
+        }
+        let (held, free) = jobs.into_iter().partition(|job| self.held.contains(job.lock_key()));
+        self.put_aside(held);
+        free
     }
 
     /// How many events wait.
@@ -70,23 +77,28 @@ impl Lane {
     }
 
     /// Puts events aside.
-    pub(super) async fn put_aside(&self, jobs: Vec<Job>) {
+    pub(super) fn put_aside(&self, jobs: Vec<Job>) {
         if jobs.is_empty() {
             return;
         }
         for job in &jobs {
             self.held.remember(job.lock_key());
         }
-        // Fails only in a shutdown: the events are still the sender's.
-        let _ = self.put_aside.send(jobs).await;
+        // A writer never waits for the lane. Where there is no room in it, and in a shutdown, the events are still the
+        // sender's.
+        if let Err(refused) = self.put_aside.try_send(jobs) {
+            refused.into_inner().into_iter().for_each(|job| job.answer(Err(IntakeError::NotStored)));
+        }
     }
 }
 
 impl HeldKeys {
+    fn is_empty(&self) -> bool {
+        self.count.load(Ordering::Acquire) == 0
+    }
+
     fn contains(&self, key: &str) -> bool {
-        // Nobody has to take the lock while there is nothing to know.
-        self.count.load(Ordering::Acquire) > 0
-            && self.keys(|keys| keys.get(key).is_some_and(|until| Instant::now() < *until))
+        self.keys(|keys| keys.get(key).is_some_and(|until| Instant::now() < *until))
     }
 
     fn remember(&self, key: &str) {

@@ -36,8 +36,7 @@ impl Writer {
     /// Writes a batch. When it fails as a whole, those whose rows are held go to the lane, and each event in other trouble
     /// is tried alone, so that none harms those that shared its batch.
     async fn write(&self, batch: Vec<Job>) {
-        let (held, batch): (Vec<_>, Vec<_>) = batch.into_iter().partition(|job| self.lane.is_held(job.lock_key()));
-        self.lane.put_aside(held).await;
+        let batch = self.lane.put_aside_what_is_held(batch);
         if batch.is_empty() {
             return;
         }
@@ -61,7 +60,7 @@ impl Writer {
                 Ok(answers) => piece.into_iter().zip(answers).for_each(|(job, answer)| job.answer(answer)),
                 Err(DbError::Locked { .. }) => match halves(piece) {
                     Ok((first, second)) => pieces.extend([second, first]),
-                    Err(held) => self.lane.put_aside(held).await,
+                    Err(held) => self.lane.put_aside(held),
                 },
                 Err(failure) => self.batches.apply_each(piece, failure, LockWait::Probe).await,
             }

@@ -63,20 +63,21 @@ async fn go_on_while_held(holds: Holds) {
         let (inbox, event) = (inbox.clone(), updated("held", "cus_held", 1, "active", 2));
         async move { take(&inbox, &event).await }
     });
-    let others: Vec<_> = (0..200).map(|n| updated(&format!("{n}_"), &format!("cus_{n}"), 0, "active", 1)).collect();
+    let others: Vec<_> = (0..1000).map(|n| updated(&format!("{n}_"), &format!("cus_{n}"), 0, "active", 1)).collect();
     let timed = async |event| {
         let begun = Instant::now();
         (take(&inbox, event).await, begun.elapsed())
     };
     let mut times = Vec::new();
-    for few in others.chunks(8) {
+    for few in others.chunks(16) {
         for (answer, took) in join_all(few.iter().map(timed)).await {
             assert_eq!(answer, Ok(Outcome::Processed), "{holds:?}");
             times.push(took);
         }
     }
     times.sort_unstable();
-    println!("{holds:?}: of {} events of others the slowest took {:?}", times.len(), times[times.len() - 1]);
+    let (median, p99, slowest) = (times[times.len() / 2], times[times.len() * 99 / 100], times[times.len() - 1]);
+    println!("{holds:?}: {} events of others: median {median:?}, p99 {p99:?}, slowest {slowest:?}", times.len());
 
     // Its sender hears soon that it has to wait; where even its own row is held, that it is not stored.
     let answer = held.await.unwrap();
