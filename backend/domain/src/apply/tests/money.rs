@@ -254,6 +254,17 @@ fn what_a_session_sold_for_good_is_the_plan_that_its_shop_names() {
 }
 
 #[test]
+fn what_a_session_sold_for_good_is_what_its_items_say_where_nothing_else_does() {
+    let price = PriceRef { id: some("price_lifetime"), ..PriceRef::default() };
+    let items = vec![stripe::SessionItem { price, quantity: Some(3) }];
+    let fetched = stripe::CheckoutSession { items, ..one_off("paid", 9900) };
+    let events = [completed("a", 0, one_off("paid", 9900)), completed("b", 9, fetched)];
+    always(&events, &(gold("active"), Some(15)), |scene| {
+        (access(scene), scene.license().map(|license| license.max_activations))
+    });
+}
+
+#[test]
 fn a_session_that_is_not_paid_has_sold_nothing_yet() {
     let waiting = completed("a", 0, stripe::CheckoutSession { payment_status: some("unpaid"), ..lifetime_session() });
     always(&[waiting.clone()], &("free".to_owned(), None), access);
