@@ -29,6 +29,7 @@ use tollgate_domain::subscriptions::Subscription;
 
 mod claims;
 mod held;
+mod races;
 
 const START: i64 = 1_780_000_000;
 
