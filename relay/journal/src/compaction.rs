@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::io;
+use std::mem;
 use std::sync::{Arc, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -96,7 +97,7 @@ fn run_maintenance(shared: &Shared, memory: &mut Memory) {
     drop(state);
     if bytes <= bytes_max {
         memory.over_limit = false;
-    } else if !std::mem::replace(&mut memory.over_limit, true) {
+    } else if !mem::replace(&mut memory.over_limit, true) {
         warn!(
             bytes,
             bytes_max,

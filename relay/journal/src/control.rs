@@ -7,6 +7,7 @@ use std::fs;
 use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -214,7 +215,7 @@ impl ControlClient {
                 Err(OpenError::Locked(_)) => {}
                 Err(error) => return Err(error.into()),
             }
-            let connected = reachable(dir, |socket| std::os::unix::net::UnixStream::connect(socket));
+            let connected = reachable(dir, |socket| net::UnixStream::connect(socket));
             let connected = connected.and_then(|stream| {
                 stream.set_nonblocking(true)?;
                 UnixStream::from_std(stream)

@@ -7,7 +7,7 @@ use std::num::NonZeroU64;
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Advice, FallocateFlags, FlockOperation};
+use rustix::fs::{Advice, FallocateFlags, FlockOperation, fadvise, fallocate, flock};
 use rustix::io::Errno;
 
 /// One folder of files.
@@ -91,7 +91,7 @@ impl Folder {
             .write(true)
             .mode(FILE_MODE)
             .open(self.0.join("lock"))?;
-        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(Some(Lock { _file: file })),
             Err(Errno::WOULDBLOCK) => Ok(None),
             Err(error) => Err(error.into()),
@@ -158,7 +158,7 @@ impl File for fs::File {
     }
 
     fn allocate(&self, offset: u64, bytes: u64) -> io::Result<bool> {
-        match rustix::fs::fallocate(self, FallocateFlags::empty(), offset, bytes) {
+        match fallocate(self, FallocateFlags::empty(), offset, bytes) {
             Ok(()) => Ok(true),
             Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => Ok(false),
             Err(error) => Err(error.into()),
@@ -167,7 +167,7 @@ impl File for fs::File {
 
     fn forget(&self, offset: u64, bytes: u64) {
         // A hint: an error changes nothing.
-        let _ = rustix::fs::fadvise(self, offset, NonZeroU64::new(bytes), Advice::DontNeed);
+        let _ = fadvise(self, offset, NonZeroU64::new(bytes), Advice::DontNeed);
     }
 
     fn bytes(&self) -> io::Result<u64> {

@@ -13,6 +13,8 @@
 //! The position is part of what is summed up, so bytes that were left by another segment, or copied to another place,
 //! are no record. The header has a sum of its own so that the length can be trusted when only the payload is damaged.
 
+use std::str;
+
 use tollgate_shared::Timestamp;
 
 use crate::entry::{NewEntry, Position};
@@ -200,7 +202,7 @@ fn read_entry(payload: &[u8]) -> Option<EntryRecord<'_>> {
     let mut text = |length_at| {
         let (text, after) = rest.split_at_checked(u32_at(payload, length_at)? as usize)?;
         rest = after;
-        std::str::from_utf8(text).ok()
+        str::from_utf8(text).ok()
     };
     let (event_id, event_type, request_id) = (text(8)?, text(12)?, text(16)?);
     Some(EntryRecord { received_at_micros, event_id, event_type, request_id, body: rest })

@@ -6,6 +6,7 @@
 //! fill the log. So it counts as *refusing*: what waits goes on in whole batches, one request after the other with a
 //! pause between them, and the first confirmation ends that.
 
+use std::mem;
 use std::time::Duration;
 
 use http::StatusCode;
@@ -85,7 +86,7 @@ impl Availability {
         }
         self.refusals = self.refusals.saturating_add(1);
         self.disconnected = outcomes.first() == Some(&Outcome::Unanswered(NoAnswer::NotConnected));
-        let became_unready = self.disconnected && !std::mem::replace(&mut self.unready, true);
+        let became_unready = self.disconnected && !mem::replace(&mut self.unready, true);
         let batch_refused = as_a_whole && outcomes.len() > 1 && outcomes.first().is_some_and(is_of_the_backend);
         if batch_refused || self.unready || self.refusals >= REFUSALS_IN_A_ROW {
             self.refusing_since.get_or_insert(ended);
@@ -102,7 +103,7 @@ impl Availability {
     /// Its `/ready` was asked for.
     pub(super) fn record_readiness(&mut self, readiness: Readiness) -> Change {
         self.disconnected = readiness == Readiness::NotConnected;
-        let was_unready = std::mem::replace(&mut self.unready, readiness != Readiness::Ready);
+        let was_unready = mem::replace(&mut self.unready, readiness != Readiness::Ready);
         match (was_unready, self.unready) {
             (true, false) => {
                 *self = Self::default();

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::mem;
 use std::time::Duration;
 
 use http::StatusCode;
@@ -67,7 +68,7 @@ impl FailureLog {
     /// What to log by now of those that were not.
     pub(super) fn summary(&mut self, now: Instant) -> Option<Summary> {
         self.last_line.filter(|at| now - *at >= SUMMARY_INTERVAL)?;
-        let deliveries = std::mem::take(&mut self.unlogged);
+        let deliveries = mem::take(&mut self.unlogged);
         self.last_line = (!deliveries.is_empty()).then_some(now);
         self.last_line.map(|_| Summary { deliveries })
     }

@@ -1,6 +1,7 @@
 //! The first delivery of an event, straight from the webhook that brought it.
 
 use std::collections::VecDeque;
+use std::mem;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -209,7 +210,7 @@ impl FirstAttempts {
         let waiting = {
             let mut queue = self.queue();
             queue.closed = true;
-            let priority = std::mem::take(&mut queue.waiting_priority);
+            let priority = mem::take(&mut queue.waiting_priority);
             let waiting: Vec<_> = priority.into_iter().chain(queue.waiting.drain(..)).collect();
             queue.release(&waiting);
             waiting
@@ -308,7 +309,7 @@ impl Request {
 
     /// Its place among the fast ones goes to another, for good.
     fn mark_slow(&mut self) {
-        if !std::mem::replace(&mut self.slow, true) {
+        if !mem::replace(&mut self.slow, true) {
             self.attempts.queue().requests.mark_slow();
             self.attempts.start_requests();
         }

@@ -1,5 +1,7 @@
 //! Events as they come out of the journal.
 
+use std::iter;
+
 use tollgate_journal::{Entry, Journal, Position, ReadError};
 
 use super::bounds::BATCH_BYTES_MAX;
@@ -20,7 +22,7 @@ pub(super) fn read_batch(journal: &Journal, positions: Vec<Position>) -> (Vec<Re
         bytes += body_bytes(&entry);
         // The one that goes over the limit goes with the next, unless it is the only one.
         if bytes > BATCH_BYTES_MAX && !entries.is_empty() {
-            return (entries, std::iter::once(position).chain(rest).collect());
+            return (entries, iter::once(position).chain(rest).collect());
         }
         entries.push((position, entry));
     }

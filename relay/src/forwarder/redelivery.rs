@@ -1,12 +1,14 @@
 //! The deliveries after the first: from the journal, each event at intervals that grow, and all at once when the backend
 //! is back.
 
+use std::future::pending;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
 use tokio::task::spawn_blocking;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tollgate_journal::{Entry, Journal, Position, ReadError};
 use tollgate_shared::RequestId;
 use tracing::{error, info, warn};
@@ -331,17 +333,17 @@ async fn redeliver_loop(redeliveries: Redeliveries) {
         };
         tokio::select! {
             () = redeliveries.0.changed.notified() => {}
-            () = sleep(wait) => {}
+            () = sleep_if(wait) => {}
             // An error means that the sender is gone, which it is not while we hold it.
             _ = stopping.wait_for(|stopping| *stopping) => {}
         }
     }
 }
 
-async fn sleep(wait: Option<Duration>) {
+async fn sleep_if(wait: Option<Duration>) {
     match wait {
-        Some(wait) => tokio::time::sleep(wait).await,
-        None => std::future::pending().await,
+        Some(wait) => sleep(wait).await,
+        None => pending().await,
     }
 }
 
@@ -354,7 +356,7 @@ struct Request {
 impl Request {
     async fn send(mut self, positions: Vec<Position>) {
         let redeliveries = self.redeliveries.clone();
-        let mut delivery = std::pin::pin!(redeliveries.deliver(positions));
+        let mut delivery = pin!(redeliveries.deliver(positions));
         if timeout(redeliveries.0.bounds.slow_after, &mut delivery).await.is_err() {
             self.slow = true;
             redeliveries.queue().requests.mark_slow();
@@ -390,5 +392,5 @@ async fn watch_ready_once(redeliveries: &Redeliveries) {
     let change = redeliveries.0.sender.ask_readiness().await;
     redeliveries.note_change(change);
     redeliveries.0.sender.log_failures(redeliveries.len());
-    tokio::time::sleep(redeliveries.0.bounds.ready_interval).await;
+    sleep(redeliveries.0.bounds.ready_interval).await;
 }

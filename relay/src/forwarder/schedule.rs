@@ -1,6 +1,7 @@
 //! Which kept events are due for delivery, and in which batch. Plain values: no clock, no I/O.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::mem;
 use std::ops::Bound;
 use std::time::Duration;
 
@@ -182,7 +183,7 @@ impl Schedule {
 
     /// The backend is back: all that waits is due at once, in whole batches.
     pub(super) fn make_all_due(&mut self) {
-        for (_, position) in std::mem::take(&mut self.later) {
+        for (_, position) in mem::take(&mut self.later) {
             self.due.insert(position);
         }
         for state in self.failures.values_mut() {

@@ -7,6 +7,7 @@ mod export;
 mod redeliver;
 
 use std::collections::HashSet;
+use std::error::Error as _;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 use std::process::ExitCode;
@@ -14,6 +15,7 @@ use std::process::ExitCode;
 use chrono::{DateTime, Utc};
 use clap::{Args, Subcommand};
 use serde::Serialize;
+use tokio::runtime::Builder;
 use tollgate_journal::control::{ControlClient, ControlError, Verb};
 use tollgate_journal::reader::{Reader, ReaderError, Selection};
 use tollgate_journal::{Entry, Position};
@@ -131,7 +133,7 @@ pub fn run(arguments: &JournalArgs, env: &Env) -> ExitCode {
         Err(CommandError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => {
             eprint!("tollgate-relay journal: {error}");
-            let mut source = std::error::Error::source(&error);
+            let mut source = error.source();
             while let Some(cause) = source {
                 eprint!(": {cause}");
                 source = cause.source();
@@ -170,7 +172,7 @@ fn execute(command: &Command, env: &Env) -> Result<(), CommandError> {
 }
 
 fn on_runtime<T>(command: impl Future<Output = Result<T, CommandError>>) -> Result<T, CommandError> {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(command)
+    Builder::new_multi_thread().enable_all().build()?.block_on(command)
 }
 
 /// No ids are no choice.

@@ -9,6 +9,7 @@ use std::time::Duration;
 use futures_util::{StreamExt, stream};
 use http::StatusCode;
 use indicatif::{ProgressBar, ProgressStyle};
+use tokio::time::sleep;
 use tollgate_journal::control::Verb;
 use tollgate_journal::reader::{Reader, Selection};
 use tollgate_journal::{Entry, Position};
@@ -142,7 +143,7 @@ impl Courier<'_> {
                 }
                 return Err(undelivered);
             }
-            tokio::time::sleep(RETRY_DELAYS.after(tries, rng)).await;
+            sleep(RETRY_DELAYS.after(tries, rng)).await;
         }
         unreachable!("the last try returns")
     }
