@@ -12,7 +12,7 @@ use tracing::{debug, error, info, warn};
 
 use crate::app::App;
 use crate::config::Config;
-use crate::entitlements::{expire, reapply_plans, reapply_prices};
+use crate::entitlements::{expire, reapply_plans};
 use crate::monitoring::metrics;
 use crate::schema::MIGRATIONS;
 use crate::server;
@@ -40,7 +40,6 @@ pub(super) async fn run(config: Config) -> anyhow::Result<()> {
     retry::start(&inbox);
     expire::start(&app);
     reapply_plans::start(&app);
-    reapply_prices::start(&app);
     let preparing = app.clone();
     app.tasks.keep("prepare", move || prepare(preparing.clone()));
     let tasks = app.tasks.clone();

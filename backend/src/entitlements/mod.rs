@@ -3,4 +3,3 @@
 pub mod expire;
 mod follow;
 pub mod reapply_plans;
-pub mod reapply_prices;

@@ -104,25 +104,13 @@ impl Client {
         Ok(Some(Self { http, base: config.api_base.clone(), key }))
     }
 
-    /// `GET /v1/{resource}/{id}`: the object as it is now, of the connected `account` where it is not our own, with what
-    /// `expand` names.
-    pub async fn fetch(
-        &self,
-        resource: &str,
-        id: &str,
-        expand: Option<&str>,
-        account: Option<&str>,
-    ) -> Result<Fetched, CallError> {
+    /// `GET /v1/{resource}/{id}`: the object as it is now, of the connected `account` where it is not our own.
+    pub async fn fetch(&self, resource: &str, id: &str, account: Option<&str>) -> Result<Fetched, CallError> {
         let mut url = self.base.clone();
         url.path_segments_mut()
             .map_err(|()| CallError::UnexpectedResponse("STRIPE_API_BASE takes no path"))?
             .pop_if_empty()
-            .push("v1")
-            .extend(resource.split('/'))
-            .push(id);
-        if let Some(expand) = expand {
-            url.query_pairs_mut().append_pair("expand[]", expand);
-        }
+            .extend(["v1", resource, id]);
         let mut request = self.http.get(url).bearer_auth(self.key.expose()).header(VERSION_HEADER, VERSION);
         if let Some(account) = account {
             request = request.header(ACCOUNT_HEADER, account);

@@ -1,19 +1,8 @@
 //! Checkout sessions.
 
 use crate::field::view;
-use crate::normalize::{List, Metadata, Normalize, Unreadable, customer, object, required_id};
-use crate::price::{PriceJson, PriceRef};
+use crate::normalize::{Metadata, Normalize, Unreadable, customer, object, required_id};
 use crate::scalar::{Id, Label, Seconds, Text, Whole};
-
-object! {
-    /// One thing that a session sells.
-    pub struct SessionItem {
-        /// What is paid for it.
-        pub price: PriceRef,
-        /// How many.
-        pub quantity: Option<i64>,
-    }
-}
 
 object! {
     /// A Checkout session.
@@ -44,8 +33,6 @@ object! {
         pub user_id: Option<String>,
         /// `metadata.plan_id`, when it is not blank: the plan that the shop says it sold.
         pub plan_id: Option<String>,
-        /// What it sells; only where it was fetched with that, since no event has it.
-        pub items: Vec<SessionItem>,
         /// Minor units.
         pub amount_total: Option<i64>,
         /// ISO 4217, lower case.
@@ -60,14 +47,10 @@ view! {
     struct CheckoutSessionJson {
         id: Id, mode: Text, status: Text, payment_status: Text, customer: Id, customer_account: Id,
         customer_details: CustomerDetails, customer_email: Text, subscription: Id, invoice: Id, payment_intent: Id,
-        line_items: List<SessionItemJson>, client_reference_id: Label, metadata: Metadata, amount_total: Whole, currency: Text, created: Seconds,
+        client_reference_id: Label, metadata: Metadata, amount_total: Whole, currency: Text, created: Seconds,
     }
 }
 
-view! {
-    /// One thing that a session sells.
-    struct SessionItemJson { price: PriceJson, quantity: Whole, }
-}
 view! {
     /// What the buyer entered.
     struct CustomerDetails { email: Text, name: Text, }
@@ -79,11 +62,6 @@ impl Normalize for CheckoutSessionJson {
     fn normalize(self) -> Result<CheckoutSession, Unreadable> {
         let details = self.customer_details.or_default();
         let metadata = self.metadata.or_default();
-        let items = self.line_items.or_default().data.or_default();
-        let item = |SessionItemJson { price, quantity }| SessionItem {
-            price: price.or_default().reference(),
-            quantity: quantity.number(),
-        };
         Ok(CheckoutSession {
             id: required_id(self.id)?,
             mode: self.mode.text(),
@@ -98,7 +76,6 @@ impl Normalize for CheckoutSessionJson {
             client_reference_id: self.client_reference_id.text(),
             user_id: metadata.user_id.text(),
             plan_id: metadata.plan_id.text(),
-            items: items.into_iter().map(item).collect(),
             amount_total: self.amount_total.number(),
             currency: self.currency.currency(),
             created: self.created.seconds(),

@@ -26,7 +26,7 @@ mod tests;
 mod version;
 
 pub use charge::Charge;
-pub use checkout_session::{CheckoutSession, SessionItem};
+pub use checkout_session::CheckoutSession;
 pub use customer::Customer;
 pub use dispute::Dispute;
 pub use event::{Event, Malformed};

@@ -112,8 +112,9 @@ fn add(sums: &mut BTreeMap<String, i64>, currency: Option<&String>, amount: i64)
     }
 }
 
-/// Each paid invoice counts once. Its total is in the currency of the first thing that was paid; until something is,
-/// the currency is that of the first invoice that is owed. Sessions are in the totals by currency alone.
+/// Each paid invoice counts once. Their total is in the currency of the first of them; where none is paid, the currency
+/// is that of the first session that is, else of the first invoice that is owed. Sessions are in the totals by currency
+/// alone.
 fn payments(invoices: &[InvoiceRow], sessions: &[SessionRow]) -> PaymentsView {
     let (mut paid, open): (Vec<_>, Vec<_>) = invoices.iter().partition(|invoice| invoice.status == "paid");
     // One that does not say when it was paid comes last.
@@ -126,11 +127,13 @@ fn payments(invoices: &[InvoiceRow], sessions: &[SessionRow]) -> PaymentsView {
     for session in sessions {
         add(&mut totals, session.currency.as_ref(), session.amount);
     }
-    let by_invoices = paid.iter().map(|row| (row.paid_at.is_none(), row.paid_at, &row.id, row.currency.as_ref()));
-    let by_sessions = sessions.iter().map(|row| (row.paid_at.is_none(), row.paid_at, &row.id, row.currency.as_ref()));
-    let first_paid = by_invoices.chain(by_sessions).filter(|(.., currency)| currency.is_some()).min();
-    let currency = first_paid.and_then(|(.., currency)| currency);
-    let currency = currency.or_else(|| open.iter().find_map(|invoice| invoice.currency.as_ref())).cloned();
+    let by_invoices = paid.iter().find_map(|invoice| invoice.currency.as_ref());
+    let by_sessions = || {
+        let paid = sessions.iter().filter(|session| session.currency.is_some());
+        paid.min_by_key(|session| (session.paid_at.is_none(), session.paid_at, &session.id))?.currency.as_ref()
+    };
+    let by_debts = || open.iter().find_map(|invoice| invoice.currency.as_ref());
+    let currency = by_invoices.or_else(by_sessions).or_else(by_debts).cloned();
     PaymentsView {
         total_paid: currency.as_ref().and_then(|currency| of_invoices.get(currency)).copied().unwrap_or_default(),
         currency,
@@ -195,6 +198,8 @@ mod tests {
         assert_eq!((view.total_paid, view.currency.as_deref()), (2900, Some("usd")));
         assert_eq!(view.totals, BTreeMap::from([("usd".to_owned(), 3400)]));
         assert_eq!(view.paid_invoices, ["in_a"]);
+        let other = payments(&[invoice("in_a", "paid", "usd", 2900, Some(30))], &[session("cs_a", "eur", 500, 20)]);
+        assert_eq!((other.total_paid, other.currency.as_deref()), (2900, Some("usd")));
         let alone = payments(&[invoice("in_a", "open", "eur", 0, None)], &[session("cs_a", "usd", 500, 20)]);
         assert_eq!((alone.total_paid, alone.currency.as_deref()), (0, Some("usd")));
     }

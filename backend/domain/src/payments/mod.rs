@@ -181,18 +181,23 @@ pub fn apply_intent(
     Some(PendingEvent { event_type: EventType::PaymentSucceeded, data: json!({ "payment": view(session) }) })
 }
 
-/// Marks a session as paid whose intent is; `false` where it was, or the intent is not.
+/// Marks a session as paid whose intent is, with what has come: less than the session asked for where only a part was
+/// captured. `false` where it was paid before, or the intent is not.
 fn pay_by_intent(work: &mut UnitOfWork, session: &str, intent: &str) -> bool {
     let paid_by = work.get(intent).filter(|intent: &&Payment| intent.status.as_deref() == Some("succeeded"));
-    let Some(paid_at) = paid_by.map(|intent| intent.paid_at) else { return false };
+    let Some((paid_at, amount)) = paid_by.map(|intent| (intent.paid_at, intent.amount)) else { return false };
     let Some(mut row) = work.get_cloned::<Payment>(session) else { return false };
-    if row.status.as_deref() == Some("succeeded") {
+    let was_paid = row.status.as_deref() == Some("succeeded");
+    if was_paid && row.amount == amount {
         return false;
     }
-    row.status = Some("succeeded".to_owned());
-    row.paid_at = paid_at;
+    row.amount = amount;
+    if !was_paid {
+        row.status = Some("succeeded".to_owned());
+        row.paid_at = paid_at;
+    }
     work.insert(row);
-    true
+    !was_paid
 }
 
 /// Takes in the payment that a paid invoice is, and which intent pays it.

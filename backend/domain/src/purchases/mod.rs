@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
-use tollgate_db::{Changes, DbError, Json, Lock, Tx, UnitOfWork, record};
+use tollgate_db::{DbError, Json, Lock, Tx, UnitOfWork, record};
 use tollgate_shared::Timestamp;
 use tollgate_stripe::{self as stripe, Line, PriceRef};
 
@@ -87,10 +87,6 @@ pub fn apply_session(work: &mut UnitOfWork, livemode: Option<bool>, session: &st
         let mut row = Purchase::of(work, id_of_session(session), customer, livemode);
         row.session_id = Some(session.id.clone());
         row.named_plan_id.clone_from(&session.plan_id);
-        if row.items.is_empty() {
-            let items = session.items.iter();
-            row.items = Json(items.map(|item| Item { price: item.price.clone(), quantity: item.quantity }).collect());
-        }
         work.insert(row);
     }
 }
@@ -144,13 +140,6 @@ pub async fn load(
     Ok(())
 }
 
-/// The sessions among `changes` of which only their items can say what they sold.
-pub fn unidentified<'c>(changes: &'c Changes, plans: &'c Plans) -> impl Iterator<Item = &'c str> {
-    let sold = changes.of::<Purchase>().map(|change| change.after).filter(|_| plans.sell_for_good());
-    let sold = sold.filter(|purchase| purchase.items.is_empty() && purchase.named_plan(plans).is_none());
-    sold.filter_map(|purchase| purchase.session_id.as_deref())
-}
-
 /// What the customer has bought for good: the newest that was not given back, else the newest.
 pub fn of_customer<'p>(work: &UnitOfWork, plans: &'p Plans, customer_id: &str) -> Option<Bought<'p>> {
     if !plans.sell_for_good() {
@@ -191,17 +180,8 @@ impl Purchase {
     fn plan<'p>(&self, work: &UnitOfWork, plans: &'p Plans) -> Option<(&'p Plan, Option<i64>)> {
         let plan_of = |item: &Item| Some((prices::plan_of(work, plans, &item.price, Sale::ForGood)?, item.quantity));
         let by_items = self.items.iter().find_map(plan_of);
-        let named = || self.named_plan(plans);
-        // A session's own items are fetched where nothing else says what it sold.
-        let is_of_session = self.session_id.as_ref() == Some(&self.id);
-        match named().filter(|_| is_of_session || by_items.is_none()) {
-            Some(plan) => Some((plan, None)),
-            None => by_items,
-        }
-    }
-
-    fn named_plan<'p>(&self, plans: &'p Plans) -> Option<&'p Plan> {
-        plans.by_id(self.named_plan_id.as_deref()?).filter(|plan| plan.sale() == Sale::ForGood)
+        let named = || plans.by_id(self.named_plan_id.as_deref()?).filter(|plan| plan.sale() == Sale::ForGood);
+        by_items.or_else(|| Some((named()?, None)))
     }
 
     /// When it ended: with a dispute that was lost, or when all of `paid` was given back.

@@ -88,7 +88,7 @@ impl BatchWriter {
         tx.commit().await?;
         metrics::histogram!("tollgate_backend_batch_seconds").record(begun.elapsed().as_secs_f64());
         if let Some(refetch) = &self.refetch {
-            refetch.enqueue(&changes, &settings.plans, observed.iter().map(|(_, observation)| *observation));
+            refetch.enqueue(&changes, observed.iter().map(|(_, observation)| *observation));
         }
         Ok(claims.answers(batch, &dead_lettered))
     }

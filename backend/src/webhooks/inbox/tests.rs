@@ -29,7 +29,6 @@ use tollgate_domain::subscriptions::Subscription;
 
 mod claims;
 mod held;
-mod races;
 
 const START: i64 = 1_780_000_000;
 

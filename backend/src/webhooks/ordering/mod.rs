@@ -1,6 +1,6 @@
-//! What events leave open. Objects whose newest snapshots share a second, and which nothing but their events' ids tell
-//! apart: the ids decide such an order alike everywhere, but they may be wrong. And one-off sessions of which only their
-//! items say what was sold, which no event has. Where Stripe can be asked, [`refetch`] asks it.
+//! Objects whose newest snapshots share a second, and which nothing but their events' ids tell apart.
+//!
+//! The ids decide such an order alike everywhere, but they may be wrong; where Stripe can be asked, [`refetch`] asks it.
 
 pub mod refetch;
 #[cfg(test)]
@@ -8,36 +8,27 @@ mod tests;
 
 use tollgate_db::Changes;
 use tollgate_domain::customers::Customer;
-use tollgate_domain::plans::Plans;
-use tollgate_domain::purchases;
 use tollgate_domain::subscriptions::Subscription;
 use tollgate_stripe::{Object, ObjectType, Observation};
 
-/// An object of which we do not know which of its newest snapshots is the last, or a session of which we do not know
-/// what it sold.
+/// An object of which we do not know which of its newest snapshots is the last.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AmbiguousOrder {
-    /// What it is: a customer, a subscription or a session.
+    /// What it is: a customer or a subscription.
     pub object_type: ObjectType,
     /// Its id.
     pub id: String,
     /// The connected account that it belongs to, where it is not our own.
     pub account: Option<String>,
-    /// The second that the snapshots share, Unix time; of a session the first of all.
+    /// The second that the snapshots share, Unix time.
     pub second: i64,
 }
 
 impl AmbiguousOrder {
-    /// What the answer is to have beside the object's own members.
-    fn expand(&self) -> Option<&'static str> {
-        (self.object_type == ObjectType::CheckoutSession).then_some("line_items")
-    }
-
     /// The name of its kind in the paths of Stripe's API.
     fn resource(&self) -> &'static str {
         match self.object_type {
             ObjectType::Customer => "customers",
-            ObjectType::CheckoutSession => "checkout/sessions",
             _ => "subscriptions",
         }
     }
@@ -46,7 +37,6 @@ impl AmbiguousOrder {
 /// The changed objects whose order is ambiguous after `observations`.
 pub fn ambiguous_orders<'a>(
     changes: &Changes,
-    plans: &Plans,
     observations: impl Iterator<Item = &'a Observation> + Clone,
 ) -> Vec<AmbiguousOrder> {
     let order = |object_type, id: &str, second| {
@@ -58,8 +48,7 @@ pub fn ambiguous_orders<'a>(
     let subscriptions = changes.of::<Subscription>().map(|change| change.after);
     let subscriptions =
         subscriptions.filter_map(|row| Some(order(ObjectType::Subscription, &row.id, row.history.tie()?)));
-    let sessions = purchases::unidentified(changes, plans).map(|id| order(ObjectType::CheckoutSession, id, 0));
-    customers.chain(subscriptions).chain(sessions).collect()
+    customers.chain(subscriptions).collect()
 }
 
 /// The id of the object that an observation is a snapshot of, where it is one whose order may be ambiguous.
@@ -67,7 +56,6 @@ fn object_id(observation: &Observation) -> Option<&str> {
     match &observation.object {
         Object::Customer { after, .. } => Some(&after.id),
         Object::Subscription { after, .. } => Some(&after.id),
-        Object::CheckoutSession(session, _) => Some(&session.id),
         _ => None,
     }
 }

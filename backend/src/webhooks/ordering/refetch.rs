@@ -16,9 +16,8 @@ use tokio::sync::{Mutex, mpsc};
 use tokio::time::Instant;
 use tollgate_db::Changes;
 use tollgate_domain::apply::{self, Touched};
-use tollgate_domain::plans::Plans;
 use tollgate_shared::backoff::Backoff;
-use tollgate_stripe::{ObjectType, Observation};
+use tollgate_stripe::Observation;
 use tracing::{error, info, warn};
 
 use crate::app::App;
@@ -62,13 +61,8 @@ impl RefetchQueue {
     }
 
     /// Enqueues the objects whose order `observations` left open in `changes`.
-    pub fn enqueue<'a>(
-        &self,
-        changes: &Changes,
-        plans: &Plans,
-        observations: impl Iterator<Item = &'a Observation> + Clone,
-    ) {
-        for order in ambiguous_orders(changes, plans, observations) {
+    pub fn enqueue<'a>(&self, changes: &Changes, observations: impl Iterator<Item = &'a Observation> + Clone) {
+        for order in ambiguous_orders(changes, observations) {
             // Before it can have been done.
             self.waiting.fetch_add(1, Ordering::Relaxed);
             if let Err(refused) = self.orders.try_send(order) {
@@ -122,11 +116,7 @@ async fn attempt(app: &App, client: &Client, refetch: Refetch) -> Option<(Instan
     };
     match AssertUnwindSafe(try_to_resolve(app, client, &order)).catch_unwind().await {
         Ok(Ok(None)) => {
-            let why = match order.object_type {
-                ObjectType::CheckoutSession => "its events do not say what it sold",
-                _ => "same-second events were ambiguous",
-            };
-            info!(object.id = %order.id, "refetched {} from Stripe: {why}", order.id);
+            info!(object.id = %order.id, "refetched {} from Stripe: same-second events were ambiguous", order.id);
             None
         }
         Ok(Ok(Some(another))) => again(0, another),
@@ -179,7 +169,7 @@ async fn try_to_resolve(
     client: &Client,
     order: &AmbiguousOrder,
 ) -> Result<Option<AmbiguousOrder>, RefetchError> {
-    let fetched = client.fetch(order.resource(), &order.id, order.expand(), order.account.as_deref()).await?;
+    let fetched = client.fetch(order.resource(), &order.id, order.account.as_deref()).await?;
     if fetched.at.timestamp() <= order.second {
         return Err(RefetchError::TooEarly);
     }
@@ -191,7 +181,7 @@ async fn try_to_resolve(
         Ok(())
     };
     let ((), changes) = app.write(&touched, rule).await?;
-    Ok(ambiguous_orders(&changes, &app.settings.plans, iter::once(&observation)).pop())
+    Ok(ambiguous_orders(&changes, iter::once(&observation)).pop())
 }
 
 /// The object as Stripe has it, named alike by every replica that asks in the same second.

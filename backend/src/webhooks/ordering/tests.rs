@@ -17,7 +17,7 @@ use tollgate_shared::{Clock, RequestId, Rng};
 
 use crate::app::App;
 use crate::on_each_engine;
-use crate::testing::{self, START, Site, event, subscription_of};
+use crate::testing::{self, START, event, subscription_of};
 use crate::webhooks::inbox::Inbox;
 
 /// What was asked for: the path, and the account that it was asked of.
@@ -37,9 +37,7 @@ async fn stripe() -> (String, Asked) {
                 let account = request.headers().get("stripe-account").map(|id| id.to_str().unwrap().to_owned());
                 log.lock().unwrap().push((path.clone(), account));
                 let customer = path.rsplit("sub_of_").next().unwrap().to_owned();
-                let is_expanded = request.uri().query() == Some("expand%5B%5D=line_items");
                 let (status, body) = match &*customer {
-                    "/v1/checkout/sessions/cs_1" if is_expanded => (200, session_with_items()),
                     "cus_bad" => (500, json!({ "error": { "type": "api_error" } })),
                     customer => (200, with_quantity(customer, 7)),
                 };
@@ -59,20 +57,6 @@ fn with_quantity(customer: &str, quantity: i64) -> Value {
     let mut subscription = subscription_of(customer, "active");
     subscription["items"]["data"][0]["quantity"] = quantity.into();
     subscription
-}
-
-/// A paid one-off session, as its event has it.
-fn session() -> Value {
-    json!({
-        "id": "cs_1", "object": "checkout.session", "mode": "payment", "status": "complete", "payment_status": "paid",
-        "customer": "cus_1", "payment_intent": "pi_1", "amount_total": 9900, "currency": "usd", "created": START,
-    })
-}
-
-fn session_with_items() -> Value {
-    let mut session = session();
-    session["line_items"] = json!({ "object": "list", "data": [{ "id": "li_1", "price": { "id": "price_once" } }] });
-    session
 }
 
 /// Hands in two snapshots of one second, neither of which says what was before.
@@ -114,24 +98,5 @@ fn an_object_that_cannot_be_fetched_holds_up_no_other() {
         let account_of = |path: &str| asked.iter().find(|(asked, _)| asked == path).unwrap().1.as_deref();
         assert_eq!(account_of("/v1/subscriptions/sub_of_cus_bad"), None);
         assert_eq!(account_of("/v1/subscriptions/sub_of_cus_good"), Some("acct_ours"));
-    });
-}
-
-#[test]
-fn what_a_session_sold_is_asked_where_its_events_do_not_say() {
-    let folder = tempfile::tempdir().unwrap();
-    let plans = folder.path().join("plans.toml");
-    let once = "[[plan]]\nid = \"once\"\ntier = \"gold\"\nstripe_price = \"price_once\"\ninterval = \"once\"\n";
-    std::fs::write(&plans, format!("default_tier = \"free\"\n{once}")).unwrap();
-    on_each_engine!(async |db: Db| {
-        let (base, _asked) = stripe().await;
-        let variables =
-            [("STRIPE_SECRET_KEY", "sk_test_1"), ("STRIPE_API_BASE", &*base), ("PLANS_FILE", plans.to_str().unwrap())];
-        let site = Site::with(db, &variables).await;
-        site.take("evt_1", "checkout.session.completed", session()).await;
-        let tier = async || site.get("/v1/customers/cus_1").await.json()["tier"].clone();
-        while tier().await != "gold" {
-            tokio::task::yield_now().await;
-        }
     });
 }

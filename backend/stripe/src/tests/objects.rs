@@ -329,7 +329,6 @@ fn a_checkout_session_is_read_whole() {
         client_reference_id: text("user_2"),
         user_id: text("user_1"),
         plan_id: text("lifetime"),
-        items: vec![],
         amount_total: Some(2900),
         currency: text("usd"),
         created: Some(1_760_000_000),

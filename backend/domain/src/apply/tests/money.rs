@@ -164,6 +164,12 @@ fn a_session_is_paid_when_its_intent_is() {
 }
 
 #[test]
+fn a_session_counts_what_was_captured_of_it() {
+    let events = [completed("a", 0, one_off("unpaid", 5000)), observed("b", 90, intent("succeeded", 5000, 2000))];
+    always(&events, &Some((2000, "succeeded".to_owned())), |scene| amount_and_status(scene, "cs_1"));
+}
+
+#[test]
 fn what_was_only_named_is_no_payment() {
     let named = stripe::Invoice { payment_intent: some("pi_1"), ..invoice("open") };
     let link = stripe::InvoicePayment {
@@ -251,17 +257,6 @@ fn what_a_session_sold_for_good_is_the_plan_that_its_shop_names() {
     always(&[completed("a", 0, lifetime_session())], &gold("active"), access);
     let of_subscriptions = stripe::CheckoutSession { plan_id: some("team_monthly"), ..lifetime_session() };
     always(&[completed("a", 0, of_subscriptions)], &("free".to_owned(), None), access);
-}
-
-#[test]
-fn what_a_session_sold_for_good_is_what_its_items_say_where_nothing_else_does() {
-    let price = PriceRef { id: some("price_lifetime"), ..PriceRef::default() };
-    let items = vec![stripe::SessionItem { price, quantity: Some(3) }];
-    let fetched = stripe::CheckoutSession { items, ..one_off("paid", 9900) };
-    let events = [completed("a", 0, one_off("paid", 9900)), completed("b", 9, fetched)];
-    always(&events, &(gold("active"), Some(15)), |scene| {
-        (access(scene), scene.license().map(|license| license.max_activations))
-    });
 }
 
 #[test]
