@@ -2,7 +2,7 @@
 
 use super::model::{Interval, Price};
 
-/// The plans that stacks run with, one by each of the three ways to name a price.
+/// The plans that stacks run with: one by each of the three ways to name a price, and one that is bought for good.
 pub const PLANS: &str = r#"
 default_tier = "free"
 entitled_statuses = ["trialing", "active", "past_due"]
@@ -38,6 +38,7 @@ currency = "usd"
 unit_amount = 9900
 interval = "month"
 max_activations = 10
+per_quantity = true
 features = { sync = true, seats = 10 }
 
 [[plan]]
@@ -50,6 +51,17 @@ unit_amount = 49900
 interval = "month"
 max_activations = 100
 features = { sync = true, seats = 100 }
+
+[[plan]]
+id = "lifetime"
+tier = "lifetime"
+name = "Pro, for good"
+stripe_price = "price_1ProForGood"
+currency = "usd"
+unit_amount = 39900
+interval = "once"
+max_activations = 5
+features = { sync = true, seats = 5 }
 "#;
 
 /// The tier of a customer without an entitled subscription.
@@ -105,15 +117,74 @@ pub static STORAGE_ADDON: Price = Price {
     interval: Interval::Month,
 };
 
-/// The prices that a plan knows.
+/// 129.00 a month: takes the lookup key of [`TEAM_MONTHLY`] over when the price is raised.
+pub static TEAM_MONTHLY_RAISED: Price = Price {
+    id: "price_1TeamMonthlyRaised",
+    product: "prod_team",
+    lookup_key: None,
+    currency: "usd",
+    unit_amount: 12900,
+    interval: Interval::Month,
+};
+
+/// What is billed by use, in no plan.
+pub static API_CALLS: Price = Price {
+    id: "price_1ApiCalls",
+    product: "prod_api",
+    lookup_key: None,
+    currency: "usd",
+    unit_amount: 1,
+    interval: Interval::Month,
+};
+
+/// 500.00 once, of a product that is a plan: a fee and no item of a subscription.
+pub static ONBOARDING: Price = Price {
+    id: "price_1Onboarding",
+    product: "prod_enterprise",
+    lookup_key: None,
+    currency: "usd",
+    unit_amount: 50000,
+    interval: Interval::Once,
+};
+
+/// 399.00 once, for good.
+pub static PRO_FOR_GOOD: Price = Price {
+    id: "price_1ProForGood",
+    product: "prod_pro_for_good",
+    lookup_key: None,
+    currency: "usd",
+    unit_amount: 39900,
+    interval: Interval::Once,
+};
+
+/// The prices that a plan knows, of subscriptions.
 pub static ON_SALE: [&Price; 4] = [&PRO_MONTHLY, &PRO_YEARLY, &TEAM_MONTHLY, &ENTERPRISE_MONTHLY];
 
-/// What `plans.toml` says of a price: its tier and how many machines.
-pub fn plan_of(price: &Price) -> Option<(&'static str, i64)> {
-    match price.product {
-        "prod_pro" => Some(("pro", 3)),
-        "prod_team" => Some(("team", 10)),
-        "prod_enterprise" => Some(("enterprise", 100)),
-        _ => None,
-    }
+/// The `id` of the plan that is bought for good.
+pub const LIFETIME_PLAN: &str = "lifetime";
+
+/// What [`PLANS`] gives for a price.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Terms {
+    /// Its tier.
+    pub tier: &'static str,
+    /// How many machines a licence may be active on.
+    pub machines: i64,
+    /// Whether so many for each unit that was bought.
+    pub per_quantity: bool,
+}
+
+/// What is given for good.
+pub const LIFETIME: Terms = Terms { tier: "lifetime", machines: 5, per_quantity: false };
+
+/// What [`PLANS`] gives for an item of a subscription. By product alone: whatever price a lookup key moves to, those who
+/// bought under it have what they bought.
+pub fn terms_of(price: &Price) -> Option<Terms> {
+    let (tier, machines, per_quantity) = match price.product {
+        "prod_pro" => ("pro", 3, false),
+        "prod_team" => ("team", 10, true),
+        "prod_enterprise" => ("enterprise", 100, false),
+        _ => return None,
+    };
+    Some(Terms { tier, machines, per_quantity })
 }

@@ -31,18 +31,57 @@ pub fn twice(events: &[Event], rng: &Rng) -> Vec<Event> {
 
 /// All of an account's events, each in the shape of any version: what an endpoint sees that is moved to another version.
 pub fn mixed(stripe: &Stripe, rng: &Rng) -> Vec<Event> {
-    let any = || ApiVersion::ALL[(rng.unit() * ApiVersion::ALL.len() as f64) as usize];
-    let shaped = stripe.occurrences.iter().map(|occurrence| (occurrence, any()));
-    shaped
-        .filter(|(occurrence, version)| version.has(occurrence.kind))
-        .map(|(occurrence, version)| occurrence.event(version))
-        .collect()
+    let shaped = stripe.occurrences.iter().map(|occurrence| {
+        let versions: Vec<_> = ApiVersion::ALL.into_iter().filter(|version| version.has(occurrence.kind)).collect();
+        occurrence.event(versions[(rng.unit() * versions.len() as f64) as usize])
+    });
+    shaped.collect()
 }
 
 /// Only the events of types for which `subscribed` is true: an endpoint that was not given all of them.
 pub fn only(events: &[Event], subscribed: impl Fn(&str) -> bool) -> Vec<Event> {
     events.iter().filter(|event| subscribed(&event.kind)).cloned().collect()
 }
+
+/// An endpoint that was given few event types.
+#[derive(Clone, Copy, Debug)]
+pub struct Endpoint {
+    /// For messages.
+    pub name: &'static str,
+    /// Which types it is sent.
+    pub is_sent: fn(&str) -> bool,
+}
+
+/// Endpoints as they are met with: what guides tell people to tick, what somebody forgot, and what was there before a
+/// type was.
+pub const ENDPOINTS: [Endpoint; 11] = [
+    Endpoint {
+        name: "the end of a checkout, and invoices",
+        is_sent: |kind| kind == "checkout.session.completed" || kind.starts_with("invoice."),
+    },
+    Endpoint { name: "invoices alone", is_sent: |kind| kind.starts_with("invoice.") },
+    Endpoint {
+        name: "invoices that are paid or not",
+        is_sent: |kind| ["invoice.paid", "invoice.payment_failed"].contains(&kind),
+    },
+    Endpoint {
+        name: "created and paid, nothing in between",
+        is_sent: |kind| {
+            let few = ["checkout.session.completed", "customer.subscription.created", "customer.subscription.deleted"];
+            few.contains(&kind) || kind == "invoice.paid"
+        },
+    },
+    Endpoint { name: "no invoices", is_sent: |kind| !kind.starts_with("invoice") },
+    Endpoint { name: "subscriptions alone", is_sent: |kind| kind.starts_with("customer.subscription.") },
+    Endpoint { name: "no subscription's end", is_sent: |kind| kind != "customer.subscription.deleted" },
+    Endpoint {
+        name: "no customers",
+        is_sent: |kind| !["customer.created", "customer.updated", "customer.deleted"].contains(&kind),
+    },
+    Endpoint { name: "no refunds of their own", is_sent: |kind| !kind.starts_with("refund.") },
+    Endpoint { name: "no charges", is_sent: |kind| !kind.starts_with("charge.") },
+    Endpoint { name: "no intents", is_sent: |kind| !kind.starts_with("payment_intent.") },
+];
 
 /// A signature under two secrets, as it is sent while a roll of the endpoint's secret lasts.
 pub fn rolled_signature(new: &str, old: &str, body: &[u8]) -> String {

@@ -4,7 +4,7 @@
 //! - [`model`]: the objects, once, without any API version.
 //! - [`verbs`]: what happens to them. Each verb changes the truth and records an [`Occurrence`] per event of the real one.
 //! - [`shape`]: an object or an event as JSON in one of four API versions.
-//! - [`oracle`]: what our own `GET /v1/customers/{id}` has to say, computed from the truth alone.
+//! - [`oracle`]: what our own `GET /v1/customers/{id}` has to return, computed from what happened here alone.
 //! - [`rest`]: its API, as far as we call it.
 //! - [`story`]: lives made up from a seed. [`delivery`]: the faults of the way from Stripe to us.
 //!
@@ -26,9 +26,12 @@ pub mod verbs;
 
 pub use model::Object;
 pub use shape::{ApiVersion, Event};
-pub use verbs::Checkout;
+pub use verbs::{Billed, Checkout, OneOff, Paying};
 
-use model::{Charge, CheckoutSession, Customer, Invoice, InvoicePayment, PaymentIntent, PaymentMethod, Subscription};
+use model::{
+    Charge, CheckoutSession, Customer, Dispute, Invoice, InvoicePayment, Line, PaymentIntent, PaymentMethod, Price,
+    Refund, Subscription,
+};
 
 /// When every Stripe here begins: 2026-01-05 09:00:00 UTC.
 pub const BEGINNING: i64 = 1_767_603_600;
@@ -59,6 +62,14 @@ pub struct Stripe {
     pub invoice_payments: BTreeMap<String, InvoicePayment>,
     /// One per attempt.
     pub charges: BTreeMap<String, Charge>,
+    /// Failed ones too.
+    pub refunds: BTreeMap<String, Refund>,
+    /// Closed ones too.
+    pub disputes: BTreeMap<String, Dispute>,
+    /// What will be on a subscription's next invoice, the newest first.
+    pub pending_lines: BTreeMap<String, Vec<Line>>,
+    /// Lookup keys that have moved, and the price that has each now.
+    pub moved_lookup_keys: BTreeMap<&'static str, &'static Price>,
     /// Everything that happened, in order.
     pub occurrences: Vec<Occurrence>,
     ids: Ids,
@@ -97,6 +108,10 @@ impl Stripe {
             sessions: BTreeMap::new(),
             invoice_payments: BTreeMap::new(),
             charges: BTreeMap::new(),
+            refunds: BTreeMap::new(),
+            disputes: BTreeMap::new(),
+            pending_lines: BTreeMap::new(),
+            moved_lookup_keys: BTreeMap::new(),
             occurrences: Vec::new(),
             ids: Ids(Rng::seeded(seed)),
         }
@@ -132,11 +147,40 @@ impl Stripe {
         self.record(kind, Some(before.into()), after.into());
     }
 
-    fn record(&mut self, kind: &'static str, before: Option<Object>, after: Object) {
+    fn record(&mut self, kind: &'static str, mut before: Option<Object>, mut after: Object) {
+        for object in before.iter_mut().chain([&mut after]) {
+            self.name_prices(object);
+        }
         let request = self.ids.coin().then(|| self.ids.short("req", 14));
         let id = format!("evt_1{}", self.ids.text(23));
         let (created, livemode) = (self.now, self.livemode);
         self.occurrences.push(Occurrence { id, kind, created, livemode, before, after, request });
+    }
+}
+
+impl Stripe {
+    /// The lookup key that a price has now.
+    pub fn lookup_key_of(&self, price: &Price) -> Option<&'static str> {
+        let taken = self.moved_lookup_keys.iter().find(|(_, holder)| holder.id == price.id);
+        let own = || price.lookup_key.filter(|key| !self.moved_lookup_keys.contains_key(key));
+        taken.map(|(key, _)| *key).or_else(own)
+    }
+
+    /// A price is shown with the key that it has when it is shown.
+    fn name_prices(&self, object: &mut Object) {
+        match object {
+            Object::Subscription(subscription) => {
+                for item in &mut subscription.items {
+                    item.lookup_key = self.lookup_key_of(item.price);
+                }
+            }
+            Object::Invoice(invoice) => {
+                for line in &mut invoice.lines {
+                    line.lookup_key = self.lookup_key_of(line.price);
+                }
+            }
+            _ => {}
+        }
     }
 }
 
@@ -162,5 +206,9 @@ impl Ids {
 
     fn coin(&self) -> bool {
         self.0.unit() < 0.5
+    }
+
+    fn below(&self, bound: usize) -> usize {
+        (self.0.unit() * bound as f64) as usize
     }
 }

@@ -24,6 +24,10 @@ pub enum Object {
     CheckoutSession(CheckoutSession),
     /// `ch_…`
     Charge(Charge),
+    /// `re_…`
+    Refund(Refund),
+    /// `du_…`
+    Dispute(Dispute),
 }
 
 macro_rules! objects {
@@ -35,7 +39,18 @@ macro_rules! objects {
         }
     )* };
 }
-objects!(Customer, Subscription, Invoice, InvoicePayment, PaymentIntent, PaymentMethod, CheckoutSession, Charge);
+objects!(
+    Customer,
+    Subscription,
+    Invoice,
+    InvoicePayment,
+    PaymentIntent,
+    PaymentMethod,
+    CheckoutSession,
+    Charge,
+    Refund,
+    Dispute
+);
 
 impl Object {
     /// Its id.
@@ -49,6 +64,8 @@ impl Object {
             Self::PaymentMethod(object) => &object.id,
             Self::CheckoutSession(object) => &object.id,
             Self::Charge(object) => &object.id,
+            Self::Refund(object) => &object.id,
+            Self::Dispute(object) => &object.id,
         }
     }
 
@@ -58,7 +75,7 @@ impl Object {
             Self::Customer(object) => Some(&object.id),
             Self::Subscription(object) => Some(&object.customer),
             Self::Invoice(object) => Some(&object.customer),
-            Self::InvoicePayment(_) => None,
+            Self::InvoicePayment(_) | Self::Refund(_) | Self::Dispute(_) => None,
             Self::PaymentIntent(object) => Some(&object.customer),
             Self::PaymentMethod(object) => object.customer.as_deref(),
             Self::CheckoutSession(object) => Some(&object.customer),
@@ -74,14 +91,17 @@ pub enum Interval {
     Month,
     /// Every 365 days.
     Year,
+    /// Once, for good.
+    Once,
 }
 
 impl Interval {
-    /// Its length in seconds.
+    /// Its length in seconds; none for what is billed once.
     pub fn seconds(self) -> i64 {
         match self {
             Self::Month => 30 * super::DAY,
             Self::Year => 365 * super::DAY,
+            Self::Once => 0,
         }
     }
 }
@@ -93,7 +113,7 @@ pub struct Price {
     pub id: &'static str,
     /// `prod_…`
     pub product: &'static str,
-    /// A name that can move from price to price.
+    /// The name that it was made with; it can move to another price, see [`super::Stripe::move_lookup_key`].
     pub lookup_key: Option<&'static str>,
     /// Lower case.
     pub currency: &'static str,
@@ -118,6 +138,8 @@ pub struct Customer {
     pub metadata: Metadata,
     /// `invoice_settings.default_payment_method`
     pub default_payment_method: Option<String>,
+    /// A card from before there were payment methods.
+    pub default_source: Option<String>,
     /// Set by its first invoice.
     pub currency: Option<String>,
     /// For good.
@@ -142,10 +164,14 @@ pub struct Item {
     pub created: i64,
     /// What.
     pub price: &'static Price,
+    /// The name that the price has at this moment.
+    pub lookup_key: Option<&'static str>,
     /// How many.
     pub quantity: i64,
     /// What is paid for.
     pub period: Period,
+    /// Gone, and still listed.
+    pub deleted: bool,
 }
 
 /// `subscription.status`
@@ -251,6 +277,32 @@ impl InvoiceStatus {
     }
 }
 
+/// What an invoice's line is for. Newer versions say so by the line's `parent`, whose members depend on how the
+/// subscription is billed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LineOrigin {
+    /// An item of the subscription, for its period.
+    Item,
+    /// A change of an item within its period: under `subscription_item_details`, as flexible billing has it.
+    ProrationOfItem,
+    /// The same under `invoice_item_details`, which name the item.
+    ProrationNamingItem,
+    /// The same under `invoice_item_details` as Stripe's typings have them: without the item.
+    ProrationAlone,
+    /// Something else that was put on the invoice: a fee, work by the hour, a thing.
+    OneOff,
+}
+
+impl LineOrigin {
+    /// The ways to say that a line makes up for a change.
+    pub const PRORATIONS: [Self; 3] = [Self::ProrationOfItem, Self::ProrationNamingItem, Self::ProrationAlone];
+
+    /// Whether it makes up for a change within a period.
+    pub fn is_proration(self) -> bool {
+        Self::PRORATIONS.contains(&self)
+    }
+}
+
 /// A line of an invoice.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Line {
@@ -258,14 +310,16 @@ pub struct Line {
     pub id: String,
     /// Of what.
     pub price: &'static Price,
+    /// The name that the price has at this moment.
+    pub lookup_key: Option<&'static str>,
     /// How many.
     pub quantity: i64,
     /// For when.
     pub period: Period,
-    /// Whether it makes up for a change within a period.
-    pub proration: bool,
-    /// The subscription's item.
-    pub item: String,
+    /// What for.
+    pub origin: LineOrigin,
+    /// The subscription's item; none for a one-off line.
+    pub item: Option<String>,
     /// May be negative.
     pub amount: i64,
 }
@@ -277,8 +331,8 @@ pub struct Invoice {
     pub id: String,
     /// Who owes.
     pub customer: String,
-    /// For which subscription.
-    pub subscription: String,
+    /// For which subscription, if for one.
+    pub subscription: Option<String>,
     /// That subscription's metadata when the invoice was made.
     pub subscription_metadata: Metadata,
     /// Where it stands.
@@ -287,10 +341,16 @@ pub struct Invoice {
     pub currency: &'static str,
     /// What for.
     pub lines: Vec<Line>,
+    /// The lines' sum; negative where more is credited than charged.
+    pub total: i64,
     /// To pay.
     pub amount_due: i64,
     /// Paid.
     pub amount_paid: i64,
+    /// The customer's address when it was made.
+    pub customer_email: Option<String>,
+    /// The customer's name when it was made.
+    pub customer_name: Option<String>,
     /// How many times it was tried.
     pub attempt_count: i64,
     /// When it is tried next.
@@ -307,7 +367,7 @@ pub struct Invoice {
     pub marked_uncollectible_at: Option<i64>,
     /// Given when it is finalized.
     pub number: Option<String>,
-    /// `subscription_create`, `subscription_cycle`, `subscription_update`
+    /// `subscription_create`, `subscription_cycle`, `subscription_update`, `subscription_threshold`, `manual`
     pub billing_reason: &'static str,
     /// How it is paid; none for a zero amount.
     pub payment_intent: Option<String>,
@@ -322,6 +382,8 @@ pub enum IntentStatus {
     RequiresAction,
     /// Waits for a bank.
     Processing,
+    /// Authorised; waits for the merchant to take the money.
+    RequiresCapture,
     /// Done.
     Succeeded,
     /// Never.
@@ -335,6 +397,7 @@ impl IntentStatus {
             Self::RequiresPaymentMethod => "requires_payment_method",
             Self::RequiresAction => "requires_action",
             Self::Processing => "processing",
+            Self::RequiresCapture => "requires_capture",
             Self::Succeeded => "succeeded",
             Self::Canceled => "canceled",
         }
@@ -348,15 +411,17 @@ pub struct PaymentIntent {
     pub id: String,
     /// Who pays.
     pub customer: String,
-    /// How much.
+    /// How much was asked for.
     pub amount: i64,
+    /// How much has come.
+    pub amount_received: i64,
     /// Lower case.
     pub currency: String,
     /// Where it stands.
     pub status: IntentStatus,
     /// When it was made.
     pub created: i64,
-    /// What for; newer versions do not say it.
+    /// What for. Newer versions do not say it here; those of today name it in `payment_details.order_reference`.
     pub invoice: Option<String>,
     /// Why the last attempt failed.
     pub declined: bool,
@@ -405,15 +470,17 @@ pub struct CheckoutSession {
     pub payment_status: &'static str,
     /// Whose.
     pub customer: String,
+    /// What is bought.
+    pub prices: Vec<&'static Price>,
     /// Of subscription mode.
     pub subscription: Option<String>,
-    /// Of subscription mode.
+    /// Of subscription mode, and of payment mode where it was asked for.
     pub invoice: Option<String>,
     /// Of payment mode.
     pub payment_intent: Option<String>,
     /// Our user.
     pub client_reference_id: Option<String>,
-    /// Free text; `user_id` is ours.
+    /// Free text; `user_id` and `plan_id` are ours.
     pub metadata: Metadata,
     /// To pay now.
     pub amount_total: i64,
@@ -423,6 +490,8 @@ pub struct CheckoutSession {
     pub created: i64,
     /// Its customer's, as typed there.
     pub email: Option<String>,
+    /// Its customer's, as typed there.
+    pub name: Option<String>,
 }
 
 /// What ties an intent to the invoice that it pays.
@@ -461,4 +530,75 @@ pub struct Charge {
     pub paid: bool,
     /// Of which payment.
     pub payment_intent: String,
+    /// Of which invoice; newer versions do not say it.
+    pub invoice: Option<String>,
+    /// How much of it was given back.
+    pub amount_refunded: i64,
+}
+
+/// `refund.status`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RefundStatus {
+    /// On its way.
+    Pending,
+    /// Done.
+    Succeeded,
+    /// The bank would not take it; the money is the merchant's again.
+    Failed,
+}
+
+impl RefundStatus {
+    /// As Stripe writes it.
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// Money that is given back. It names no customer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Refund {
+    /// `re_…`
+    pub id: String,
+    /// What was charged.
+    pub charge: String,
+    /// The payment that it undoes.
+    pub payment_intent: String,
+    /// How much.
+    pub amount: i64,
+    /// Lower case.
+    pub currency: String,
+    /// Where it stands.
+    pub status: RefundStatus,
+    /// When it was asked for.
+    pub created: i64,
+}
+
+impl Refund {
+    /// Whether nothing came of it.
+    pub fn has_failed(&self) -> bool {
+        self.status == RefundStatus::Failed
+    }
+}
+
+/// A charge that the cardholder's bank takes back. It names no customer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Dispute {
+    /// `du_…`
+    pub id: String,
+    /// What was charged.
+    pub charge: String,
+    /// The payment that is disputed.
+    pub payment_intent: String,
+    /// How much.
+    pub amount: i64,
+    /// Lower case.
+    pub currency: String,
+    /// `needs_response`, `lost`, `won`
+    pub status: &'static str,
+    /// When it was opened.
+    pub created: i64,
 }

@@ -1,5 +1,6 @@
-//! What `GET /v1/customers/{id}` has to say, from the truth and the rules alone: no line of it is shared with what is
-//! tested. What is random (ids, keys and times of our own) is only checked for its shape.
+//! What `GET /v1/customers/{id}` has to return, from what happened at Stripe alone: no line of it is shared with what is
+//! tested, so that it can contradict it. It knows the true order of everything, and which events an endpoint was sent.
+//! What is random (ids, keys and times of our own) is only checked for its shape.
 
 use std::collections::BTreeMap;
 
@@ -7,41 +8,70 @@ use serde_json::{Map, Value, json};
 use tollgate_shared::clock::{from_unix, rfc3339};
 
 use super::Stripe;
-use super::catalogue::{DEFAULT_TIER, plan_of};
-use super::model::{InvoiceStatus, Item, Mode, Object, Status, Subscription};
+use super::catalogue::{DEFAULT_TIER, LIFETIME};
+use super::model::{InvoiceStatus, Metadata, Mode};
 
-/// Stands where the expected body cannot know the value.
+mod access;
+mod heard;
+mod money;
+
+use access::{Known, License, current, is_entitled, license, purchases, subscriptions};
+use heard::Heard;
+
+/// Stands where the expected body cannot know a text, or the rest of it.
 const ANY: &str = "…";
+
+/// Stands where any value will do.
+const WHATEVER: &str = "*";
 
 impl Stripe {
     /// The body that all of this customer's events together lead to, in whatever order they came.
     pub fn expected(&self, customer: &str) -> Value {
-        let truth = &self.customers[customer];
-        let mut subscriptions: Vec<_> =
-            self.subscriptions.values().filter(|subscription| subscription.customer == customer).collect();
-        subscriptions.sort_by_key(|subscription| subscription.created);
-        let current = current(&subscriptions);
-        let entitled = current.filter(|subscription| is_entitled(subscription.status));
-        let tier = entitled.and_then(plan).map_or(DEFAULT_TIER, |(tier, _)| tier);
-        let ever_entitled = self.occurrences.iter().any(|occurrence| match &occurrence.after {
-            Object::Subscription(seen) => seen.customer == customer && is_entitled(seen.status),
-            _ => false,
-        });
-        let statuses: BTreeMap<_, _> =
-            subscriptions.iter().map(|subscription| (&subscription.id, subscription.status.text())).collect();
+        self.expected_at(customer, |_| true)
+    }
+
+    /// The body that those of this customer's events lead to whose type `sent` is true of. Null for a customer that none
+    /// of them makes known.
+    pub fn expected_at(&self, customer: &str, sent: impl Fn(&str) -> bool) -> Value {
+        self.body(&Heard::of(self, customer, sent), false)
+    }
+
+    /// As [`Stripe::expected`], where Stripe is asked what a session sold.
+    pub fn expected_when_asked(&self, customer: &str) -> Value {
+        self.body(&Heard::of(self, customer, |_| true), true)
+    }
+
+    fn body(&self, heard: &Heard, asks: bool) -> Value {
+        if !heard.knows_the_customer() {
+            return Value::Null;
+        }
+        let customer = heard.customer();
+        let known = subscriptions(heard);
+        let current = current(&known);
+        let bought = purchases(heard, asks);
+        let stands = bought.iter().any(|purchase| purchase.undone_at.is_none());
+        let by_subscription = current.and_then(|current| current.gives()).map(|terms| terms.tier);
+        let tier = by_subscription.or(stands.then_some(LIFETIME.tier)).unwrap_or(DEFAULT_TIER);
+
+        let paid = |invoice: &super::model::Invoice| invoice.status == InvoiceStatus::Paid;
+        let ever_entitled = heard.snapshots().any(|snapshot| is_entitled(snapshot.status))
+            || heard.invoices().values().any(|invoice| invoice.subscription.is_some() && paid(invoice))
+            || !bought.is_empty();
+        let statuses: BTreeMap<_, _> = known.iter().map(|one| (one.id, one.status.text())).collect();
+        let license = ever_entitled.then(|| license_body(&license(current, &bought, DEFAULT_TIER)));
         json!({
-            "stripeCustomerId": customer,
-            "userId": self.expected_user(customer, &subscriptions),
-            "email": truth.email,
-            "name": truth.name,
-            "deleted": truth.deleted,
+            "stripeCustomerId": heard.customer,
+            "userId": user(heard),
+            "email": contact(heard, |one| one.email),
+            "name": contact(heard, |one| one.name),
+            "deleted": customer.is_some_and(|customer| customer.deleted),
             "tier": tier,
-            "subscription": current.map(expected_subscription),
+            "subscription": current.map(subscription_body),
             "subscriptions": statuses,
-            "payments": self.expected_payments(customer),
-            "defaultPaymentMethod": self.expected_card(customer),
-            "licenses": if ever_entitled { vec![expected_license(current)] } else { vec![] },
-            "apiKeys": if ever_entitled { vec![self.expected_key()] } else { vec![] },
+            "payments": money::payments(heard),
+            "defaultPaymentMethod": card(heard, current),
+            "licenses": Vec::from_iter(license),
+            "apiKeys": if ever_entitled { vec![self.key_body()] } else { vec![] },
             "widgets": if ever_entitled { json!([{ "id": ANY, "name": "default", "config": {} }]) } else { json!([]) },
         })
     }
@@ -51,49 +81,7 @@ impl Stripe {
         differences(&self.expected(customer), body)
     }
 
-    fn expected_user(&self, customer: &str, subscriptions: &[&Subscription]) -> Option<String> {
-        let mut sessions: Vec<_> = self
-            .sessions
-            .values()
-            .filter(|session| session.customer == customer && session.status == "complete")
-            .collect();
-        sessions.sort_by_key(|session| session.created);
-        let newest = sessions.iter().rev();
-        let by_reference = newest.clone().find_map(|session| session.client_reference_id.as_ref());
-        let by_session = newest.clone().find_map(|session| session.metadata.get("user_id"));
-        let by_subscription = subscriptions.iter().rev().find_map(|subscription| subscription.metadata.get("user_id"));
-        let by_customer = self.customers[customer].metadata.get("user_id");
-        by_reference.or(by_session).or(by_subscription).or(by_customer).cloned()
-    }
-
-    fn expected_payments(&self, customer: &str) -> Value {
-        let theirs = || self.invoices.values().filter(|invoice| invoice.customer == customer);
-        let mut paid: Vec<_> = theirs().filter(|invoice| invoice.status == InvoiceStatus::Paid).collect();
-        paid.sort_by_key(|invoice| (invoice.paid_at, &invoice.id));
-        let mut open: Vec<_> = theirs().filter(|invoice| invoice.status == InvoiceStatus::Open).collect();
-        open.sort_by_key(|invoice| (invoice.created, &invoice.id));
-        let mut totals = BTreeMap::new();
-        for invoice in &paid {
-            *totals.entry(invoice.currency).or_insert(0) += invoice.amount_paid;
-        }
-        let currency = paid.first().or(open.first()).map(|invoice| invoice.currency);
-        json!({
-            "totalPaid": currency.and_then(|currency| totals.get(currency)).copied().unwrap_or(0),
-            "currency": currency,
-            "totals": totals,
-            "paidInvoices": paid.iter().map(|invoice| &invoice.id).collect::<Vec<_>>(),
-            "openInvoices": open.iter().map(|invoice| (&invoice.id, invoice.attempt_count)).collect::<BTreeMap<_, _>>(),
-        })
-    }
-
-    fn expected_card(&self, customer: &str) -> Option<Value> {
-        let id = self.customers[customer].default_payment_method.as_ref()?;
-        let card = &self.payment_methods[id];
-        card.customer.as_ref()?;
-        Some(json!({ "stripePaymentMethodId": id, "brand": card.brand, "last4": card.last4 }))
-    }
-
-    fn expected_key(&self) -> Value {
+    fn key_body(&self) -> Value {
         let prefix = if self.livemode { "tg_live_" } else { "tg_test_" };
         json!({ "id": ANY, "prefix": format!("{prefix}{ANY}"), "createdAt": ANY, "revokedAt": null })
     }
@@ -105,70 +93,100 @@ impl Stripe {
     }
 }
 
-/// The newest in a live status, else the newest. `by_age` is oldest first.
-fn current<'a>(by_age: &[&'a Subscription]) -> Option<&'a Subscription> {
-    by_age.iter().rfind(|subscription| !subscription.status.is_final()).or(by_age.last()).copied()
+/// Whose customer it is: by the customer, else its newest subscription that says so, else its newest session that does;
+/// last by a session's reference, where affiliate tools write too.
+fn user(heard: &Heard) -> Option<String> {
+    let named = |metadata: &Metadata| metadata.get("user_id").cloned();
+    let mut subscriptions: Vec<_> = heard.subscriptions().into_values().collect();
+    subscriptions.sort_by_key(|subscription| (subscription.created, &subscription.id));
+    let mut sessions: Vec<_> = heard.sessions().into_values().collect();
+    sessions.sort_by_key(|session| (session.created, &session.id));
+    let by_customer = heard.customer().and_then(|customer| named(&customer.metadata));
+    by_customer
+        .or_else(|| subscriptions.iter().rev().find_map(|subscription| named(&subscription.metadata)))
+        .or_else(|| sessions.iter().rev().find_map(|session| named(&session.metadata)))
+        .or_else(|| sessions.iter().rev().find_map(|session| session.client_reference_id.clone()))
 }
 
-fn is_entitled(status: Status) -> bool {
-    matches!(status, Status::Trialing | Status::Active | Status::PastDue)
+struct Contact<'a> {
+    email: Option<&'a String>,
+    name: Option<&'a String>,
 }
 
-/// The first item that a plan matches, else the first.
-fn chosen(subscription: &Subscription) -> &Item {
-    let items = &subscription.items;
-    items.iter().find(|item| plan_of(item.price).is_some()).unwrap_or(&items[0])
+/// E-mail or name: the customer's own; while it has not shown itself, what its newest session or invoice has of it.
+fn contact<'a>(heard: &Heard<'a>, field: impl Fn(Contact<'a>) -> Option<&'a String>) -> Option<&'a String> {
+    if let Some(customer) = heard.customer() {
+        return field(Contact { email: customer.email.as_ref(), name: customer.name.as_ref() });
+    }
+    let sessions = heard
+        .sessions()
+        .into_values()
+        .map(|session| (session.created, Contact { email: session.email.as_ref(), name: session.name.as_ref() }));
+    let invoices = heard.invoices().into_values().map(|invoice| {
+        (invoice.created, Contact { email: invoice.customer_email.as_ref(), name: invoice.customer_name.as_ref() })
+    });
+    let told = sessions.chain(invoices).filter_map(|(created, contact)| Some((created, field(contact)?)));
+    told.max_by_key(|(created, _)| *created).map(|(_, text)| text)
 }
 
-fn plan(subscription: &Subscription) -> Option<(&'static str, i64)> {
-    plan_of(chosen(subscription).price)
+/// The card that is charged: the customer's default, else the current subscription's own, else the customer's old source.
+fn card(heard: &Heard, current: Option<&Known>) -> Option<Value> {
+    let customer = heard.customer();
+    let by_customer = customer.and_then(|customer| customer.default_payment_method.as_ref());
+    let by_subscription = current.and_then(|current| current.snapshot?.default_payment_method.as_ref());
+    let by_source = customer.and_then(|customer| customer.default_source.as_ref());
+    let mut choices = [by_customer, by_subscription, by_source].into_iter().flatten();
+    let id = choices.find(|id| heard.card(id).is_none_or(|card| card.customer.is_some()))?;
+    let details = heard.card(id);
+    Some(json!({
+        "stripePaymentMethodId": id,
+        "brand": details.map(|card| card.brand),
+        "last4": details.map(|card| &card.last4),
+    }))
 }
 
 fn instant(seconds: i64) -> String {
     rfc3339(from_unix(seconds).expect("stories are of this century"))
 }
 
-fn expected_subscription(subscription: &Subscription) -> Value {
-    let item = chosen(subscription);
-    let scheduled = subscription.cancel_at_period_end || subscription.cancel_at.is_some();
+fn subscription_body(known: &Known) -> Value {
+    let snapshot = known.snapshot;
+    let at_period_end = snapshot.is_some_and(|snapshot| snapshot.cancel_at_period_end);
+    let cancel_at = snapshot.and_then(|snapshot| snapshot.cancel_at);
+    let items = snapshot.filter(|snapshot| snapshot.items.iter().all(|item| !item.deleted));
     json!({
-        "stripeSubscriptionId": subscription.id,
-        "status": subscription.status.text(),
-        "tier": plan(subscription).map(|(tier, _)| tier),
-        "priceId": item.price.id,
-        "quantity": item.quantity,
-        "itemCount": subscription.items.len(),
-        "cancelAtPeriodEnd": subscription.cancel_at_period_end,
-        "cancelAt": subscription.cancel_at.map(instant),
-        "cancelScheduled": scheduled && !subscription.status.is_final(),
-        "currentPeriodStart": instant(item.period.start),
-        "currentPeriodEnd": instant(item.period.end),
-        "trialEnd": subscription.trial.map(|trial| instant(trial.end)),
-        "endedAt": subscription.ended_at.map(instant),
-        "collectionPaused": subscription.pause_collection.is_some(),
+        "stripeSubscriptionId": known.id,
+        "status": known.status.text(),
+        "tier": known.bought.terms.map(|terms| terms.tier),
+        "priceId": known.bought.price.id,
+        "quantity": known.bought.quantity,
+        "itemCount": items.map_or(json!(WHATEVER), |snapshot| json!(snapshot.items.len())),
+        "cancelAtPeriodEnd": at_period_end,
+        "cancelAt": cancel_at.map(instant),
+        "cancelScheduled": (at_period_end || cancel_at.is_some()) && !known.status.is_final(),
+        "currentPeriodStart": instant(known.bought.period.start),
+        "currentPeriodEnd": instant(known.bought.period.end),
+        "trialEnd": snapshot.and_then(|snapshot| snapshot.trial).map(|trial| instant(trial.end)),
+        "endedAt": known.ended_at.map(instant),
+        "collectionPaused": snapshot.is_some_and(|snapshot| snapshot.pause_collection.is_some()),
     })
 }
 
-fn expected_license(current: Option<&Subscription>) -> Value {
-    let plan = current.and_then(plan);
-    let status = match current.map(|subscription| subscription.status) {
-        Some(status) if is_entitled(status) => "active",
-        Some(status) if status.is_final() => "expired",
-        _ => "suspended",
-    };
-    let ended_at = current.filter(|_| status == "expired").and_then(|subscription| subscription.ended_at);
+fn license_body(license: &License) -> Value {
+    let or_whatever = |value: Option<Value>| value.unwrap_or_else(|| json!(WHATEVER));
     json!({
         "id": ANY,
         "key": ANY,
-        "status": status,
-        "tier": plan.map_or(DEFAULT_TIER, |(tier, _)| tier),
-        "maxActivations": plan.map_or(1, |(_, machines)| machines),
+        "status": license.status,
+        "tier": or_whatever(license.tier.map(Value::from)),
+        "maxActivations": or_whatever(license.machines.map(Value::from)),
         "activations": 0,
-        "expiresAt": ended_at.map(instant),
+        "expiresAt": or_whatever(license.expires_at.map(|at| json!(at.map(instant)))),
     })
 }
 
-/// Where `seen` differs from `expected`; `ANY` stands for any text that is longer than what is before it.
+/// Where `seen` differs from `expected`; `ANY` stands for any text that is longer than what is before
+/// it, `WHATEVER` for any value.
 pub fn differences(expected: &Value, seen: &Value) -> Vec<String> {
     let mut found = Vec::new();
     compare("", expected, seen, &mut found);
@@ -177,6 +195,7 @@ pub fn differences(expected: &Value, seen: &Value) -> Vec<String> {
 
 fn compare(path: &str, expected: &Value, seen: &Value, found: &mut Vec<String>) {
     match (expected, seen) {
+        (Value::String(wanted), _) if wanted == WHATEVER => {}
         (Value::Object(wanted), Value::Object(there)) => {
             let names: Map<_, _> = wanted.iter().chain(there).map(|(name, _)| (name.clone(), Value::Null)).collect();
             for (name, _) in names {
@@ -220,7 +239,7 @@ mod tests {
     fn a_customer_who_paid_has_what_it_paid_for() {
         let (stripe, customer, subscription) = subscribed();
         let body = stripe.expected(&customer);
-        assert_eq!((&body["tier"], &body["userId"]), (&json!("pro"), &json!("user_1")));
+        assert_eq!((&body["tier"], &body["userId"]), (&json!("pro"), &json!("user_of_customer")));
         assert_eq!(body["subscriptions"], json!({ subscription: "active" }));
         assert_eq!(body["payments"]["totals"], json!({ "usd": 2900 }));
         assert_eq!(body["defaultPaymentMethod"]["last4"], "4242");

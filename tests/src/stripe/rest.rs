@@ -116,12 +116,17 @@ impl State {
         let version = ApiVersion::ALL.into_iter().find(|version| version.name() == asked);
         let version = version.ok_or((400, "invalid_request_error", "Invalid Stripe API version"))?;
         let unknown = (StatusCode::NOT_FOUND.as_u16(), "invalid_request_error", "No such object");
-        let mut parts = path.trim_start_matches('/').split('/');
-        let object = match (method, parts.next(), parts.next(), parts.next(), parts.next()) {
-            (&Method::GET, Some("v1"), Some(resource), Some(id), None) => self.object(resource, id),
+        let parts: Vec<_> = path.trim_start_matches('/').split('/').collect();
+        let body = match (method, &parts[..]) {
+            (&Method::GET, ["v1", "checkout", "sessions", id, "line_items"]) => {
+                self.stripe.sessions.get(*id).map(shape::session_items)
+            }
+            (&Method::GET, ["v1", resource, id]) => {
+                self.object(resource, id).map(|object| shape::object(&object, version, self.stripe.livemode))
+            }
             _ => None,
         };
-        Ok((200, shape::object(&object.ok_or(unknown)?, version, self.stripe.livemode)))
+        Ok((200, body.ok_or(unknown)?))
     }
 
     fn object(&self, resource: &str, id: &str) -> Option<Object> {

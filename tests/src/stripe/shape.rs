@@ -4,6 +4,7 @@
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
+use super::model::CheckoutSession;
 use super::{Object, Occurrence};
 
 mod billing;
@@ -132,7 +133,9 @@ pub fn object(object: &Object, version: ApiVersion, livemode: bool) -> Value {
         Object::PaymentIntent(intent) => money::payment_intent(intent, version),
         Object::PaymentMethod(method) => money::payment_method(method),
         Object::CheckoutSession(session) => money::checkout_session(session, version),
-        Object::Charge(charge) => money::charge(charge),
+        Object::Charge(charge) => money::charge(charge, version),
+        Object::Refund(refund) => money::refund(refund),
+        Object::Dispute(dispute) => money::dispute(dispute),
     };
     json["livemode"] = livemode.into();
     json
@@ -151,6 +154,22 @@ fn previous(before: &Value, after: &Value) -> Value {
         }
     }
     changed.into()
+}
+
+/// What a session sold, as `GET /v1/checkout/sessions/{id}/line_items` lists it.
+pub fn session_items(session: &CheckoutSession) -> Value {
+    let items = session.prices.iter().map(|price| {
+        json!({
+            "id": format!("li_{}", price.id),
+            "object": "item",
+            "amount_total": price.unit_amount,
+            "currency": price.currency,
+            "description": price.product,
+            "price": billing::price(price, price.lookup_key),
+            "quantity": 1,
+        })
+    });
+    list(format!("/v1/checkout/sessions/{}/line_items", session.id), items.collect())
 }
 
 /// A list as it stands inside an object.

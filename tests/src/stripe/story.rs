@@ -2,10 +2,16 @@
 
 use tollgate_shared::Rng;
 
-use super::catalogue::{ON_SALE, PRO_MONTHLY, STORAGE_ADDON, TEAM_MONTHLY};
-use super::model::{InvoiceStatus, Metadata, Object, Status};
-use super::verbs::{Checkout, GiveUp};
+use super::catalogue::{
+    API_CALLS, ENTERPRISE_MONTHLY, LIFETIME_PLAN, ON_SALE, ONBOARDING, PRO_FOR_GOOD, PRO_MONTHLY, PRO_YEARLY,
+    STORAGE_ADDON, TEAM_MONTHLY, TEAM_MONTHLY_RAISED,
+};
+use super::model::{InvoiceStatus, Metadata, Object, Price, Status};
+use super::verbs::{Billed, Checkout, GiveUp, OneOff, Paying};
 use super::{DAY, Stripe};
+
+/// The prices on sale that a plan knows by id or product.
+static KNOWN_BY_ID: [&Price; 3] = [&PRO_MONTHLY, &PRO_YEARLY, &ENTERPRISE_MONTHLY];
 
 /// The story of 25 events (as an endpoint of 2024-06-20 gets it): someone tries, by the name of a user, cannot pay when the
 /// trial is over, wants to leave, stays, and is called otherwise now. Returns the customer.
@@ -22,17 +28,30 @@ pub fn twenty_five_events(stripe: &mut Stripe) -> String {
     customer
 }
 
+/// How close together things happen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pace {
+    /// Often several within one second.
+    Overlapping,
+    /// Never two within one second: what an endpoint needs that is not told what each change was before.
+    Apart,
+}
+
 /// A life made up from `seed`: about `verbs` things happen to one customer. Returns the customer.
 ///
-/// Often several happen within one second. Only what the events alone cannot tell is avoided: that an object is, at the
-/// end of a second, what it was at its beginning, with something else in between.
-pub fn generated(stripe: &mut Stripe, seed: u64, verbs: usize) -> String {
+/// Only what the events alone cannot tell is avoided: that an object is, at the end of a second, what it was at its
+/// beginning, with something else in between.
+pub fn generated(stripe: &mut Stripe, seed: u64, verbs: usize, pace: Pace) -> String {
     let rng = Rng::seeded(seed);
     let user = rng.unit() < 0.5;
     let customer = stripe.sign_up(&format!("{seed}@example.com"), "Ada", user.then_some("user_of_customer"));
-    let mut walk = Walk { rng, customer, cards: 0 };
+    let between = i64::from(pace == Pace::Apart);
+    // An invoice of today names a price by its id alone: an endpoint that gets no snapshots cannot know a lookup key.
+    let on_sale: &[&Price] = if pace == Pace::Apart { &KNOWN_BY_ID } else { &ON_SALE };
+    let on_sale = on_sale.to_vec();
+    let mut walk = Walk { rng, customer, on_sale, cards: 0, between, bought_for_good: false };
     for _ in 0..verbs {
-        if walk.chance(0.6) {
+        if pace == Pace::Apart || walk.chance(0.6) {
             stripe.pass(1 + walk.below(3 * DAY as usize) as i64);
         }
         let mut next = stripe.clone();
@@ -88,7 +107,11 @@ fn essence(object: &Object) -> Object {
 struct Walk {
     rng: Rng,
     customer: String,
+    on_sale: Vec<&'static Price>,
     cards: usize,
+    /// Seconds between two things that happen in one go.
+    between: i64,
+    bought_for_good: bool,
 }
 
 impl Walk {
@@ -109,9 +132,10 @@ impl Walk {
         let customer = self.customer.clone();
         let running = stripe.running_subscriptions(&customer);
         match running.first() {
+            None if self.chance(0.3) => self.aside(stripe),
             None => self.begin(stripe),
-            Some(_) if self.chance(0.05) => self.begin(stripe),
-            Some(_) if self.chance(0.25) => self.aside(stripe),
+            Some(_) if self.chance(0.1) => self.begin(stripe),
+            Some(_) if self.chance(0.3) => self.aside(stripe),
             Some(_) => {
                 let subscription = self.one_of(&running);
                 self.happens(stripe, &subscription);
@@ -125,9 +149,12 @@ impl Walk {
         stripe.pass(1);
         let customer = self.customer.clone();
         let user = self.chance(0.4).then(|| "user_by_reference".to_owned());
-        let mut prices = vec![self.one_of(&ON_SALE)];
+        let mut prices = vec![self.one_of(&self.on_sale)];
         if self.chance(0.15) {
-            prices.insert(self.below(2), &STORAGE_ADDON);
+            prices.insert(self.below(2), self.one_of(&[&STORAGE_ADDON, &API_CALLS]));
+        } else if self.chance(0.1) {
+            // A subscription of something else that the merchant sells.
+            prices = vec![&STORAGE_ADDON];
         }
         let order = Checkout {
             prices,
@@ -136,6 +163,8 @@ impl Walk {
             session_user: self.chance(0.3).then(|| "user_of_session".to_owned()),
             subscription_user: self.chance(0.3).then(|| "user_of_subscription".to_owned()),
             trial_days: self.chance(0.3).then_some(14),
+            fee: self.chance(0.15).then_some(&ONBOARDING),
+            card_is_the_subscriptions: self.chance(0.5),
         };
         match self.below(6) {
             0 => {
@@ -156,19 +185,74 @@ impl Walk {
         let customer = self.customer.clone();
         self.cards += 1;
         let digits = format!("{:04}", 1000 + self.cards);
-        match self.below(12) {
+        match self.below(20) {
             0 | 1 => drop(stripe.change_card(&customer, self.one_of(&["visa", "mastercard", "amex"]), &digits)),
             2 => stripe.detach_card(&customer),
-            3 => {
+            3 | 4 => {
                 if let Some(card) = stripe.customers[&customer].default_payment_method.clone() {
-                    // A card's own changes name no previous state of ours: they need a second of their own.
-                    stripe.pass(1).reissue_card(&card, &digits);
+                    // A card's changes name nothing that was before: no two of them are in one second.
+                    if self.chance(0.5) {
+                        stripe.reissue_card(&card, &digits);
+                    } else {
+                        stripe.replace_card_by_its_network(&card, &digits);
+                    }
                     stripe.pass(1);
                 }
             }
-            4 | 5 => stripe.rename(&customer, &format!("{digits}@example.com"), &format!("Ada {digits}")),
-            6 => drop(stripe.pay_once(&customer, 1500, self.one_of(&["usd", "eur"]), None)),
-            7 => {
+            5 | 6 => stripe.rename(&customer, &format!("{digits}@example.com"), &format!("Ada {digits}")),
+            7 if stripe.customers[&customer].default_source.is_none() => {
+                stripe.add_source(&customer, "visa", &digits);
+            }
+            8 => {
+                let subscription = stripe.running_subscriptions(&customer).into_iter().next();
+                stripe.bill_by_hand(&customer, subscription.as_deref(), &ONBOARDING);
+            }
+            9..=13 => self.buys_once(stripe),
+            14 | 15 => self.gets_back(stripe),
+            16 | 17 => self.old_debt(stripe),
+            18 => self.price_is_raised(stripe),
+            // Who bought something for good stays: what is left of it without a customer is nobody's question.
+            19 if self.chance(0.3) && !self.bought_for_good => stripe.delete_customer(&customer),
+            _ => {}
+        }
+    }
+
+    /// The price of Team is raised, if it was ever seen with the lookup key that is moved.
+    fn price_is_raised(&mut self, stripe: &mut Stripe) {
+        let shows_team = |object: &Object| match object {
+            Object::Subscription(subscription) => {
+                subscription.items.iter().any(|item| item.price.id == TEAM_MONTHLY.id && item.lookup_key.is_some())
+            }
+            _ => false,
+        };
+        if stripe.occurrences.iter().any(|occurrence| shows_team(&occurrence.after)) {
+            stripe.move_lookup_key("team_monthly", &TEAM_MONTHLY_RAISED);
+            self.on_sale = [&ON_SALE[..], &[&TEAM_MONTHLY_RAISED]].concat();
+        }
+    }
+
+    fn buys_once(&mut self, stripe: &mut Stripe) {
+        let customer = self.customer.clone();
+        let mut order = OneOff::of(1500, self.one_of(&["usd", "eur"]));
+        match self.below(8) {
+            0 => drop(stripe.buy_once(&customer, &order)),
+            1 => drop(stripe.buy_once(&customer, &OneOff { paying: Paying::Free, ..order })),
+            2 => drop(stripe.buy_once(&customer, &OneOff { paying: Paying::Captured(700), ..order })),
+            3 => {
+                order = OneOff { paying: Paying::Invoiced, ..OneOff::priced(&ONBOARDING) };
+                stripe.buy_once(&customer, &order);
+            }
+            4 => {
+                self.bought_for_good = true;
+                order = OneOff { paying: Paying::Invoiced, ..OneOff::priced(&PRO_FOR_GOOD) };
+                stripe.pass(1).buy_once(&customer, &order);
+            }
+            5 => {
+                self.bought_for_good = true;
+                order = OneOff { plan_id: Some(LIFETIME_PLAN), ..OneOff::priced(&PRO_FOR_GOOD) };
+                stripe.pass(1).buy_once(&customer, &order);
+            }
+            _ => {
                 let session = stripe.pay_once_later(&customer, 2500, "eur");
                 stripe.pass(2 * DAY);
                 if self.chance(0.5) {
@@ -177,28 +261,41 @@ impl Walk {
                     stripe.async_payment_fails(&session);
                 }
             }
-            8 | 9 => {
-                let owed = stripe.invoices.values().find(|invoice| {
-                    invoice.customer == customer
-                        && invoice.status == InvoiceStatus::Open
-                        && stripe.subscriptions[&invoice.subscription].status.is_final()
-                });
-                if let Some(id) = owed.map(|invoice| invoice.id.clone()) {
-                    match self.below(3) {
-                        0 => stripe.void(&id),
-                        1 => stripe.mark_uncollectible(&id),
-                        _ => {
-                            stripe.mark_uncollectible(&id);
-                            stripe.pass(DAY).pay(&id);
-                        }
-                    }
-                }
+        }
+    }
+
+    /// Some payment goes back, or part of it, or it does not after all.
+    fn gets_back(&mut self, stripe: &mut Stripe) {
+        let theirs = stripe.payment_intents.values().filter(|intent| intent.customer == self.customer);
+        let paid: Vec<_> = theirs.map(|intent| intent.id.clone()).filter(|id| stripe.refundable(id) > 1).collect();
+        if paid.is_empty() {
+            return;
+        }
+        let intent = self.one_of(&paid);
+        match self.below(5) {
+            0 => drop(stripe.refund(&intent, stripe.refundable(&intent) / 2)),
+            1 => stripe.lose_dispute(&intent),
+            2 => {
+                let refund = stripe.refund_in_full(&intent);
+                stripe.pass(DAY).refund_fails(&refund);
             }
-            10 => {}
+            _ => drop(stripe.refund_in_full(&intent)),
+        }
+    }
+
+    /// What is owed for a subscription that has ended.
+    fn old_debt(&mut self, stripe: &mut Stripe) {
+        let over = |id: &Option<String>| id.as_ref().is_some_and(|id| stripe.subscriptions[id].status.is_final());
+        let owed = stripe.invoices.values().find(|invoice| {
+            invoice.customer == self.customer && invoice.status == InvoiceStatus::Open && over(&invoice.subscription)
+        });
+        let Some(id) = owed.map(|invoice| invoice.id.clone()) else { return };
+        match self.below(3) {
+            0 => stripe.void(&id),
+            1 => stripe.mark_uncollectible(&id),
             _ => {
-                if self.chance(0.3) {
-                    stripe.delete_customer(&customer);
-                }
+                stripe.mark_uncollectible(&id);
+                stripe.pass(DAY).pay(&id);
             }
         }
     }
@@ -218,12 +315,13 @@ impl Walk {
                 2 => stripe.pass(DAY).first_payment_expires(subscription),
                 _ => stripe.first_payment_succeeds(subscription),
             },
-            Status::Trialing => match self.below(6) {
+            Status::Trialing => match self.below(7) {
                 0 => stripe.trial_will_end(subscription),
                 1 => stripe.schedule_cancel(subscription),
                 2 => stripe.cancel(subscription),
                 3 => stripe.change_quantity(subscription, 1 + self.below(4) as i64),
                 4 => stripe.begin_unpaid_period(subscription),
+                5 => stripe.end_trial_by_switch(subscription, self.one_of(&self.on_sale)),
                 _ => stripe.renew(subscription),
             },
             Status::Active => self.happens_to_an_active_one(stripe, subscription),
@@ -246,9 +344,15 @@ impl Walk {
         let truth = &stripe.subscriptions[subscription];
         let (leaving, held) = (truth.cancel_at.is_some(), truth.pause_collection.is_some());
         let items = truth.items.len();
-        match self.below(14) {
+        if truth.items.iter().any(|item| item.deleted) {
+            return stripe.renew(subscription);
+        }
+        let uses = truth.items.iter().any(|item| item.price.id == API_CALLS.id);
+        let sells = truth.items[0].price.product != STORAGE_ADDON.product;
+        let waits = stripe.pending_lines.get(subscription).is_some_and(|lines| !lines.is_empty());
+        match self.below(20) {
             3 | 4 => stripe.begin_unpaid_period(subscription),
-            5 => stripe.upgrade(subscription, self.one_of(&ON_SALE)),
+            5 if sells => stripe.upgrade(subscription, self.one_of(&self.on_sale)),
             6 => stripe.change_quantity(subscription, 1 + self.below(5) as i64),
             7 if leaving => stripe.undo_cancel(subscription),
             7 if self.chance(0.5) => stripe.schedule_cancel(subscription),
@@ -262,12 +366,20 @@ impl Walk {
                 stripe.cancel(subscription);
             }
             11 if items < 3 => stripe.add_item(subscription, &STORAGE_ADDON),
-            12 => {
-                // There and on, within one second.
-                stripe.upgrade(subscription, &TEAM_MONTHLY);
-                stripe.change_quantity(subscription, 7);
-                stripe.schedule_cancel(subscription);
+            12 if sells => {
+                let price = self.on_sale[self.on_sale.len() - 1];
+                // There and on, within one second where the pace has such.
+                stripe.upgrade(subscription, price);
+                stripe.pass(self.between).change_quantity(subscription, 7);
+                stripe.pass(self.between).schedule_cancel(subscription);
             }
+            13 if items < 3 => stripe.add_item_now(subscription, &STORAGE_ADDON),
+            14 if uses => stripe.bill_usage(subscription, &API_CALLS, 2500),
+            15 if sells => stripe.switch(subscription, self.one_of(&self.on_sale), Billed::Later),
+            16 if sells => stripe.switch(subscription, self.one_of(&self.on_sale), Billed::Now),
+            17 if waits => stripe.bill_what_waits(subscription),
+            18 if sells => stripe.replace_first_item(subscription, self.one_of(&self.on_sale)),
+            19 if self.chance(0.3) => stripe.change_quantity(subscription, 0),
             _ => stripe.renew(subscription),
         }
     }
@@ -290,7 +402,7 @@ mod tests {
     fn a_seed_tells_the_same_story_again() {
         let told = || {
             let mut stripe = Stripe::new(9);
-            generated(&mut stripe, 5, 30);
+            generated(&mut stripe, 5, 30, Pace::Overlapping);
             stripe.events(ApiVersion::Endive).into_iter().map(|event| event.body).collect::<Vec<_>>()
         };
         assert_eq!(told(), told());
@@ -301,7 +413,7 @@ mod tests {
         let mut seen = std::collections::BTreeSet::new();
         for seed in 0..200 {
             let mut stripe = Stripe::new(seed);
-            generated(&mut stripe, seed, 25);
+            generated(&mut stripe, seed, 25, Pace::Overlapping);
             for occurrence in &stripe.occurrences {
                 if let Object::Subscription(subscription) = &occurrence.after {
                     seen.insert(subscription.status.text());

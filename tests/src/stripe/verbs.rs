@@ -13,8 +13,10 @@ mod cards;
 mod invoicing;
 mod lifecycle;
 mod one_off;
+mod undoing;
 
-pub use lifecycle::GiveUp;
+pub use lifecycle::{Billed, GiveUp};
+pub use one_off::{OneOff, Paying};
 
 /// A visit to the till that starts a subscription.
 #[derive(Clone, Debug)]
@@ -31,6 +33,10 @@ pub struct Checkout {
     pub subscription_user: Option<String>,
     /// Free days before the first payment.
     pub trial_days: Option<i64>,
+    /// What is on the first invoice beside: no item of the subscription.
+    pub fee: Option<&'static Price>,
+    /// Whether the card becomes the subscription's alone, as Checkout does it, or the customer's default too.
+    pub card_is_the_subscriptions: bool,
 }
 
 impl Checkout {
@@ -43,6 +49,8 @@ impl Checkout {
             session_user: None,
             subscription_user: None,
             trial_days: None,
+            fee: None,
+            card_is_the_subscriptions: false,
         }
     }
 
@@ -74,6 +82,7 @@ impl Stripe {
             name: Some(name.to_owned()),
             metadata: user_metadata(user),
             default_payment_method: None,
+            default_source: None,
             currency: None,
             deleted: false,
         };
@@ -108,11 +117,19 @@ impl Stripe {
         let opened = self.now;
         let card = self.attach_card(customer, "visa", "4242");
         let metadata = user_metadata(order.subscription_user.as_deref());
-        let subscription = self.subscribe(customer, &order.prices, order.quantity, metadata, order.trial_days);
+        let subscription =
+            self.subscribe_with(customer, &order.prices, order.quantity, metadata, order.trial_days, order.fee);
         if order.trial_days.is_none() {
             self.first_payment_succeeds(&subscription);
+        } else {
+            let first = self.latest_invoice(&subscription);
+            self.pay_if_owed(&first);
         }
-        self.make_default_card(customer, &card);
+        if order.card_is_the_subscriptions {
+            self.give_subscription_card(&subscription, &card);
+        } else {
+            self.make_default_card(customer, &card);
+        }
         let invoice = self.subscriptions[&subscription].latest_invoice.clone();
         let amount_total = invoice.as_ref().map_or(0, |invoice| self.invoices[invoice].amount_due);
         let session = self.finish_session(CheckoutSession {
@@ -121,6 +138,7 @@ impl Stripe {
             status: "complete",
             payment_status: if amount_total > 0 { "paid" } else { "no_payment_required" },
             customer: customer.to_owned(),
+            prices: order.prices.clone(),
             subscription: Some(subscription.clone()),
             invoice,
             payment_intent: None,
@@ -130,6 +148,7 @@ impl Stripe {
             currency: order.prices[0].currency.to_owned(),
             created: opened,
             email: self.customers[customer].email.clone(),
+            name: self.customers[customer].name.clone(),
         });
         (subscription, session)
     }
@@ -142,6 +161,7 @@ impl Stripe {
             status: "expired",
             payment_status: "unpaid",
             customer: customer.to_owned(),
+            prices: vec![&PRO_MONTHLY],
             subscription: None,
             invoice: None,
             payment_intent: None,
@@ -151,6 +171,7 @@ impl Stripe {
             currency: PRO_MONTHLY.currency.to_owned(),
             created: self.now,
             email: None,
+            name: None,
         };
         self.sessions.insert(session.id.clone(), session.clone());
         let id = session.id.clone();
@@ -167,6 +188,18 @@ impl Stripe {
         metadata: Metadata,
         trial_days: Option<i64>,
     ) -> String {
+        self.subscribe_with(customer, prices, quantity, metadata, trial_days, None)
+    }
+
+    fn subscribe_with(
+        &mut self,
+        customer: &str,
+        prices: &[&'static Price],
+        quantity: i64,
+        metadata: Metadata,
+        trial_days: Option<i64>,
+        fee: Option<&'static Price>,
+    ) -> String {
         let now = self.now;
         let trial = trial_days.map(|days| Period { start: now, end: now + days * super::DAY });
         let period = trial.unwrap_or(Period { start: now, end: now + prices[0].interval.seconds() });
@@ -174,8 +207,10 @@ impl Stripe {
             id: self.ids.short("si", 14),
             created: now,
             price,
+            lookup_key: None,
             quantity: if place == 0 { quantity } else { 1 },
             period,
+            deleted: false,
         });
         let mut subscription = Subscription {
             id: self.ids.long("sub"),
@@ -194,6 +229,10 @@ impl Stripe {
             latest_invoice: None,
         };
         let id = subscription.id.clone();
+        if let Some(fee) = fee {
+            let line = self.one_off_line(fee);
+            self.pending_lines.insert(id.clone(), vec![line]);
+        }
         let invoice = self.draft_invoice(&subscription, "subscription_create");
         subscription.latest_invoice = Some(invoice.id.clone());
         self.subscriptions.insert(id.clone(), subscription.clone());
@@ -205,6 +244,12 @@ impl Stripe {
             self.change_customer(customer, |customer| customer.currency = Some(currency.to_owned()));
         }
         id
+    }
+
+    /// Raises a price: the new one takes the lookup key over (`transfer_lookup_key`). Nobody's subscription changes, and
+    /// the old price has no key from now on.
+    pub fn move_lookup_key(&mut self, key: &'static str, to: &'static Price) {
+        self.moved_lookup_keys.insert(key, to);
     }
 
     /// The ids of a customer's subscriptions that have not ended.
@@ -234,12 +279,12 @@ impl Stripe {
         }
     }
 
-    fn change_card_details(&mut self, id: &str, change: impl FnOnce(&mut PaymentMethod)) {
+    fn change_card_details(&mut self, kind: &'static str, id: &str, change: impl FnOnce(&mut PaymentMethod)) {
         let method = self.payment_methods.get_mut(id).expect("only a card that is there is changed");
         let before = method.clone();
         change(method);
         let after = method.clone();
-        self.emit_change("payment_method.updated", before, after);
+        self.emit_change(kind, before, after);
     }
 
     fn finish_session(&mut self, session: CheckoutSession) -> String {

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{ApiVersion, list};
-use crate::stripe::model::{Interval, Invoice, InvoiceStatus, Item, Line, Price, Subscription};
+use crate::stripe::model::{Interval, Invoice, InvoiceStatus, Item, Line, LineOrigin, Price, Subscription};
 
 pub(super) fn subscription(subscription: &Subscription, version: ApiVersion) -> Value {
     let id = &subscription.id;
@@ -84,7 +84,7 @@ fn item(item: &Item, subscription: &str, version: ApiVersion) -> Value {
         "discounts": [],
         "metadata": {},
         "plan": plan(item.price),
-        "price": price(item.price),
+        "price": price(item.price, item.lookup_key),
         "quantity": item.quantity,
         "subscription": subscription,
         "tax_rates": [],
@@ -93,6 +93,9 @@ fn item(item: &Item, subscription: &str, version: ApiVersion) -> Value {
         json["current_period_start"] = item.period.start.into();
         json["current_period_end"] = item.period.end.into();
     }
+    if item.deleted {
+        json["deleted"] = true.into();
+    }
     json
 }
 
@@ -100,10 +103,20 @@ fn interval(price: &Price) -> &'static str {
     match price.interval {
         Interval::Month => "month",
         Interval::Year => "year",
+        Interval::Once => unreachable!("what is sold once has no interval"),
     }
 }
 
-fn price(price: &Price) -> Value {
+pub(super) fn price(price: &Price, lookup_key: Option<&str>) -> Value {
+    let recurring = (price.interval != Interval::Once).then(|| {
+        json!({
+            "interval": interval(price),
+            "interval_count": 1,
+            "meter": null,
+            "trial_period_days": null,
+            "usage_type": "licensed",
+        })
+    });
     json!({
         "id": price.id,
         "object": "price",
@@ -113,15 +126,15 @@ fn price(price: &Price) -> Value {
         "currency": price.currency,
         "custom_unit_amount": null,
         "livemode": false,
-        "lookup_key": price.lookup_key,
+        "lookup_key": lookup_key,
         "metadata": {},
         "nickname": null,
         "product": price.product,
-        "recurring": { "interval": interval(price), "interval_count": 1, "meter": null, "trial_period_days": null, "usage_type": "licensed" },
+        "type": if recurring.is_some() { "recurring" } else { "one_time" },
+        "recurring": recurring,
         "tax_behavior": "unspecified",
         "tiers_mode": null,
         "transform_quantity": null,
-        "type": "recurring",
         "unit_amount": price.unit_amount,
         "unit_amount_decimal": price.unit_amount.to_string(),
     })
@@ -178,8 +191,8 @@ pub(super) fn invoice(invoice: &Invoice, version: ApiVersion) -> Value {
         "custom_fields": null,
         "customer": invoice.customer,
         "customer_address": null,
-        "customer_email": format!("{}@example.com", invoice.customer),
-        "customer_name": null,
+        "customer_email": invoice.customer_email,
+        "customer_name": invoice.customer_name,
         "customer_phone": null,
         "default_payment_method": null,
         "default_source": null,
@@ -216,17 +229,20 @@ pub(super) fn invoice(invoice: &Invoice, version: ApiVersion) -> Value {
             "paid_at": invoice.paid_at,
             "voided_at": invoice.voided_at,
         },
-        "subtotal": invoice.amount_due,
-        "subtotal_excluding_tax": invoice.amount_due,
+        "subtotal": invoice.total,
+        "subtotal_excluding_tax": invoice.total,
         "test_clock": null,
-        "total": invoice.amount_due,
+        "total": invoice.total,
         "total_discount_amounts": [],
-        "total_excluding_tax": invoice.amount_due,
+        "total_excluding_tax": invoice.total,
         "webhooks_delivered_at": invoice.finalized_at,
     });
     if version.old_places() {
-        json["subscription"] = invoice.subscription.as_str().into();
-        json["subscription_details"] = json!({ "metadata": invoice.subscription_metadata });
+        json["subscription"] = invoice.subscription.as_deref().into();
+        json["subscription_details"] = match invoice.subscription {
+            Some(_) => json!({ "metadata": invoice.subscription_metadata }),
+            None => json!({ "metadata": null }),
+        };
         json["payment_intent"] = invoice.payment_intent.as_deref().into();
         json["charge"] = Value::Null;
         json["paid"] = (invoice.status == InvoiceStatus::Paid).into();
@@ -239,10 +255,12 @@ pub(super) fn invoice(invoice: &Invoice, version: ApiVersion) -> Value {
         json["transfer_data"] = Value::Null;
     }
     if version.new_places() {
-        json["parent"] = json!({
-            "type": "subscription_details",
-            "quote_details": null,
-            "subscription_details": { "metadata": invoice.subscription_metadata, "subscription": invoice.subscription },
+        json["parent"] = invoice.subscription.as_ref().map_or(Value::Null, |subscription| {
+            json!({
+                "type": "subscription_details",
+                "quote_details": null,
+                "subscription_details": { "metadata": invoice.subscription_metadata, "subscription": subscription },
+            })
         });
         json["total_taxes"] = json!([]);
         json["amount_overpaid"] = 0.into();
@@ -251,6 +269,8 @@ pub(super) fn invoice(invoice: &Invoice, version: ApiVersion) -> Value {
 }
 
 fn line(line: &Line, invoice: &Invoice, version: ApiVersion) -> Value {
+    let proration = line.origin.is_proration();
+    let invoice_item = (line.origin != LineOrigin::Item).then(|| line.id.replacen("il", "ii", 1));
     let mut json = json!({
         "id": line.id,
         "object": "line_item",
@@ -258,7 +278,7 @@ fn line(line: &Line, invoice: &Invoice, version: ApiVersion) -> Value {
         "currency": invoice.currency,
         "description": format!("{} × {}", line.quantity, line.price.product),
         "discount_amounts": [],
-        "discountable": !line.proration,
+        "discountable": !proration,
         "discounts": [],
         "invoice": invoice.id,
         "livemode": false,
@@ -268,12 +288,18 @@ fn line(line: &Line, invoice: &Invoice, version: ApiVersion) -> Value {
         "subscription": invoice.subscription,
     });
     if version.old_places() {
-        json["price"] = price(line.price);
-        json["plan"] = plan(line.price);
-        json["proration"] = line.proration.into();
+        json["price"] = price(line.price, line.lookup_key);
+        json["plan"] = if line.price.interval == Interval::Once { Value::Null } else { plan(line.price) };
+        json["proration"] = proration.into();
         json["proration_details"] = json!({ "credited_items": null });
-        json["subscription_item"] = line.item.as_str().into();
-        json["type"] = "subscription".into();
+        // Both are left out, and not null, where there is none.
+        if let Some(item) = &line.item {
+            json["subscription_item"] = item.as_str().into();
+        }
+        if let Some(invoice_item) = &invoice_item {
+            json["invoice_item"] = invoice_item.as_str().into();
+        }
+        json["type"] = if line.origin == LineOrigin::Item { "subscription" } else { "invoiceitem" }.into();
         json["tax_amounts"] = json!([]);
         json["tax_rates"] = json!([]);
     }
@@ -283,18 +309,27 @@ fn line(line: &Line, invoice: &Invoice, version: ApiVersion) -> Value {
             "price_details": { "price": line.price.id, "product": line.price.product },
             "unit_amount_decimal": line.price.unit_amount.to_string(),
         });
-        json["parent"] = json!({
-            "type": "subscription_item_details",
-            "invoice_item_details": null,
-            "subscription_item_details": {
-                "invoice_item": null,
-                "proration": line.proration,
-                "proration_details": { "credited_items": null },
-                "subscription": invoice.subscription,
-                "subscription_item": line.item,
-            },
-        });
+        json["parent"] = parent(line, invoice, invoice_item.as_deref());
         json["taxes"] = json!([]);
     }
     json
+}
+
+fn parent(line: &Line, invoice: &Invoice, invoice_item: Option<&str>) -> Value {
+    let mut details = json!({
+        "invoice_item": invoice_item,
+        "proration": line.origin.is_proration(),
+        "proration_details": { "credited_items": null },
+        "subscription": invoice.subscription,
+    });
+    if line.origin != LineOrigin::ProrationAlone {
+        details["subscription_item"] = line.item.as_deref().into();
+    }
+    let (kind, other) = match line.origin {
+        LineOrigin::Item | LineOrigin::ProrationOfItem => ("subscription_item_details", "invoice_item_details"),
+        LineOrigin::ProrationNamingItem | LineOrigin::ProrationAlone | LineOrigin::OneOff => {
+            ("invoice_item_details", "subscription_item_details")
+        }
+    };
+    json!({ "type": kind, kind: details, other: null })
 }

@@ -4,7 +4,8 @@ use serde_json::{Value, json};
 
 use super::ApiVersion;
 use crate::stripe::model::{
-    Charge, CheckoutSession, Customer, IntentStatus, InvoicePayment, Mode, PaymentIntent, PaymentMethod,
+    Charge, CheckoutSession, Customer, Dispute, InvoicePayment, Mode, PaymentIntent, PaymentMethod, Refund,
+    RefundStatus,
 };
 
 pub(super) fn customer(customer: &Customer) -> Value {
@@ -15,7 +16,7 @@ pub(super) fn customer(customer: &Customer) -> Value {
         "balance": 0,
         "created": customer.created,
         "currency": customer.currency,
-        "default_source": null,
+        "default_source": customer.default_source,
         "delinquent": false,
         "description": null,
         "discount": null,
@@ -81,14 +82,13 @@ pub(super) fn payment_intent(intent: &PaymentIntent, version: ApiVersion) -> Val
             "message": "Your card has insufficient funds.",
         })
     });
-    let received = if intent.status == IntentStatus::Succeeded { intent.amount } else { 0 };
     let mut json = json!({
         "id": intent.id,
         "object": "payment_intent",
         "amount": intent.amount,
         "amount_capturable": 0,
         "amount_details": { "tip": {} },
-        "amount_received": received,
+        "amount_received": intent.amount_received,
         "application": null,
         "automatic_payment_methods": null,
         "canceled_at": intent.canceled_at,
@@ -119,6 +119,9 @@ pub(super) fn payment_intent(intent: &PaymentIntent, version: ApiVersion) -> Val
     if version.old_places() {
         json["invoice"] = intent.invoice.as_deref().into();
     }
+    if version.of_today() {
+        json["payment_details"] = json!({ "customer_reference": null, "order_reference": intent.invoice });
+    }
     json
 }
 
@@ -144,7 +147,7 @@ pub(super) fn checkout_session(session: &CheckoutSession, version: ApiVersion) -
         "customer_details": {
             "address": null,
             "email": session.email,
-            "name": null,
+            "name": session.name,
             "phone": null,
             "tax_exempt": "none",
             "tax_ids": [],
@@ -188,13 +191,13 @@ pub(super) fn invoice_payment(payment: &InvoicePayment) -> Value {
     })
 }
 
-pub(super) fn charge(charge: &Charge) -> Value {
-    json!({
+pub(super) fn charge(charge: &Charge, version: ApiVersion) -> Value {
+    let mut json = json!({
         "id": charge.id,
         "object": "charge",
         "amount": charge.amount,
         "amount_captured": if charge.paid { charge.amount } else { 0 },
-        "amount_refunded": 0,
+        "amount_refunded": charge.amount_refunded,
         "captured": charge.paid,
         "created": charge.created,
         "currency": charge.currency,
@@ -204,7 +207,52 @@ pub(super) fn charge(charge: &Charge) -> Value {
         "outcome": { "network_status": if charge.paid { "approved_by_network" } else { "declined_by_network" }, "type": "authorized" },
         "paid": charge.paid,
         "payment_intent": charge.payment_intent,
-        "refunded": false,
+        "refunded": charge.amount_refunded == charge.amount,
         "status": if charge.paid { "succeeded" } else { "failed" },
+    });
+    if version.old_places() {
+        json["invoice"] = charge.invoice.as_deref().into();
+    }
+    json
+}
+
+pub(super) fn refund(refund: &Refund) -> Value {
+    let mut json = json!({
+        "id": refund.id,
+        "object": "refund",
+        "amount": refund.amount,
+        "balance_transaction": null,
+        "charge": refund.charge,
+        "created": refund.created,
+        "currency": refund.currency,
+        "metadata": {},
+        "payment_intent": refund.payment_intent,
+        "reason": "requested_by_customer",
+        "receipt_number": null,
+        "source_transfer_reversal": null,
+        "status": refund.status.text(),
+        "transfer_reversal": null,
+    });
+    if refund.status == RefundStatus::Failed {
+        json["failure_reason"] = "lost_or_stolen_card".into();
+    }
+    json
+}
+
+pub(super) fn dispute(dispute: &Dispute) -> Value {
+    json!({
+        "id": dispute.id,
+        "object": "dispute",
+        "amount": dispute.amount,
+        "balance_transactions": [],
+        "charge": dispute.charge,
+        "created": dispute.created,
+        "currency": dispute.currency,
+        "evidence_details": { "due_by": null, "has_evidence": false, "past_due": false, "submission_count": 0 },
+        "is_charge_refundable": false,
+        "metadata": {},
+        "payment_intent": dispute.payment_intent,
+        "reason": "fraudulent",
+        "status": dispute.status,
     })
 }

@@ -37,9 +37,41 @@ impl Stripe {
         card
     }
 
+    /// Makes a card a subscription's own, whatever the customer's default is.
+    pub fn give_subscription_card(&mut self, subscription: &str, card: &str) {
+        self.change_subscription(subscription, |subscription| {
+            subscription.default_payment_method = Some(card.to_owned());
+        });
+    }
+
+    /// A card from before there were payment methods: the customer's default source.
+    pub fn add_source(&mut self, customer: &str, brand: &'static str, last4: &str) -> String {
+        let source = PaymentMethod {
+            id: self.ids.long("card"),
+            customer: Some(customer.to_owned()),
+            brand,
+            last4: last4.to_owned(),
+            created: self.now,
+            exp_year: 2031,
+        };
+        let id = source.id.clone();
+        self.payment_methods.insert(id.clone(), source.clone());
+        self.emit("payment_method.attached", source);
+        self.change_customer(customer, |customer| customer.default_source = Some(id.clone()));
+        id
+    }
+
+    /// The card's network has told Stripe of a new one, and no other event does.
+    pub fn replace_card_by_its_network(&mut self, card: &str, last4: &str) {
+        self.change_card_details("payment_method.automatically_updated", card, |card| {
+            card.exp_year += 4;
+            last4.clone_into(&mut card.last4);
+        });
+    }
+
     /// The bank has sent a new one: same card, new year and number.
     pub fn reissue_card(&mut self, card: &str, last4: &str) {
-        self.change_card_details(card, |card| {
+        self.change_card_details("payment_method.updated", card, |card| {
             card.exp_year += 4;
             last4.clone_into(&mut card.last4);
         });

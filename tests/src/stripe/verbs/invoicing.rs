@@ -2,12 +2,14 @@
 
 use crate::stripe::Stripe;
 use crate::stripe::model::{
-    Charge, IntentStatus, Invoice, InvoicePayment, InvoiceStatus, Line, PaymentIntent, Period, Price, Subscription,
+    Charge, IntentStatus, Invoice, InvoicePayment, InvoiceStatus, Item, Line, LineOrigin, PaymentIntent, Period, Price,
+    Subscription,
 };
 
-/// What is billed for a change within a period.
+/// What is billed for a change of an item within a period.
 pub(super) struct Proration {
-    pub(super) from: (&'static Price, i64),
+    /// What it was; none for an item that is new.
+    pub(super) from: Option<(&'static Price, i64)>,
     pub(super) to: (&'static Price, i64),
     pub(super) credit: i64,
     pub(super) debit: i64,
@@ -47,6 +49,37 @@ impl Stripe {
         id
     }
 
+    /// What was used of a metered item has passed the threshold at which it is billed at once.
+    pub fn bill_usage(&mut self, subscription: &str, price: &'static Price, used: i64) {
+        let subscription = &self.subscriptions[subscription];
+        let item = subscription.items.iter().find(|item| item.price.id == price.id);
+        let item = item.expect("only what the subscription has is used");
+        let line = Line { quantity: used, amount: price.unit_amount * used, ..self.item_line(item) };
+        let invoice = self.draft(subscription, "subscription_threshold", vec![line]);
+        self.settle_now(invoice);
+    }
+
+    /// An invoice that somebody writes by hand, for a subscription or for nothing of the kind, paid at once.
+    pub fn bill_by_hand(&mut self, customer: &str, subscription: Option<&str>, price: &'static Price) -> String {
+        let line = self.one_off_line(price);
+        let invoice = self.draft_for(customer, subscription.map(|id| &self.subscriptions[id]), "manual", vec![line]);
+        self.settle_now(invoice)
+    }
+
+    fn settle_now(&mut self, invoice: Invoice) -> String {
+        let invoice = self.keep_invoice(invoice);
+        self.finalize(&invoice);
+        self.pay_if_owed(&invoice);
+        invoice
+    }
+
+    /// Pays what finalizing has not paid already.
+    pub(super) fn pay_if_owed(&mut self, invoice: &str) {
+        if self.invoices[invoice].status == InvoiceStatus::Open {
+            self.pay(invoice);
+        }
+    }
+
     /// Gives an open invoice up. It may still be paid.
     pub fn mark_uncollectible(&mut self, invoice: &str) {
         let now = self.now;
@@ -65,6 +98,7 @@ impl Stripe {
         if let Some(intent) = self.invoices[invoice].payment_intent.clone() {
             self.change_intent("payment_intent.succeeded", &intent, |intent| {
                 intent.status = IntentStatus::Succeeded;
+                intent.amount_received = intent.amount;
                 intent.declined = false;
             });
             self.charge("charge.succeeded", &intent);
@@ -86,6 +120,21 @@ impl Stripe {
             let payment = payment.clone();
             self.emit("invoice_payment.paid", payment);
         }
+    }
+
+    /// Notes that an intent has paid an invoice.
+    pub(super) fn tie(&mut self, invoice: &str, intent: &str, now: i64) {
+        let payment = InvoicePayment {
+            id: self.ids.long("inpay"),
+            invoice: invoice.to_owned(),
+            payment_intent: intent.to_owned(),
+            amount: self.payment_intents[intent].amount_received,
+            currency: self.payment_intents[intent].currency.clone(),
+            created: now,
+            paid_at: Some(now),
+        };
+        self.invoice_payments.insert(payment.id.clone(), payment.clone());
+        self.emit("invoice_payment.paid", payment);
     }
 
     /// One more attempt at an open invoice fails. `retry_after` is in seconds; `None` when it was the last.
@@ -114,49 +163,92 @@ impl Stripe {
         self.emit("invoice.payment_action_required", self.invoices[invoice].clone());
     }
 
-    /// A draft of what the subscription's items cost for their periods; nothing during a trial.
+    /// A draft of what waits to be billed, and of what the subscription's items cost for their periods; nothing during a
+    /// trial. Stripe lists what waited first, the newest first.
     pub(super) fn draft_invoice(&self, subscription: &Subscription, billing_reason: &'static str) -> Invoice {
         let on_trial = subscription.trial.is_some_and(|trial| self.now < trial.end);
-        let lines = subscription.items.iter().map(|item| Line {
-            id: self.ids.long("il"),
-            price: item.price,
-            quantity: item.quantity,
-            period: item.period,
-            proration: false,
-            item: item.id.clone(),
-            amount: if on_trial { 0 } else { item.price.unit_amount * item.quantity },
+        let billed = subscription.items.iter().filter(|item| !item.deleted).map(|item| {
+            let line = self.item_line(item);
+            Line { amount: if on_trial { 0 } else { line.amount }, ..line }
         });
-        self.draft(subscription, billing_reason, lines.collect())
+        let waiting = self.pending_lines.get(&subscription.id).into_iter().flatten().cloned();
+        self.draft(subscription, billing_reason, waiting.chain(billed).collect())
     }
 
-    /// A draft of what a change within the period costs at once.
-    pub(super) fn draft_proration(&self, subscription: &Subscription, change: &Proration) -> Invoice {
-        let item = &subscription.items[0];
-        let period = Period { start: self.now, end: item.period.end };
+    fn item_line(&self, item: &Item) -> Line {
+        Line {
+            id: self.ids.long("il"),
+            price: item.price,
+            lookup_key: None,
+            quantity: item.quantity,
+            period: item.period,
+            origin: LineOrigin::Item,
+            item: Some(item.id.clone()),
+            amount: item.price.unit_amount * item.quantity,
+        }
+    }
+
+    /// Something that is no subscription's item, to be billed now.
+    pub(super) fn one_off_line(&self, price: &'static Price) -> Line {
+        Line {
+            id: self.ids.long("il"),
+            price,
+            lookup_key: None,
+            quantity: 1,
+            period: Period { start: self.now, end: self.now },
+            origin: LineOrigin::OneOff,
+            item: None,
+            amount: price.unit_amount,
+        }
+    }
+
+    /// The credit and the charge of a change within the period, in one of the shapes that such lines have.
+    pub(super) fn proration_lines(&self, item: &Item, change: &Proration) -> Vec<Line> {
+        let origin = LineOrigin::PRORATIONS[self.ids.below(LineOrigin::PRORATIONS.len())];
         let line = |(price, quantity), amount| Line {
             id: self.ids.long("il"),
             price,
+            lookup_key: None,
             quantity,
-            period,
-            proration: true,
-            item: item.id.clone(),
+            period: Period { start: self.now, end: item.period.end },
+            origin,
+            item: Some(item.id.clone()),
             amount,
         };
-        let lines = vec![line(change.from, -change.credit), line(change.to, change.debit)];
-        self.draft(subscription, "subscription_update", lines)
+        let credit = change.from.map(|from| line(from, -change.credit));
+        let mut lines: Vec<_> = credit.into_iter().chain([line(change.to, change.debit)]).collect();
+        if self.ids.coin() {
+            lines.reverse();
+        }
+        lines
     }
 
-    fn draft(&self, subscription: &Subscription, billing_reason: &'static str, lines: Vec<Line>) -> Invoice {
+    pub(super) fn draft(&self, subscription: &Subscription, billing_reason: &'static str, lines: Vec<Line>) -> Invoice {
+        self.draft_for(&subscription.customer, Some(subscription), billing_reason, lines)
+    }
+
+    /// A draft of these lines; where more is credited than charged, nothing is due.
+    pub(super) fn draft_for(
+        &self,
+        customer: &str,
+        subscription: Option<&Subscription>,
+        billing_reason: &'static str,
+        lines: Vec<Line>,
+    ) -> Invoice {
+        let total: i64 = lines.iter().map(|line| line.amount).sum();
         Invoice {
             id: self.ids.long("in"),
-            customer: subscription.customer.clone(),
-            subscription: subscription.id.clone(),
-            subscription_metadata: subscription.metadata.clone(),
+            customer: customer.to_owned(),
+            subscription: subscription.map(|subscription| subscription.id.clone()),
+            subscription_metadata: subscription.map(|subscription| subscription.metadata.clone()).unwrap_or_default(),
             status: InvoiceStatus::Draft,
-            currency: subscription.items[0].price.currency,
-            amount_due: lines.iter().map(|line| line.amount).sum(),
+            currency: lines[0].price.currency,
+            total,
+            amount_due: total.max(0),
             lines,
             amount_paid: 0,
+            customer_email: self.customers[customer].email.clone(),
+            customer_name: self.customers[customer].name.clone(),
             attempt_count: 0,
             next_payment_attempt: None,
             created: self.now,
@@ -173,6 +265,9 @@ impl Stripe {
     /// Makes a draft real.
     pub(super) fn keep_invoice(&mut self, invoice: Invoice) -> String {
         let id = invoice.id.clone();
+        if let Some(waiting) = invoice.subscription.as_ref().and_then(|id| self.pending_lines.get_mut(id)) {
+            waiting.retain(|line| !invoice.lines.contains(line));
+        }
         self.invoices.insert(id.clone(), invoice.clone());
         self.emit("invoice.created", invoice);
         id
@@ -191,6 +286,7 @@ impl Stripe {
             payment_method: self.customers[&customer].default_payment_method.clone(),
             customer,
             amount,
+            amount_received: 0,
             currency: currency.to_owned(),
             status: IntentStatus::RequiresPaymentMethod,
             created: now,
@@ -247,11 +343,13 @@ impl Stripe {
         let charge = Charge {
             id: self.ids.short("ch", 24),
             customer: intent.customer.clone(),
-            amount: intent.amount,
+            amount: if kind == "charge.succeeded" { intent.amount_received } else { intent.amount },
             currency: intent.currency.clone(),
             created: self.now,
             paid: kind == "charge.succeeded",
             payment_intent: intent.id.clone(),
+            invoice: intent.invoice.clone(),
+            amount_refunded: 0,
         };
         self.charges.insert(charge.id.clone(), charge.clone());
         self.emit(kind, charge);

@@ -1,7 +1,7 @@
 //! A subscription from its first payment to its end.
 
 use super::invoicing::Proration;
-use crate::stripe::model::{InvoiceStatus, Item, Period, Price, Status, Subscription};
+use crate::stripe::model::{InvoiceStatus, Item, Line, Period, Price, Status, Subscription};
 use crate::stripe::{DAY, Stripe};
 
 /// Stripe leaves a renewal's draft open for changes for an hour.
@@ -16,6 +16,17 @@ pub enum GiveUp {
     Unpaid,
     /// Pauses it.
     Pause,
+}
+
+/// When a change within a period is billed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Billed {
+    /// At once, if there is more to charge than to credit; else with the next period.
+    WhenOwed,
+    /// At once.
+    Now,
+    /// With the next period.
+    Later,
 }
 
 impl Stripe {
@@ -40,12 +51,15 @@ impl Stripe {
     /// The next period begins and is paid for, an hour later. Ends a trial.
     pub fn renew(&mut self, subscription: &str) {
         let invoice = self.begin_period(subscription);
-        self.pay(&invoice);
+        self.pay_if_owed(&invoice);
     }
 
-    /// The next period begins and its payment fails: active or trialing → past_due.
+    /// The next period begins and its payment fails: active or trialing → past_due. One that costs nothing is paid.
     pub fn begin_unpaid_period(&mut self, subscription: &str) {
         let invoice = self.begin_period(subscription);
+        if self.invoices[&invoice].status == InvoiceStatus::Paid {
+            return;
+        }
         self.payment_fails(&invoice, Some(3 * DAY));
         self.change_subscription(subscription, |subscription| subscription.status = Status::PastDue);
     }
@@ -81,28 +95,79 @@ impl Stripe {
         self.emit("customer.subscription.trial_will_end", self.subscriptions[subscription].clone());
     }
 
-    /// Another price for the first item, from now on; the difference is billed at once if there is any to bill.
+    /// Another price for the first item, from now on; the difference is billed at once if there is any to bill, else with
+    /// the next period.
     pub fn upgrade(&mut self, subscription: &str, price: &'static Price) {
         let quantity = self.subscriptions[subscription].items[0].quantity;
-        self.change_first_item(subscription, price, quantity);
+        self.change_first_item(subscription, price, quantity, Billed::WhenOwed);
+    }
+
+    /// As [`Stripe::upgrade`], billed at once even where more is credited than charged, or only with the next period.
+    pub fn switch(&mut self, subscription: &str, price: &'static Price, billed: Billed) {
+        let quantity = self.subscriptions[subscription].items[0].quantity;
+        self.change_first_item(subscription, price, quantity, billed);
     }
 
     /// Another number of the first item, from now on.
     pub fn change_quantity(&mut self, subscription: &str, quantity: i64) {
         let price = self.subscriptions[subscription].items[0].price;
-        self.change_first_item(subscription, price, quantity);
+        self.change_first_item(subscription, price, quantity, Billed::WhenOwed);
     }
 
     /// One more item, billed with the next period.
     pub fn add_item(&mut self, subscription: &str, price: &'static Price) {
-        let item = Item {
-            id: self.ids.short("si", 14),
-            created: self.now,
-            price,
-            quantity: 1,
-            period: self.subscriptions[subscription].items[0].period,
-        };
+        let item = self.new_item(subscription, price);
         self.change_subscription(subscription, |subscription| subscription.items.push(item));
+    }
+
+    /// One more item, billed at once for what is left of the period: the invoice has its line alone.
+    pub fn add_item_now(&mut self, subscription: &str, price: &'static Price) {
+        let item = self.new_item(subscription, price);
+        let debit = price.unit_amount * (item.period.end - self.now).max(0) / price.interval.seconds();
+        let change = Proration { from: None, to: (price, 1), credit: 0, debit };
+        let lines = self.proration_lines(&item, &change);
+        let mut next = self.subscriptions[subscription].clone();
+        next.items.push(item);
+        self.change_and_bill(next, lines);
+    }
+
+    /// The first item goes, and one of `price` is there instead; snapshots still list the first, as gone.
+    pub fn replace_first_item(&mut self, subscription: &str, price: &'static Price) {
+        let item = self.new_item(subscription, price);
+        self.change_subscription(subscription, |subscription| {
+            subscription.items.insert(1, item);
+            subscription.items[0].deleted = true;
+        });
+    }
+
+    /// All that waits to be billed for a subscription is billed now, on one invoice.
+    pub fn bill_what_waits(&mut self, subscription: &str) {
+        let waiting = self.pending_lines.get(subscription).cloned().unwrap_or_default();
+        assert!(!waiting.is_empty(), "an invoice has lines");
+        let next = self.subscriptions[subscription].clone();
+        self.change_and_bill(next, waiting);
+    }
+
+    /// In trial, another plan and the end of the trial in one: Stripe announces that end in the very second in which it
+    /// comes, with a snapshot that is half-way.
+    pub fn end_trial_by_switch(&mut self, subscription: &str, price: &'static Price) {
+        let mut next = self.subscriptions[subscription].clone();
+        assert_eq!(next.status, Status::Trialing, "only a trial is ended");
+        let now = self.now;
+        let period = Period { start: now, end: now + price.interval.seconds() };
+        next.items[0].price = price;
+        for item in &mut next.items {
+            item.period = period;
+        }
+        next.trial = next.trial.map(|trial| Period { end: now, ..trial });
+        self.emit("customer.subscription.trial_will_end", next.clone());
+        next.status = Status::Active;
+        let invoice = self.draft_invoice(&next, "subscription_update");
+        next.latest_invoice = Some(invoice.id.clone());
+        self.change_subscription(subscription, |subscription| *subscription = next);
+        let invoice = self.keep_invoice(invoice);
+        self.finalize(&invoice);
+        self.pay_if_owed(&invoice);
     }
 
     /// `pause_collection`: the status stays.
@@ -125,7 +190,7 @@ impl Stripe {
     pub fn resume(&mut self, subscription: &str) {
         let invoice = self.begin_period_at(subscription, self.now);
         self.finalize(&invoice);
-        self.pay(&invoice);
+        self.pay_if_owed(&invoice);
         self.emit("customer.subscription.resumed", self.subscriptions[subscription].clone());
     }
 
@@ -190,6 +255,7 @@ impl Stripe {
 
     fn begin_period_at(&mut self, subscription: &str, start: i64) -> String {
         let begun = |subscription: &mut Subscription| {
+            subscription.items.retain(|item| !item.deleted);
             let end = start + subscription.items[0].price.interval.seconds();
             for item in &mut subscription.items {
                 item.period = Period { start, end };
@@ -209,7 +275,19 @@ impl Stripe {
         self.keep_invoice(invoice)
     }
 
-    fn change_first_item(&mut self, subscription: &str, price: &'static Price, quantity: i64) {
+    fn new_item(&self, subscription: &str, price: &'static Price) -> Item {
+        Item {
+            id: self.ids.short("si", 14),
+            created: self.now,
+            price,
+            lookup_key: None,
+            quantity: 1,
+            period: self.subscriptions[subscription].items[0].period,
+            deleted: false,
+        }
+    }
+
+    fn change_first_item(&mut self, subscription: &str, price: &'static Price, quantity: i64, billed: Billed) {
         let mut next = self.subscriptions[subscription].clone();
         let now = self.now;
         let item = &mut next.items[0];
@@ -225,18 +303,35 @@ impl Stripe {
         }
         let to = (price, quantity);
         let debit = if moves { price.unit_amount * quantity } else { share(to) };
-        let change = Proration { from, to, credit: share(from), debit };
-        // A credit is kept for the next invoice; only what is owed makes one now.
-        let billable = matches!(next.status, Status::Active) && change.debit > change.credit;
-        let invoice = billable.then(|| self.draft_proration(&next, &change));
-        if let Some(invoice) = &invoice {
-            next.latest_invoice = Some(invoice.id.clone());
+        let change = Proration { from: Some(from), to, credit: share(from), debit };
+        // Nothing is charged or credited for a trial, and nothing for what stays as it is.
+        let lines = match next.status {
+            Status::Active if from != to => self.proration_lines(&next.items[0], &change),
+            _ => Vec::new(),
+        };
+        // A credit waits for the next invoice, unless it is asked for.
+        let now_billed = match billed {
+            Billed::Now => true,
+            Billed::WhenOwed => change.debit > change.credit,
+            Billed::Later => false,
+        };
+        if now_billed && !lines.is_empty() {
+            self.change_and_bill(next, lines);
+        } else {
+            let waiting = self.pending_lines.entry(subscription.to_owned()).or_default();
+            waiting.splice(0..0, lines);
+            self.change_subscription(subscription, |subscription| *subscription = next);
         }
-        self.change_subscription(subscription, |subscription| *subscription = next);
-        if let Some(invoice) = invoice {
-            let invoice = self.keep_invoice(invoice);
-            self.finalize(&invoice);
-            self.pay(&invoice);
-        }
+    }
+
+    /// The subscription becomes `next`, with an invoice of these lines, paid at once.
+    fn change_and_bill(&mut self, mut next: Subscription, lines: Vec<Line>) {
+        let invoice = self.draft(&next, "subscription_update", lines);
+        next.latest_invoice = Some(invoice.id.clone());
+        let subscription = next.id.clone();
+        self.change_subscription(&subscription, |subscription| *subscription = next);
+        let invoice = self.keep_invoice(invoice);
+        self.finalize(&invoice);
+        self.pay_if_owed(&invoice);
     }
 }
