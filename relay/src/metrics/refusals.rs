@@ -2,12 +2,13 @@
 //! log may be on the disk that the journal is on.
 
 use std::collections::BTreeMap;
-use std::fmt::Display;
+use std::fmt::{self, Display, Formatter};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use metrics::{Counter, counter, describe_counter, with_local_recorder};
 use metrics_exporter_prometheus::PrometheusRecorder;
+use tokio::time::Instant;
 use tollgate_shared::RequestId;
 use tollgate_shared::telemetry::Seldom;
 use tracing::{debug, info, warn};
@@ -92,7 +93,7 @@ impl Refusals {
 struct More(u64);
 
 impl Display for More {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         if self.0 == 0 { Ok(()) } else { write!(f, " ({} more since the last such line)", self.0) }
     }
 }

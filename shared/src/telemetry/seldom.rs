@@ -1,7 +1,10 @@
 //! For lines that strangers can cause at will.
 
+use std::mem;
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 /// Lets a line through once in an interval, and counts what it holds back meanwhile.
 #[derive(Debug)]
@@ -27,7 +30,7 @@ impl Seldom {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if state.is_due(now, self.interval) {
             state.logged_at = Some(now);
-            return Some(std::mem::take(&mut state.held_back));
+            return Some(mem::take(&mut state.held_back));
         }
         state.held_back += 1;
         None
@@ -41,7 +44,7 @@ impl Seldom {
             return None;
         }
         state.logged_at = Some(now);
-        Some(std::mem::take(&mut state.held_back))
+        Some(mem::take(&mut state.held_back))
     }
 }
 
