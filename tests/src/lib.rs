@@ -8,6 +8,7 @@
 
 pub mod engines;
 pub mod http;
+pub mod imports;
 pub mod load;
 pub mod process;
 pub mod stack;

@@ -5,7 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Capitals with an underscore in the code that are no variables of ours.
-const NO_VARIABLES: [&str; 5] = ["CARGO_MANIFEST_DIR", "EVENT_ID", "LC_ALL", "OUT_DIR", "TOLLGATE_TEST_POSTGRES"];
+const NO_VARIABLES: [&str; 6] =
+    ["CARGO_MANIFEST_DIR", "CARGO_PKG_VERSION", "EVENT_ID", "LC_ALL", "OUT_DIR", "TOLLGATE_TEST_POSTGRES"];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a member is in the workspace's folder").to_owned()
@@ -73,6 +74,29 @@ fn each_variable_of_the_backend_is_in_its_table_and_no_other() {
     assert_eq!(documented("### Backend"), in_code(&["backend", "backend/stripe", "shared"]));
 }
 
+/// The documents whose word on this tree is kept.
+const DOCUMENTS: [&str; 5] = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md", "docs/API.md"];
+
+/// Where paths in the documents begin.
+const TOPS: [&str; 8] = ["backend/", "bench/", "docs/", "fuzz/", "relay/", "scripts/", "shared/", "tests/"];
+
+#[test]
+fn every_path_that_the_documents_name_is_there() {
+    for document in DOCUMENTS {
+        let text = fs::read_to_string(root().join(document)).unwrap_or_else(|error| panic!("{document}: {error}"));
+        // Between single backticks, and in links; a path with a placeholder in it is none.
+        let quoted = text.split('`').skip(1).step_by(2);
+        let linked = text.split("](").skip(1).filter_map(|rest| rest.split([')', '#']).next());
+        let is_path = |path: &&str| {
+            let plain = path.chars().all(|letter| letter.is_ascii_alphanumeric() || "/._-".contains(letter));
+            plain && TOPS.iter().any(|top| path.starts_with(top))
+        };
+        for path in quoted.chain(linked).filter(is_path) {
+            assert!(root().join(path).exists(), "{document} names {path}, which is not in the tree");
+        }
+    }
+}
+
 /// The places of the map, without their final slash.
 fn map() -> BTreeSet<String> {
     let readme = readme();
@@ -97,8 +121,10 @@ fn every_folder_of_source_is_on_the_map() {
         assert!(map().contains(&member), "{member} is not on the README's map");
         for entry in fs::read_dir(root().join(&member).join("src")).expect("a crate has sources") {
             let entry = entry.expect("it is readable");
-            let place = format!("{member}/src/{}", entry.file_name().to_string_lossy());
-            assert!(!entry.path().is_dir() || map().contains(&place), "{place} is not on the README's map");
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let place = format!("{member}/src/{name}");
+            let is_room = entry.path().is_dir() && !["tests", "testing"].contains(&&*name);
+            assert!(!is_room || map().contains(&place), "{place} is not on the README's map");
         }
     }
 }

@@ -1,7 +1,6 @@
 //! A webhook's body, read whole within limits: of its own length, of time, and of the memory for all bodies.
 
 use std::future::poll_fn;
-use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -100,7 +99,7 @@ impl Reader {
                 first = piece;
             } else {
                 if more.is_empty() {
-                    more.extend_from_slice(&mem::take(&mut first));
+                    more.extend_from_slice(&std::mem::take(&mut first));
                 }
                 more.extend_from_slice(&piece);
             }

@@ -2,13 +2,12 @@
 //! log may be on the disk that the journal is on.
 
 use std::collections::BTreeMap;
-use std::fmt::{self, Display, Formatter};
+use std::fmt::Display;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use metrics::{Counter, counter, describe_counter, with_local_recorder};
 use metrics_exporter_prometheus::PrometheusRecorder;
-use tokio::time::Instant;
 use tollgate_shared::RequestId;
 use tollgate_shared::telemetry::Seldom;
 use tracing::{debug, info, warn};
@@ -93,7 +92,7 @@ impl Refusals {
 struct More(u64);
 
 impl Display for More {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         if self.0 == 0 { Ok(()) } else { write!(f, " ({} more since the last such line)", self.0) }
     }
 }

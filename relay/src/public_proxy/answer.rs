@@ -1,7 +1,7 @@
 //! The body of a backend's answer on its way to the client: piece by piece as it comes.
 
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -86,7 +86,7 @@ impl Body for Stream {
         let Some(open) = &mut self.open else { return Poll::Ready(None) };
         let piece = match open.drained.as_mut().poll(cx) {
             Poll::Ready(()) => None,
-            Poll::Pending => ready!(Pin::new(&mut open.body).poll_frame(cx)),
+            Poll::Pending => std::task::ready!(Pin::new(&mut open.body).poll_frame(cx)),
         };
         if let Some(Ok(frame)) = piece {
             return Poll::Ready(Some(Ok(frame)));

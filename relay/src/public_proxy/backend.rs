@@ -1,9 +1,8 @@
 //! The way to the backend: connections, kept and shared, that give up in time.
 
-use std::future::{self, pending};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::uri::PathAndQuery;
@@ -172,7 +171,7 @@ impl Backend {
 async fn failed(status: Option<&UploadStatus>) -> UploadError {
     match status {
         Some(status) => status.failed().await,
-        None => pending().await,
+        None => std::future::pending().await,
     }
 }
 
@@ -193,7 +192,7 @@ impl Future for DetachedRequest {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let answer = self.answer.as_mut().expect("nobody asks again after the answer");
-        let answer = ready!(Pin::new(answer).poll(cx));
+        let answer = std::task::ready!(Pin::new(answer).poll(cx));
         self.answer = None;
         Poll::Ready(answer)
     }
@@ -271,7 +270,7 @@ impl Service<Uri> for Connector {
         let failed_at = Arc::clone(&self.failed_at);
         let last_failure = *failed_at.lock().unwrap_or_else(PoisonError::into_inner);
         if last_failure.is_some_and(|at| at.elapsed() < RECONNECT_COOLDOWN) {
-            return Box::pin(future::ready(Err(JustFailed.into())));
+            return Box::pin(std::future::ready(Err(JustFailed.into())));
         }
         let is_http1 = self.is_http1;
         let connecting = timeout(self.limit, self.connector.call(backend));

@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -121,12 +121,12 @@ impl Body for UploadBody {
         let Some(state) = &mut self.0 else { return Poll::Ready(None) };
         let piece = match state.status.failure.get() {
             Some(failure) => Some(Err(*failure)),
-            None => ready!(state.poll(cx)),
+            None => std::task::ready!(state.poll(cx)),
         };
         match piece {
             Some(Ok(data)) => Poll::Ready(Some(Ok(Frame::data(data)))),
             Some(Err(failure)) => {
-                ready!(state.poll_failed(failure, cx));
+                std::task::ready!(state.poll_failed(failure, cx));
                 self.0 = None;
                 Poll::Ready(Some(Err(failure)))
             }

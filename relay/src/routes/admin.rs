@@ -35,8 +35,8 @@ pub struct Admin {
 }
 
 impl Admin {
-    /// Responds to one request. Never fails.
-    pub fn respond(&self, request: &Request<Incoming>) -> Response<Body> {
+    /// Answers one request. Never fails.
+    pub fn answer(&self, request: &Request<Incoming>) -> Response<Body> {
         let given = request.headers().get(REQUEST_ID_HEADER).and_then(|value| value.to_str().ok());
         let request_id = RequestId::adopt(given, self.clock.now(), &self.rng);
         let mut response = match (request.uri().path(), request.method()) {

@@ -54,8 +54,8 @@ pub struct Public {
 }
 
 impl Public {
-    /// Responds to one request. Never fails.
-    pub async fn respond(self: Arc<Self>, request: Request<Incoming>, peer: Peer) -> Response<Body> {
+    /// Answers one request. Never fails.
+    pub async fn answer(self: Arc<Self>, request: Request<Incoming>, peer: Peer) -> Response<Body> {
         let given = request.headers().get(REQUEST_ID_HEADER).and_then(|value| value.to_str().ok());
         let request_id = RequestId::adopt(given, self.clock.now(), &self.rng);
         let mut response = shielded(self.route(request, peer, &request_id), &request_id).await;

@@ -3,18 +3,17 @@
 
 use std::future::Future;
 use std::io;
-use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes};
 use http::StatusCode;
 use metrics::Counter;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::time::Sleep;
 use tollgate_shared::telemetry::Seldom;
 use tracing::warn;
 
@@ -86,7 +85,7 @@ struct Head {
 impl Head {
     fn restart(&mut self, begun: usize) {
         if self.counted > 0 {
-            self.budget.give_back(mem::take(&mut self.counted));
+            self.budget.give_back(std::mem::take(&mut self.counted));
         }
         (self.begun, self.bytes) = (begun, 0);
     }
@@ -125,7 +124,7 @@ impl<I> ClientIo<I> {
             self.timer = None;
             return written;
         }
-        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(self.write_timeout)));
+        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(self.write_timeout)));
         timer.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
     }
 

@@ -6,7 +6,7 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::net::IpAddr;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -173,7 +173,7 @@ where
             .header_read_timeout(self.limits.head_timeout)
             .max_buf_size(HEAD_BYTES_MAX)
             .serve_connection(self.io(io, place, Some(Arc::clone(&self.unreadable))), service);
-        let mut connection = pin!(connection);
+        let mut connection = std::pin::pin!(connection);
         let mut phase = self.phase.clone();
         tokio::select! {
             biased;
@@ -205,7 +205,7 @@ where
             .keep_alive_interval(HTTP2_PING_INTERVAL)
             .keep_alive_timeout(HTTP2_PING_INTERVAL)
             .serve_connection(self.io(io, place, None), service);
-        let mut connection = pin!(connection);
+        let mut connection = std::pin::pin!(connection);
         let mut phase = self.phase.clone();
         tokio::select! {
             biased;

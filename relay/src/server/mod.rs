@@ -7,7 +7,6 @@ mod streams;
 #[cfg(test)]
 mod tests;
 
-use std::future::ready;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,8 +14,8 @@ use std::time::Duration;
 use metrics::Counter;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio::task::{JoinHandle, spawn_blocking};
-use tokio::time::{Instant, interval, timeout, timeout_at};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout, timeout_at};
 use tollgate_journal::{Journal, OpenError, Options};
 use tollgate_shared::process::descriptors_max;
 use tollgate_shared::signing::Verifier;
@@ -110,7 +109,7 @@ impl Relay {
             let options = Options { commit_seconds: metrics.journal_commit_seconds.clone(), ..config.journal };
             move || Journal::open(options, clock)
         };
-        let journal = spawn_blocking(opening).await.expect("opening the journal does not panic")?;
+        let journal = tokio::task::spawn_blocking(opening).await.expect("opening the journal does not panic")?;
         journal.serve_control().map_err(StartError::Control)?;
 
         let forwarder = Forwarder::start(forwarder::Deps {
@@ -172,7 +171,7 @@ impl Relay {
             limits: config.limits,
             places: Arc::new(places),
             trusted,
-            handler: move |request, peer| -> Responding { Box::pin(Arc::clone(&public).respond(request, peer)) },
+            handler: move |request, peer| -> Responding { Box::pin(Arc::clone(&public).answer(request, peer)) },
             unreadable: unreadable(Some(Arc::clone(&metrics.refusals))),
             phase: public_phase.subscribe(),
             heads: Arc::new(heads),
@@ -184,8 +183,8 @@ impl Relay {
             places: Arc::new(places),
             trusted: TrustedProxies::default(),
             handler: move |request, _| -> Responding {
-                let response = admin.respond(&request);
-                Box::pin(ready(response))
+                let response = admin.answer(&request);
+                Box::pin(std::future::ready(response))
             },
             unreadable: unreadable(None),
             phase: admin_phase.subscribe(),
@@ -265,7 +264,7 @@ fn connections_max() -> usize {
 }
 
 async fn upkeep(metrics: Arc<Metrics>) {
-    let mut every = interval(UPKEEP_INTERVAL);
+    let mut every = tokio::time::interval(UPKEEP_INTERVAL);
     loop {
         every.tick().await;
         metrics.run_upkeep();

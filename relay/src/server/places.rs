@@ -6,14 +6,12 @@
 //! request costs a number, and no lock.
 
 use std::collections::{BTreeMap, HashMap};
-use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use metrics::{Counter, Gauge, counter, describe_counter, describe_gauge, gauge};
 use tokio::sync::Notify;
-use tokio::time::{Instant, timeout};
 use tollgate_shared::telemetry::Seldom;
 use tracing::warn;
 
@@ -142,7 +140,7 @@ impl Places {
             }
             self.is_waited_for.store(true, Ordering::Relaxed);
             // The time is for what has become idle in the very moment before.
-            let _ = timeout(EVICTION_TIMEOUT, freed).await;
+            let _ = tokio::time::timeout(EVICTION_TIMEOUT, freed).await;
             self.is_waited_for.store(false, Ordering::Relaxed);
         }
     }
@@ -220,7 +218,7 @@ impl Taken {
     fn remove(&mut self, connection: &Connection) -> bool {
         let stamp = connection.filed.load(Ordering::Relaxed);
         // Another one is never filed under the same stamp while this one is.
-        if self.oldest.get(&stamp).is_none_or(|filed| !ptr::eq(&raw const **filed, connection)) {
+        if self.oldest.get(&stamp).is_none_or(|filed| !std::ptr::eq(&raw const **filed, connection)) {
             return false;
         }
         self.oldest.remove(&stamp);

@@ -1,10 +1,8 @@
 //! The requests of a connection: which are open, and how long a client may leave what it was sent.
 
-use std::future::poll_fn;
-use std::mem;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -80,7 +78,7 @@ async fn while_taken(stream: impl Future, handover: Arc<Handover>, timeout: Dura
     let mut stream = pin!(stream);
     // Most streams never wait for their clients and need no timer.
     let mut timer: Option<Pin<Box<Sleep>>> = None;
-    poll_fn(|cx| {
+    std::future::poll_fn(|cx| {
         if stream.as_mut().poll(cx).is_ready() {
             return Poll::Ready(());
         }
@@ -127,7 +125,7 @@ impl http_body::Body for ResponseBody {
         let Some(handover) = &this.handover else { return Pin::new(&mut this.body).poll_frame(cx) };
         handover.end();
         let data = if this.rest.is_empty() {
-            match ready!(Pin::new(&mut this.body).poll_frame(cx)) {
+            match std::task::ready!(Pin::new(&mut this.body).poll_frame(cx)) {
                 Some(Ok(frame)) => match frame.into_data() {
                     Ok(data) => data,
                     Err(other) => return Poll::Ready(Some(Ok(other))),
@@ -135,7 +133,7 @@ impl http_body::Body for ResponseBody {
                 other => return Poll::Ready(other),
             }
         } else {
-            mem::take(&mut this.rest)
+            std::mem::take(&mut this.rest)
         };
         this.rest = data;
         let piece = this.rest.split_to(this.rest.len().min(PIECE_BYTES_MAX));

@@ -1,10 +1,7 @@
 //! For lines that strangers can cause at will.
 
-use std::mem;
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
-
-use tokio::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Lets a line through once in an interval, and counts what it holds back meanwhile.
 #[derive(Debug)]
@@ -30,7 +27,7 @@ impl Seldom {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if state.is_due(now, self.interval) {
             state.logged_at = Some(now);
-            return Some(mem::take(&mut state.held_back));
+            return Some(std::mem::take(&mut state.held_back));
         }
         state.held_back += 1;
         None
@@ -44,7 +41,7 @@ impl Seldom {
             return None;
         }
         state.logged_at = Some(now);
-        Some(mem::take(&mut state.held_back))
+        Some(std::mem::take(&mut state.held_back))
     }
 }
 

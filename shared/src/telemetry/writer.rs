@@ -9,11 +9,10 @@
 //! bytes and not in lines as `tracing-appender`'s is: how long a line may be is not ours to say.
 
 use std::io::{self, Write};
-use std::mem;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tracing_subscriber::fmt::MakeWriter;
 
@@ -58,7 +57,7 @@ impl Queue {
             return;
         }
         state.waiting.extend_from_slice(line);
-        if mem::take(&mut state.writer_sleeps) {
+        if std::mem::take(&mut state.writer_sleeps) {
             self.filled.notify_one();
         }
     }
@@ -76,9 +75,9 @@ impl Queue {
             self.wait_for_lines();
             let dropped = {
                 let mut state = self.lock();
-                mem::swap(&mut state.waiting, &mut batch);
+                std::mem::swap(&mut state.waiting, &mut batch);
                 state.is_writing = true;
-                mem::take(&mut state.dropped)
+                std::mem::take(&mut state.dropped)
             };
             if dropped > 0 {
                 // They came after the lines of this batch, as the line that says so does.
@@ -114,11 +113,16 @@ impl Queue {
 
     /// Waits until all lines are written, at most for `timeout`.
     pub(super) fn flush(&self, timeout: Duration) {
+        let by = Instant::now() + timeout;
         let mut state = self.lock();
         state.is_flushing = true;
-        let is_behind = |state: &mut State| state.is_writing || !state.waiting.is_empty();
-        let waited = self.emptied.wait_timeout_while(state, timeout, is_behind);
-        let mut state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        while state.is_writing || !state.waiting.is_empty() {
+            let left = by.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            state = self.emptied.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
         state.is_flushing = false;
     }
 
