@@ -21,12 +21,14 @@ use tollgate_db::DbError;
 /// How long a task that fails or panics waits before it runs again, unless its own interval is longer.
 const RESTART_BACKOFF: Backoff = Backoff { first: Duration::from_millis(250), longest: Duration::from_secs(60) };
 
+type Started = (Arc<Task>, AbortHandle);
+
 /// Every background task of a process. Clones are the same tasks.
 #[derive(Clone)]
 pub struct Tasks {
     clock: Clock,
     rng: Rng,
-    started: Arc<Mutex<Vec<(Arc<Task>, AbortHandle)>>>,
+    started: Arc<Mutex<Vec<Started>>>,
 }
 
 /// How a task fares.

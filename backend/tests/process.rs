@@ -1,5 +1,7 @@
 //! The process from outside: its command line, what it listens to, what it logs, how it ends.
 
+#![expect(clippy::float_cmp, reason = "counters and gauges are whole numbers here")]
+
 mod backend;
 
 use backend::{Backend, Connection, Variables};

@@ -1,5 +1,6 @@
 //! The real binary: its configuration, its logs, and its end.
 
+#![expect(clippy::float_cmp, reason = "counters and gauges are whole numbers here")]
 #![allow(clippy::unwrap_used, reason = "a test, its own functions included, may panic")]
 
 use std::io::{BufRead, BufReader, Read, Write};

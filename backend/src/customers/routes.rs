@@ -46,7 +46,7 @@ async fn link(
     body: JsonBody<Link>,
     app: &State<App>,
 ) -> Result<Json<CustomerState>, ApiError> {
-    let user_id = &*readable_user_id(&body.0.user_id)?;
+    let user_id = readable_user_id(&body.0.user_id)?;
     state(app, id).await?;
     app.write(&Touched::customer(id), |work| {
         customers::link(work, &app.settings.plans, id, user_id)?;

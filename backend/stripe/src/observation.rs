@@ -41,7 +41,6 @@ pub struct Observation {
 
 /// The object, and what the event's type says of it beyond its fields.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(clippy::large_enum_variant, reason = "a batch holds a few at a time, and most are subscriptions")]
 pub enum Object {
     /// `customer.created`, `.updated`, `.deleted`
     Customer {

@@ -79,7 +79,9 @@ impl Sender {
             (vec![self.backend.deliver(event.as_ref()).await], true)
         } else {
             let batch = RequestId::new(self.clock.now(), &self.rng);
-            events.iter().for_each(|event| log_forwarding(event, Some(&batch)));
+            for event in events {
+                log_forwarding(event, Some(&batch));
+            }
             match self.backend.deliver_together(events, &batch).await {
                 Ok(outcomes) => (outcomes, false),
                 Err(outcome) => (vec![outcome; events.len()], true),

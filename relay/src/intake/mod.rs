@@ -156,12 +156,11 @@ impl Intake {
         match settled {
             Ok(Settled::Durable) => WebhookResponse::Received { event_id },
             Ok(Settled::BackendFailed(status)) => WebhookResponse::BackendFailed(status),
-            Ok(Settled::OnlyByTheBackend | Settled::NotDurable) => WebhookResponse::NotDurable,
             Err(_) if handoff.wait_until(|known| Some(is_persisted(known))).await => {
                 WebhookResponse::Received { event_id }
             }
-            // The disk may yet take it; that is not known.
-            Err(_) => WebhookResponse::NotDurable,
+            // After a time-out the disk may yet take it; that is not known.
+            Ok(Settled::OnlyByTheBackend | Settled::NotDurable) | Err(_) => WebhookResponse::NotDurable,
         }
     }
 }

@@ -51,9 +51,8 @@ impl WebhookResponse {
     pub(super) fn fault(&self) -> Option<Fault> {
         match self {
             Self::Received { .. } | Self::BackendFailed(_) | Self::NotDurable => None,
-            Self::Unsigned(_) | Self::Malformed => Some(Fault::Client),
             Self::Unread(BodyError::Overloaded) => Some(Fault::Ours),
-            Self::Unread(_) => Some(Fault::Client),
+            Self::Unsigned(_) | Self::Malformed | Self::Unread(_) => Some(Fault::Client),
         }
     }
 

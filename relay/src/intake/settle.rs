@@ -35,13 +35,14 @@ pub(super) enum Settled {
 /// the backend, is enough.
 pub(super) fn settle(ack: Ack, urgency: Urgency, known: &Known<Persisted, Forwarded>) -> Option<Settled> {
     match (known.persisted, &known.forwarded) {
-        (_, Some(Forwarded::Tried(Outcome::Confirmed, _))) => Some(Settled::Durable),
         (_, Some(Forwarded::Tried(Outcome::Refused(status, _), _)))
             if ack == Ack::Backend && status.is_server_error() =>
         {
             Some(Settled::BackendFailed(*status))
         }
-        (Some(Persisted::At(_)), Some(_)) => Some(Settled::Durable),
+        (_, Some(Forwarded::Tried(Outcome::Confirmed, _))) | (Some(Persisted::At(_)), Some(_)) => {
+            Some(Settled::Durable)
+        }
         (Some(Persisted::At(_)), None) => (urgency == Urgency::None).then_some(Settled::Durable),
         (Some(Persisted::Failed), Some(Forwarded::Tried(..))) => Some(Settled::NotDurable),
         (Some(Persisted::Failed), Some(Forwarded::NotTried)) => Some(Settled::OnlyByTheBackend),

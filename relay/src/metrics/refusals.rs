@@ -4,10 +4,11 @@
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use metrics::{Counter, counter, describe_counter, with_local_recorder};
 use metrics_exporter_prometheus::PrometheusRecorder;
+use tokio::time::Instant;
 use tollgate_shared::RequestId;
 use tollgate_shared::telemetry::Seldom;
 use tracing::{debug, info, warn};
@@ -52,7 +53,7 @@ impl Refusals {
     pub fn refused(&self, fault: Fault, code: &'static str, request_id: &RequestId, why: &dyn Display) {
         let refusals = self.code(fault, code);
         refusals.counter.increment(1);
-        let Some(held_back) = refusals.seldom.again(Instant::now()) else {
+        let Some(held_back) = refusals.seldom.again(Instant::now().into_std()) else {
             debug!(%request_id, code, "refused a request: {why}");
             return;
         };
@@ -67,7 +68,7 @@ impl Refusals {
     pub fn log_held_back(&self) {
         let codes = self.codes.lock().unwrap_or_else(PoisonError::into_inner).clone();
         for (code, refusals) in codes {
-            let Some(held_back) = refusals.seldom.held_back(Instant::now()) else { continue };
+            let Some(held_back) = refusals.seldom.held_back(Instant::now().into_std()) else { continue };
             match refusals.fault {
                 Fault::Client => info!(code, held_back, "refused {held_back} more requests with {code}"),
                 Fault::Ours => warn!(code, held_back, "refused {held_back} more requests with {code}"),

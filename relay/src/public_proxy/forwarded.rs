@@ -36,7 +36,7 @@ impl From<IpAddr> for Network {
                 let [a, b, c, d, ..] = addr.segments();
                 Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
             }
-            v4 => v4,
+            v4 @ IpAddr::V4(_) => v4,
         })
     }
 }

@@ -7,12 +7,13 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use http::StatusCode;
 use metrics::Counter;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Instant;
 use tokio::time::Sleep;
 use tollgate_shared::telemetry::Seldom;
 use tracing::warn;
@@ -42,7 +43,7 @@ impl HeadBudget {
         let taken = self.bytes_left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(bytes));
         if taken.is_err() {
             self.refused.increment(1);
-            if let Some(held_back) = self.warned.again(Instant::now()) {
+            if let Some(held_back) = self.warned.again(Instant::now().into_std()) {
                 warn!(held_back, "connections are closed: unfinished request heads take too much memory");
             }
         }
@@ -281,7 +282,7 @@ mod tests {
     #[test]
     fn only_heads_that_are_long_and_unfinished_are_counted() {
         let budget = Arc::new(HeadBudget::new(Counter::noop()));
-        let mut heads: Vec<_> = (0..HEADS_BYTES_MAX / (56 * 1024) + 1)
+        let mut heads: Vec<_> = (0..=(HEADS_BYTES_MAX / (56 * 1024)))
             .map(|_| Head { budget: Arc::clone(&budget), begun: 0, bytes: 64 * 1024, counted: 0 })
             .collect();
         let refused = heads.iter_mut().filter_map(|head| (!head.count()).then_some(())).count();

@@ -8,10 +8,11 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use metrics::{Counter, Gauge, counter, describe_counter, describe_gauge, gauge};
 use tokio::sync::Notify;
+use tokio::time::Instant;
 use tollgate_shared::telemetry::Seldom;
 use tracing::warn;
 
@@ -192,7 +193,7 @@ impl Places {
     }
 
     fn warn(&self, what: &str) {
-        if let Some(held_back) = self.warned.again(Instant::now()) {
+        if let Some(held_back) = self.warned.again(Instant::now().into_std()) {
             let (max, share) = (self.max, self.share);
             warn!(max, share, held_back, "connection limit reached: {what}");
         }

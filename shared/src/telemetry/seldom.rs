@@ -52,6 +52,7 @@ impl State {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "an instant can be had in no other way")]
 mod tests {
     use super::*;
 

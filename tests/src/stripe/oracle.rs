@@ -50,7 +50,7 @@ impl Stripe {
         let current = current(&known);
         let bought = purchases(heard, asks);
         let stands = bought.iter().any(|purchase| purchase.undone_at.is_none());
-        let by_subscription = current.and_then(|current| current.gives()).map(|terms| terms.tier);
+        let by_subscription = current.and_then(access::Known::gives).map(|terms| terms.tier);
         let tier = by_subscription.or(stands.then_some(LIFETIME.tier)).unwrap_or(DEFAULT_TIER);
 
         let paid = |invoice: &super::model::Invoice| invoice.status == InvoiceStatus::Paid;

@@ -22,6 +22,7 @@ pub struct HeldKey {
 }
 
 /// The key with this hash.
+#[expect(clippy::type_complexity, reason = "the columns of one statement, named right below")]
 pub async fn find_by_hash(tx: &mut Tx, hash: &str) -> Result<Option<HeldKey>, DbError> {
     let row: Option<(String, String, Option<Timestamp>, Option<String>, String, Option<String>)> = tx
         .sql(

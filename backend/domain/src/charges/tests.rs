@@ -1,5 +1,7 @@
 //! What was given back, in every order in which it can be told.
 
+use std::slice;
+
 use tollgate_stripe::{Charge, Refund};
 
 use super::given_back::GivenBack;
@@ -40,7 +42,7 @@ fn orders(told: &[Told]) -> Vec<Vec<Told>> {
         .flat_map(|index| {
             let mut rest = told.to_vec();
             let first = rest.remove(index);
-            orders(&rest).into_iter().map(move |rest| [&[first.clone()], &rest[..]].concat())
+            orders(&rest).into_iter().map(move |rest| [slice::from_ref(&first), &rest[..]].concat())
         })
         .collect()
 }

@@ -44,6 +44,7 @@ struct SessionRow {
 }
 
 /// Paid and open ones, in the order in which they were made.
+#[expect(clippy::type_complexity, reason = "the columns of one statement, named right below")]
 async fn invoices(tx: &mut Tx, customer_id: &str) -> Result<Vec<InvoiceRow>, DbError> {
     let rows: Vec<(String, String, Option<String>, i64, i64, Option<Timestamp>)> = tx
         .sql(

@@ -42,11 +42,10 @@ impl Mode {
     /// Whether a claim may take an event that has this status; `is_due` says whether a failed one's time has come.
     pub(super) fn may_take(self, status: Status, is_due: bool) -> bool {
         match (self, status) {
-            (_, Status::Processed) => false,
             (Self::Delivery, Status::Failed) => is_due,
-            (Self::Delivery | Self::Retry, Status::Ignored | Status::DeadLettered) => false,
-            (Self::Retry | Self::Operator, Status::Failed) => true,
-            (Self::Operator, Status::Ignored | Status::DeadLettered) => true,
+            (Self::Retry | Self::Operator, Status::Failed)
+            | (Self::Operator, Status::Ignored | Status::DeadLettered) => true,
+            (_, Status::Processed) | (Self::Delivery | Self::Retry, Status::Ignored | Status::DeadLettered) => false,
         }
     }
 }
@@ -99,8 +98,8 @@ impl Job {
             api_version: event.api_version.clone(),
             livemode: event.livemode,
             account: event.account.clone(),
-            object_id: event.object_id.clone().filter(is_id),
-            customer_id: event.customer_id.clone().filter(is_id),
+            object_id: event.object_id.clone().filter(|id| is_id(id)),
+            customer_id: event.customer_id.clone().filter(|id| is_id(id)),
             status: status.name().to_owned(),
             reason: self.intent.reason().filter(|_| status != Status::Failed),
             attempts: 1,
@@ -163,6 +162,6 @@ fn type_class(kind: &str) -> &'static str {
 /// into one entry of an index; Stripe's own are far shorter.
 const INDEXED_CHARS_MAX: usize = 255;
 
-fn is_id(text: &String) -> bool {
+fn is_id(text: &str) -> bool {
     text.chars().nth(INDEXED_CHARS_MAX).is_none()
 }

@@ -1,5 +1,7 @@
 //! Strangers who hold what they can get: memory for bodies, connections, streams. Good events pass all the same.
 
+#![expect(clippy::float_cmp, reason = "counters and gauges are whole numbers here")]
+
 use std::net::SocketAddr;
 use std::time::Duration;
 

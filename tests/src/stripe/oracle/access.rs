@@ -150,6 +150,7 @@ pub(super) struct License {
     /// `None`: whatever.
     pub(super) machines: Option<i64>,
     /// The outer `None`: whatever.
+    #[expect(clippy::option_option, reason = "whatever, none, or a time")]
     pub(super) expires_at: Option<Option<i64>>,
 }
 

@@ -1,6 +1,7 @@
 //! Who may use what, in every order in which it can be told.
 
 use std::fmt::Debug;
+use std::slice;
 
 use super::*;
 use crate::audit::Cause;
@@ -20,7 +21,7 @@ fn orders(events: &[Observation]) -> Vec<Vec<Observation>> {
         .flat_map(|index| {
             let mut rest = events.to_vec();
             let first = rest.remove(index);
-            orders(&rest).into_iter().map(move |rest| [&[first.clone()], &rest[..]].concat())
+            orders(&rest).into_iter().map(move |rest| [slice::from_ref(&first), &rest[..]].concat())
         })
         .collect()
 }
@@ -38,6 +39,7 @@ fn always<T: PartialEq + Debug>(events: &[Observation], expected: &T, of: impl F
     always_at(at(0), events, expected, of);
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "what the fields of objects are")]
 fn some(text: &str) -> Option<String> {
     Some(text.to_owned())
 }

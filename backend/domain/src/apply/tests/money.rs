@@ -1,6 +1,7 @@
 //! What was paid, given back and bought for good, in every order in which it can be told.
 
 use std::fmt::Debug;
+use std::slice;
 
 use super::*;
 use crate::charges::Charge;
@@ -43,7 +44,7 @@ fn orders(events: &[Observation]) -> Vec<Vec<Observation>> {
         .flat_map(|index| {
             let mut rest = events.to_vec();
             let first = rest.remove(index);
-            orders(&rest).into_iter().map(move |rest| [&[first.clone()], &rest[..]].concat())
+            orders(&rest).into_iter().map(move |rest| [slice::from_ref(&first), &rest[..]].concat())
         })
         .collect()
 }
@@ -61,6 +62,7 @@ fn always<T: PartialEq + Debug>(events: &[Observation], expected: &T, of: impl F
     }
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "what the fields of objects are")]
 fn some(text: &str) -> Option<String> {
     Some(text.to_owned())
 }
@@ -262,7 +264,7 @@ fn what_a_session_sold_for_good_is_the_plan_that_its_shop_names() {
 #[test]
 fn a_session_that_is_not_paid_has_sold_nothing_yet() {
     let waiting = completed("a", 0, stripe::CheckoutSession { payment_status: some("unpaid"), ..lifetime_session() });
-    always(&[waiting.clone()], &("free".to_owned(), None), access);
+    always(slice::from_ref(&waiting), &("free".to_owned(), None), access);
     always(&[waiting, observed("b", 60, intent("succeeded", 9900, 9900))], &gold("active"), access);
 }
 

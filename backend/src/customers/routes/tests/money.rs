@@ -1,6 +1,7 @@
 //! What a customer paid, was given back and has bought for good, from the events to the answer, on both engines.
 
 use std::fs;
+use std::slice;
 
 use serde_json::{Value, json};
 
@@ -150,7 +151,7 @@ fn a_refund_of_which_only_the_invoice_is_known_is_the_customers() {
 #[test]
 fn what_was_bought_for_good_lasts_until_it_is_given_back_whole() {
     let bought = ("invoice.paid", 0, invoice("price_lifetime", &one_off_line()));
-    in_each_order(&[bought.clone()], |customer| {
+    in_each_order(slice::from_ref(&bought), |customer| {
         assert_eq!((&customer["tier"], &customer["subscription"]), (&json!("gold"), &Value::Null));
         assert_eq!(
             (&customer["licenses"][0]["status"], &customer["licenses"][0]["expiresAt"]),
