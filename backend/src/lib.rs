@@ -8,7 +8,7 @@
 //! |---|---|
 //! | [`stripe_api`], [`config`] | calls to Stripe; what the process is told by its environment |
 //! | [`delay_queue`], [`tasks`] | things that wait for their time; background tasks, supervised |
-//! | [`app`], [`write`] | the one piece of state that all share; the one way in which rows are changed |
+//! | [`app`], [`mod@write`] | the one piece of state that all share; the one way in which rows are changed |
 //! | [`http`] | what every route shares |
 //! | [`api_keys`], [`customers`], [`webhooks`] | capabilities: their routes, jobs and calls |
 //! | [`entitlements`], [`monitoring`] | what changes by time and by the operator's files; health and metrics |

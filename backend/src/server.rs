@@ -1,7 +1,7 @@
 //! Start and end of the HTTP server: HTTP/1.1 and HTTP/2, the latter without TLS by prior knowledge.
 //!
 //! Rocket is told everything here: `Rocket.toml`, `ROCKET_*`, its signals and its log are not used. It listens on the
-//! loopback interface alone, behind a [`listener`] of ours.
+//! loopback interface alone, behind a `listener` of ours.
 
 mod listener;
 #[cfg(test)]

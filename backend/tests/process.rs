@@ -369,7 +369,7 @@ async fn a_failure_of_ours_is_logged_with_the_id_that_its_caller_has() {
     backend.is_ready().await;
     let db = Db::open(&format!("sqlite://{}", file.display()).parse().unwrap(), &MIGRATIONS).unwrap();
     let mut tx = db.write().await.unwrap();
-    tx.sql("ALTER TABLE customers RENAME COLUMN tier TO no_tier").run().await.unwrap();
+    tx.sql("ALTER TABLE customers RENAME TO no_customers").run().await.unwrap();
     tx.commit().await.unwrap();
     let answer = backend.get("/v1/customers/cus_1").await;
     assert_eq!(answer.status(), 500);

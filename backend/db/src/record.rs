@@ -13,7 +13,7 @@ use crate::column::Column;
 use crate::engine::Engine;
 use crate::value::{Kind, Value};
 
-/// A row of one table, made by [`record!`](crate::record).
+/// A row of one table, made by [`record!`](crate::record!).
 pub trait Record: Clone + PartialEq + Send + Sync + Sized + 'static {
     /// The table.
     const TABLE: &'static str;

@@ -48,7 +48,7 @@ object! {
         pub hosted_invoice_url: Option<String>,
         /// Where it can be downloaded.
         pub invoice_pdf: Option<String>,
-        /// `pi_…`; in events since 2025-03-31 only [`InvoicePayment`] tells it.
+        /// `pi_…`; in events since 2025-03-31 only `InvoicePayment` tells it.
         pub payment_intent: Option<String>,
         /// Those that the snapshot carries, in Stripe's order.
         pub lines: Vec<Line>,

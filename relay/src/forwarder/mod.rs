@@ -1,9 +1,9 @@
 //! Brings events to the backend until it has confirmed each.
 //!
-//! An event goes straight from the webhook that brought it ([`first_attempt`]), while the journal still writes it; and, if
-//! that does not confirm it, from the journal, as often as it takes ([`redelivery`]). Which of the two has an event is
+//! An event goes straight from the webhook that brought it (`first_attempt`), while the journal still writes it; and, if
+//! that does not confirm it, from the journal, as often as it takes (`redelivery`). Which of the two has an event is
 //! never in doubt: the first keeps it until both are known, whether it is in the journal and whether it is confirmed
-//! ([`progress`]), and only then is it the second's. So no event is delivered twice at the same time.
+//! (`progress`), and only then is it the second's. So no event is delivered twice at the same time.
 //!
 //! What comes faster than the backend takes it waits in the journal, not in memory.
 

@@ -1,7 +1,7 @@
 //! What was bought for good: a plan with `interval = "once"`, paid for by an invoice or by a Checkout session.
 //!
 //! A row begins with the paid invoice's lines, or with the session, whichever is seen first; a session that made an
-//! invoice is a part of the invoice's row. Whether it is paid is in [`payments`], whether it was given back in
+//! invoice is a part of the invoice's row. Whether it is paid is in `payments`, whether it was given back in
 //! [`charges`], and which plan it is follows from the file of plans, so that none of them can drift from it.
 
 use std::collections::BTreeSet;
