@@ -1,12 +1,13 @@
 //! Several backends on one database, and one that somebody else holds up: everybody else is served meanwhile.
 
+use bytes::Bytes;
 use futures_util::future::join_all;
 use http::Method;
 use tollgate_tests::engines::block_on;
-use tollgate_tests::stripe::catalogue::PRO_MONTHLY;
+use tollgate_tests::stripe::catalogue::{self, PRO_MONTHLY};
 use tollgate_tests::stripe::{ApiVersion, Checkout, Event, Stripe};
 use tollgate_tests::wait::{LONG, wait_until};
-use tollgate_tests::{Engine, Stack, StackConfig};
+use tollgate_tests::{Engine, Stack, StackConfig, on_each_engine};
 
 const INTAKE: &str = "/subscriptions/internal/stripe-webhook";
 
@@ -115,6 +116,57 @@ fn a_replica_that_stops_within_a_transaction_holds_up_nobody() {
         }
     });
 }
+
+on_each_engine!(the_last_replica_alive_decides_what_is_on_sale, async |engine| {
+    let mut stack = Stack::prepare(StackConfig { backends: 2, ..StackConfig::on(engine) }).await;
+    let renamed = stack.path("plans-of-the-new-release.toml");
+    let plans = catalogue::PLANS.replace("tier = \"pro\"", "tier = \"professional\"");
+    std::fs::write(&renamed, plans).expect("a file can be written");
+    stack.backends[1].set("PLANS_FILE", renamed.to_str().expect("a temporary path is UTF-8"));
+    stack.start().await;
+
+    let mut stripe = Stripe::fresh();
+    let customers = shoppers(&mut stripe, 8);
+    stack.tell(&stripe.events(ApiVersion::Endive)).await;
+    // Whichever of the two took an event last: the old one leaves, and the new one has the last word.
+    stack.backends[0].terminate().await;
+    let key = [("x-internal-api-key", stack.secrets.internal.as_str())];
+    for customer in &customers {
+        let url = format!("http://{}/v1/customers/{customer}", stack.backends[1].address);
+        let follows = async || {
+            let answer = stack.http.try_send(Method::GET, &url, &key, Bytes::new()).await;
+            answer.is_ok_and(|answer| answer.status == 200 && answer.json()["tier"] == "professional")
+        };
+        wait_until("a customer is on the new plan", LONG, follows).await;
+    }
+});
+
+on_each_engine!(an_older_program_writes_nothing_to_a_newer_database, async |engine| {
+    let mut stack = Stack::spawn(StackConfig::on(engine)).await;
+    let mut stripe = Stripe::fresh();
+    let customer = shoppers(&mut stripe, 1).remove(0);
+    stack.tell(&stripe.events(ApiVersion::Endive)).await;
+    stack.backend().terminate().await;
+    stack
+        .database
+        .execute("INSERT INTO schema_migrations (version, name, checksum) VALUES (9000, 'of tomorrow', 'x')")
+        .await;
+
+    let http = stack.http.clone();
+    stack.backend().start(&http).await;
+    let first = stripe.occurrences.len();
+    stripe.pass(60).rename(&customer, "new@example.com", "New");
+    let events = stripe.events_since(first, ApiVersion::Endive);
+    stack.deliver_all(&events, 1).await;
+    let answer = stack.internal(Method::POST, INTAKE, events[0].body.clone()).await;
+    assert_eq!((answer.status, &*answer.error_code()), (503, "database_unavailable"));
+    assert!(!stack.backends[0].is_ready(&http).await);
+    assert_eq!(stack.backlog().await, Some(1), "the relay keeps what nobody took");
+
+    stack.database.execute("DELETE FROM schema_migrations WHERE version = 9000").await;
+    stack.settled_within(LONG).await;
+    stack.assert_true_to(&stripe, &customer).await;
+});
 
 /// An event that fails as long as its customer is held, and a process that is started anew meanwhile.
 #[test]
