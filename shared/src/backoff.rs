@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::Rng;
+use crate::rng::Rng;
 
 /// Doubling intervals from `first` to `longest`, each shortened by up to half.
 #[derive(Clone, Copy, Debug)]

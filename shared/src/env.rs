@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::str::FromStr;
 
-use crate::{Secret, Secrets};
+use crate::secret::{Secret, Secrets};
 
 /// The variables of a process, and what was found wrong with them so far.
 #[derive(Debug)]

@@ -2,7 +2,8 @@
 
 use uuid::{Builder, Uuid};
 
-use crate::{Rng, Timestamp};
+use crate::clock::Timestamp;
+use crate::rng::Rng;
 
 /// A new id such as `lic_0192f0c1a2b37c4d8e5f60718293a4b5`; `prefix` is without the underscore.
 pub fn new_id(prefix: &str, now: Timestamp, rng: &Rng) -> String {

@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use crate::{Rng, Timestamp, ids};
+use crate::clock::Timestamp;
+use crate::ids;
+use crate::rng::Rng;
 
 /// The header that carries a [`RequestId`].
 pub const REQUEST_ID_HEADER: &str = "x-request-id";

@@ -7,7 +7,8 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use subtle::ConstantTimeEq;
 
-use crate::{Secret, Secrets, Timestamp};
+use crate::clock::Timestamp;
+use crate::secret::{Secret, Secrets};
 
 /// How old a signature may be. The official libraries' default.
 pub const TOLERANCE_SECONDS: i64 = 300;

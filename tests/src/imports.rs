@@ -41,7 +41,9 @@ impl Crate {
         for (module, file) in &modules {
             let text = fs::read_to_string(file).expect("a source is readable");
             for Declaration { line, exported, path } in declarations(&text) {
-                let Some(path) = absolute(module, &path) else { continue };
+                let Some(path) = absolute(module, &path).or_else(|| of_child(&modules, module, &path)) else {
+                    continue;
+                };
                 let to = longest_module(&modules, &path);
                 imports.push(Import { file: file.clone(), line, from: module.clone(), path, to, exported });
             }
@@ -145,6 +147,12 @@ fn absolute(module: &[String], path: &[String]) -> Option<Vec<String>> {
         }
     }
     Some(at)
+}
+
+/// A path that begins with a module inside of this one: `pub use entry::Entry`.
+fn of_child(modules: &BTreeMap<Vec<String>, PathBuf>, module: &[String], path: &[String]) -> Option<Vec<String>> {
+    let child: Vec<_> = module.iter().chain(path.first()).cloned().collect();
+    modules.contains_key(&child).then(|| module.iter().chain(path).cloned().collect())
 }
 
 fn longest_module(modules: &BTreeMap<Vec<String>, PathBuf>, path: &[String]) -> Vec<String> {
