@@ -255,8 +255,9 @@ pub fn apply(work: &mut UnitOfWork, settings: &Settings, observation: &Observati
                 (outcome, &session.customer)
             {
                 customers::claim_by_session(work, plans, observation, customer, session);
-                let (email, name) = (session.customer_email.as_ref(), session.customer_name.as_ref());
-                customers::note_contact(work, plans, observation, customer, email, name);
+                let contact = [session.customer_email.as_ref(), session.customer_name.as_ref()];
+                let made = (&*session.id, session.created);
+                customers::note_contact(work, plans, observation, customer, made, contact);
                 if let Some(subscription) = &session.subscription {
                     subscriptions::name(work, observation, subscription, customer);
                 }
@@ -267,8 +268,9 @@ pub fn apply(work: &mut UnitOfWork, settings: &Settings, observation: &Observati
         Object::Invoice(invoice, failed) => {
             let event = invoices::apply(work, observation, invoice, *failed);
             if let Some(customer) = &invoice.customer {
-                let (email, name) = (invoice.customer_email.as_ref(), invoice.customer_name.as_ref());
-                customers::note_contact(work, plans, observation, customer, email, name);
+                let contact = [invoice.customer_email.as_ref(), invoice.customer_name.as_ref()];
+                let made = (&*invoice.id, invoice.created);
+                customers::note_contact(work, plans, observation, customer, made, contact);
             }
             payments::apply_invoice(work, observation, invoice);
             purchases::apply_invoice(work, observation.livemode, invoice);

@@ -90,11 +90,16 @@ pub struct Contact {
     pub name: Option<Mention>,
 }
 
-/// Something that an object says of its customer. Ordered by time, then source, so that the newest is the largest.
+/// Something that an object says of its customer. The largest is what the newest object says, and of that one its newest
+/// snapshot.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Mention {
-    /// When it was so.
+    /// When Stripe made the object.
     pub at: Timestamp,
+    /// The object's id.
+    pub object_id: String,
+    /// When the object was so.
+    pub seen_at: Timestamp,
     /// The event that carried it.
     pub source: String,
     /// What it says.
@@ -250,17 +255,23 @@ pub fn claim_by_session(
     work.insert(row);
 }
 
-/// Notes what a session or an invoice calls its customer.
+/// Notes what a session or an invoice, made at `created` (Unix seconds), calls its customer by `email` and `name`.
 pub fn note_contact(
     work: &mut UnitOfWork,
     plans: &Plans,
     observation: &Observation,
     customer: &str,
-    email: Option<&String>,
-    name: Option<&String>,
+    (object_id, created): (&str, Option<i64>),
+    [email, name]: [Option<&String>; 2],
 ) {
     let mention = |value: Option<&String>| {
-        Some(Mention { at: observation.seen_at, source: observation.source.clone(), value: value?.clone() })
+        Some(Mention {
+            at: created.and_then(from_unix).unwrap_or(observation.seen_at),
+            object_id: object_id.to_owned(),
+            seen_at: observation.seen_at,
+            source: observation.source.clone(),
+            value: value?.clone(),
+        })
     };
     let mut row = Customer::of(work, customer, plans);
     let was = row.contact.clone();

@@ -1,7 +1,7 @@
 //! The lane beside the writers: events whose rows somebody else holds (another replica that hangs in the middle of a
 //! transaction, a session of an operator) wait here, and nobody waits behind them.
 //!
-//! Whoever handed one in waits a second at most; then the event is stored as failed, and the retry job brings it again.
+//! Whoever handed one in waits two and a half seconds at most; then the event is stored as failed, and the retry job brings it again.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -20,11 +20,11 @@ use super::job::Job;
 use super::outcome::IntakeError;
 use crate::delay_queue::DelayQueue;
 
-/// How long an event waits for its rows before it is stored as failed.
-const WAIT_MAX: Duration = Duration::from_secs(1);
+/// How long an event waits for its rows before it is stored as failed: a little less than the relay waits for a response.
+const WAIT_MAX: Duration = Duration::from_millis(2500);
 
 /// How long the rows of one key are left alone between two looks.
-const LOOK_BACKOFF: Backoff = Backoff { first: Duration::from_millis(50), longest: Duration::from_millis(500) };
+const LOOK_BACKOFF: Backoff = Backoff { first: Duration::from_millis(25), longest: Duration::from_millis(200) };
 
 /// For how long after they were last seen held the events of a key come here first, without making a writer wait.
 const REMEMBERED: Duration = Duration::from_secs(60);

@@ -192,6 +192,18 @@ fn name_and_address_are_the_newest_invoices_until_a_snapshot_comes() {
     ];
     let shown = |scene: &Scene| (scene.customer().email.clone(), scene.customer().name.clone());
     always(&events, &(some("new@example.com"), some("B. Buyer")), shown);
+    // What happens later to an older invoice does not make it the newest.
+    let made = |id: &str, created: i64, email: &str| stripe::Invoice {
+        id: id.to_owned(),
+        created: Some(START + created),
+        ..with(Some(email), Some("B. Buyer"))
+    };
+    let events = [
+        invoice_seen("a", 10, made("in_old", 10, "old@example.com")),
+        invoice_seen("b", 20, made("in_new", 20, "new@example.com")),
+        invoice_seen("c", 30, made("in_old", 10, "old@example.com")),
+    ];
+    always(&events, &(some("new@example.com"), some("B. Buyer")), shown);
     let after =
         stripe::Customer { id: CUSTOMER.to_owned(), email: some("own@example.com"), ..stripe::Customer::default() };
     let own = observed("d", 1, Object::Customer { before: None, after, deleted: false });
