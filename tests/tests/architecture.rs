@@ -81,7 +81,7 @@ fn a_crate_uses_only_the_crates_below_it() {
     }
 }
 
-/// Crates of others that only some of ours may name. `deny.toml` has the same list.
+/// Crates of others that only some of ours may name.
 const ONLY_IN: [(&str, &[&str]); 5] = [
     ("sqlx", &["tollgate-db", "tollgate-tests", "tollgate-bench"]),
     ("rocket", &["tollgate-backend"]),

@@ -56,6 +56,9 @@ on_each_engine!(a_tie_that_no_event_breaks_is_settled_by_asking_stripe, async |e
     api.is_now(&stripe);
     for (customer, subscription) in &bought {
         wait_until("Stripe was asked", SOON, async || api.asked().contains(&path(subscription))).await;
+        // One that was asked for too early, or in vain, is asked for again.
+        let settled = format!("refetched {subscription} from Stripe");
+        wait_until("Stripe's answer is in effect", SOON, async || stack.logs().contains(&settled)).await;
         wait_until("it is as Stripe says", SOON, async || is_to_end(&stack, customer).await == Some(false)).await;
     }
     // What is true of one second is not asked for again.
