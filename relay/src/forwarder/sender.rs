@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use http::StatusCode;
 use tokio::time::Instant;
+use tollgate_shared::log_safe::LogSafe;
 use tollgate_shared::{Clock, RequestId, Rng};
 use tracing::{debug, info, warn};
 
@@ -12,7 +13,7 @@ use super::availability::{Attempt, Availability, Change};
 use super::failure_log::{FailureLog, Reason};
 use super::schedule::{Cause, Failure};
 use crate::backend::delivery::{Backend, Outcome};
-use crate::backend::event::{Event, LogSafe};
+use crate::backend::event::Event;
 use crate::metrics::Metrics;
 
 /// Sends events to the backend.

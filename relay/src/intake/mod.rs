@@ -18,12 +18,13 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use hyper::body::Incoming;
 use tokio::time::{Instant, timeout_at};
 use tollgate_journal::{Journal, NewEntry};
+use tollgate_shared::log_safe::LogSafe;
 use tollgate_shared::request_id::TRACEPARENT_HEADER;
 use tollgate_shared::signing::{HeaderFault, SignatureError, SignatureHeader, Verifier};
 use tollgate_shared::{Clock, EventHead, RequestId, Timestamp, TraceParent};
 use tracing::warn;
 
-use crate::backend::event::{Event, LogSafe};
+use crate::backend::event::Event;
 use crate::body::Body;
 use crate::forwarder::{Forwarder, Handoff, Persisted};
 use crate::metrics::Metrics;
