@@ -1,4 +1,4 @@
-//! A site for tests: the whole application on a test's database, called without a socket.
+//! The whole application on a test's database, called without a socket.
 
 use std::sync::Arc;
 
@@ -41,22 +41,22 @@ features = { sync = true, seats = 3 }
 "#;
 
 /// The application, with a clock that stands still.
-pub(crate) struct Site {
-    pub(crate) app: App,
+pub(crate) struct TestApp {
+    pub(crate) inner: App,
     pub(crate) inbox: Inbox,
     pub(crate) client: Client,
 }
 
-/// One answer, whole.
+/// One response, whole.
 #[derive(Debug)]
-pub(crate) struct Answer {
+pub(crate) struct TestResponse {
     pub(crate) status: u16,
     pub(crate) request_id: Option<String>,
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: String,
 }
 
-impl Site {
+impl TestApp {
     /// On `db`.
     pub(crate) async fn on(db: Db) -> Self {
         Self::with(db, &[]).await
@@ -69,7 +69,7 @@ impl Site {
         let inbox = Inbox::open(app.clone());
         let rocket = server::rocket(app.clone(), inbox.clone());
         let client = Client::untracked(rocket).await.expect("the routes do not collide");
-        Self { app, inbox, client }
+        Self { inner: app, inbox, client }
     }
 
     /// A request with the internal key.
@@ -78,20 +78,20 @@ impl Site {
     }
 
     /// A GET with the internal key.
-    pub(crate) async fn get(&self, path: &str) -> Answer {
-        Answer::of(self.request(Method::Get, path)).await
+    pub(crate) async fn get(&self, path: &str) -> TestResponse {
+        TestResponse::of(self.request(Method::Get, path)).await
     }
 
     /// A POST of JSON with the internal key.
-    pub(crate) async fn post(&self, path: &str, body: &Value) -> Answer {
-        Answer::of(self.request(Method::Post, path).header(ContentType::JSON).body(body.to_string())).await
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> TestResponse {
+        TestResponse::of(self.request(Method::Post, path).header(ContentType::JSON).body(body.to_string())).await
     }
 
     /// Hands an event over as the relay does; it has to be taken.
     pub(crate) async fn take(&self, id: &str, kind: &str, object: Value) {
-        let answer = self.post(INTAKE_PATH, &event(id, kind, &object)).await;
-        assert_eq!(answer.status, 200, "{answer:?}");
-        assert_eq!(answer.json()["outcome"], "processed", "{answer:?}");
+        let response = self.post(INTAKE_PATH, &event(id, kind, &object)).await;
+        assert_eq!(response.status, 200, "{response:?}");
+        assert_eq!(response.json()["outcome"], "processed", "{response:?}");
     }
 
     /// A customer with a subscription, whatever that gives.
@@ -100,8 +100,8 @@ impl Site {
     }
 }
 
-impl Answer {
-    /// What `request` is answered.
+impl TestResponse {
+    /// The response to `request`.
     pub(crate) async fn of(request: LocalRequest<'_>) -> Self {
         let response = request.dispatch().await;
         let headers =

@@ -9,7 +9,7 @@ use tollgate_db::testing::{Database, block_on};
 use tollgate_db::{Db, Engine, Migrations};
 
 use super::MIGRATIONS;
-use crate::testing::Site;
+use crate::testing::TestApp;
 
 /// The newest version of the first release.
 const FIRST_RELEASE: i64 = 7;
@@ -108,18 +108,18 @@ fn what_the_first_release_stored_is_there_after_an_upgrade() {
                 assert_eq!(after[table], *rows, "{table} on {engine:?}");
             }
 
-            let site = Site::on(db.clone()).await;
+            let app = TestApp::on(db.clone()).await;
             for (id, answered) in stored()["answers"].as_object().unwrap() {
-                let answer = site.get(&format!("/v1/customers/{id}")).await.json();
-                assert!(says_all_of(&answer, answered), "{answer:#} is not {answered:#}");
+                let response = app.get(&format!("/v1/customers/{id}")).await.json();
+                assert!(says_all_of(&response, answered), "{response:#} is not {answered:#}");
             }
-            let taken = site.get("/v1/webhook-events?limit=100").await.json();
+            let taken = app.get("/v1/webhook-events?limit=100").await.json();
             assert_eq!(taken["data"].as_array().unwrap().len(), before["webhook_events"].len());
             // What comes next goes on from there.
             let renamed = json!({ "id": "cus_ada", "object": "customer", "email": "countess@example.com" });
-            site.take("evt_new", "customer.updated", renamed).await;
-            let answer = site.get("/v1/customers/cus_ada").await.json();
-            assert_eq!((&answer["email"], &answer["tier"]), (&"countess@example.com".into(), &"pro".into()));
+            app.take("evt_new", "customer.updated", renamed).await;
+            let response = app.get("/v1/customers/cus_ada").await.json();
+            assert_eq!((&response["email"], &response["tier"]), (&"countess@example.com".into(), &"pro".into()));
             db.close().await;
         }
     });

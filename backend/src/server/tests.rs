@@ -9,7 +9,7 @@ use crate::http::body::JSON_BYTES_MAX;
 use crate::http::in_flight::InFlight;
 use crate::on_each_engine;
 use crate::server;
-use crate::testing::{Answer, INTERNAL_KEY, Site, db_that_is_away};
+use crate::testing::{INTERNAL_KEY, TestApp, TestResponse, db_that_is_away};
 
 #[get("/panics")]
 fn panics() -> &'static str {
@@ -24,7 +24,7 @@ fn ends_with(status: u16) -> rocket::http::Status {
 
 #[rocket::async_test]
 async fn a_path_or_method_that_is_not_built_is_404_in_the_form_of_an_error() {
-    let site = Site::on(db_that_is_away()).await;
+    let app = TestApp::on(db_that_is_away()).await;
     for (method, path) in [
         (Method::Get, "/"),
         (Method::Get, "/hunter2"),
@@ -34,17 +34,17 @@ async fn a_path_or_method_that_is_not_built_is_404_in_the_form_of_an_error() {
         (Method::Put, "/v1/customers/cus_1"),
         (Method::Options, "/live"),
     ] {
-        let answer = Answer::of(site.request(method, path)).await;
-        assert_eq!(answer.refusal(), (404, "not_found".to_owned()), "{method} {path}");
-        assert!(!answer.body.contains("hunter2"));
-        assert_eq!(answer.header("content-type"), Some("application/json"));
+        let response = TestResponse::of(app.request(method, path)).await;
+        assert_eq!(response.refusal(), (404, "not_found".to_owned()), "{method} {path}");
+        assert!(!response.body.contains("hunter2"));
+        assert_eq!(response.header("content-type"), Some("application/json"));
     }
 }
 
 #[rocket::async_test]
 async fn every_status_that_rocket_decides_on_has_the_form_of_an_error() {
-    let site = Site::on(db_that_is_away()).await;
-    let client = Client::untracked(server::rocket(site.app.clone(), site.inbox.clone()).mount("/", routes![ends_with]))
+    let app = TestApp::on(db_that_is_away()).await;
+    let client = Client::untracked(server::rocket(app.inner.clone(), app.inbox.clone()).mount("/", routes![ends_with]))
         .await
         .unwrap();
     for (status, code) in [
@@ -62,54 +62,54 @@ async fn every_status_that_rocket_decides_on_has_the_form_of_an_error() {
         (502, "internal_error"),
         (503, "unavailable"),
     ] {
-        let answer = Answer::of(client.get(format!("/ends-with/{status}"))).await;
-        assert_eq!(answer.refusal(), (status, code.to_owned()));
+        let response = TestResponse::of(client.get(format!("/ends-with/{status}"))).await;
+        assert_eq!(response.refusal(), (status, code.to_owned()));
     }
 }
 
 #[rocket::async_test]
 async fn a_panic_is_500_and_says_nothing_of_itself() {
-    let site = Site::on(db_that_is_away()).await;
-    let client = Client::untracked(server::rocket(site.app.clone(), site.inbox.clone()).mount("/", routes![panics]))
+    let app = TestApp::on(db_that_is_away()).await;
+    let client = Client::untracked(server::rocket(app.inner.clone(), app.inbox.clone()).mount("/", routes![panics]))
         .await
         .unwrap();
-    let answer = Answer::of(client.get("/panics").header(Header::new("x-request-id", "req-of-a-caller"))).await;
-    assert_eq!(answer.refusal(), (500, "internal_error".to_owned()));
-    assert_eq!(answer.request_id.as_deref(), Some("req-of-a-caller"));
-    assert!(!answer.body.contains("hunter2"));
+    let response = TestResponse::of(client.get("/panics").header(Header::new("x-request-id", "req-of-a-caller"))).await;
+    assert_eq!(response.refusal(), (500, "internal_error".to_owned()));
+    assert_eq!(response.request_id.as_deref(), Some("req-of-a-caller"));
+    assert!(!response.body.contains("hunter2"));
 }
 
 #[rocket::async_test]
 async fn a_good_request_id_is_kept_and_another_is_replaced() {
-    let site = Site::on(db_that_is_away()).await;
+    let app = TestApp::on(db_that_is_away()).await;
     let asked = async |id: &'static str| {
-        Answer::of(site.client.get("/live").header(Header::new("x-request-id", id))).await.request_id.unwrap()
+        TestResponse::of(app.client.get("/live").header(Header::new("x-request-id", id))).await.request_id.unwrap()
     };
     assert_eq!(asked("a.caller:s-id_1").await, "a.caller:s-id_1");
     for bad in ["", "short", "with a blank", "with/a/slash"] {
         assert!(asked(bad).await.starts_with("req_"), "{bad}");
     }
-    let unasked = Answer::of(site.client.get("/live")).await.request_id.unwrap();
+    let unasked = TestResponse::of(app.client.get("/live")).await.request_id.unwrap();
     assert!(unasked.starts_with("req_") && unasked.len() == 36);
 }
 
 #[rocket::async_test]
 async fn requests_are_counted_while_they_are_in_flight() {
-    let site = Site::on(db_that_is_away()).await;
-    let metrics = site.get("/metrics").await;
+    let app = TestApp::on(db_that_is_away()).await;
+    let metrics = app.get("/metrics").await;
     assert!(metrics.body.contains("tollgate_backend_requests_in_flight 1\n"), "{}", metrics.body);
-    site.client.rocket().state::<InFlight>().unwrap().none_left().await;
+    app.client.rocket().state::<InFlight>().unwrap().none_left().await;
 }
 
 #[rocket::async_test]
 async fn only_the_internal_key_opens_internal_routes_and_any_of_several_does() {
-    let site = Site::with(db_that_is_away(), &[("INTERNAL_API_KEY", "new-key, old-key")]).await;
+    let app = TestApp::with(db_that_is_away(), &[("INTERNAL_API_KEY", "new-key, old-key")]).await;
     let asked = async |keys: &'static [&'static str]| {
-        let mut request = site.client.get("/v1/customers/cus_1");
+        let mut request = app.client.get("/v1/customers/cus_1");
         for key in keys {
             request.add_header(Header::new(INTERNAL_KEY_HEADER, *key));
         }
-        Answer::of(request).await.refusal()
+        TestResponse::of(request).await.refusal()
     };
     // Past the guard it is the database that is missing.
     for good in [&["new-key"], &["old-key"]] {
@@ -123,10 +123,10 @@ async fn only_the_internal_key_opens_internal_routes_and_any_of_several_does() {
 
 #[rocket::async_test]
 async fn the_relays_own_secret_opens_the_intake_alone_and_nothing_else_does() {
-    let site = Site::with(db_that_is_away(), &[("RELAY_INTERNAL_SECRET", "a-relay-secret")]).await;
+    let app = TestApp::with(db_that_is_away(), &[("RELAY_INTERNAL_SECRET", "a-relay-secret")]).await;
     let asked = async |method: Method, path: &'static str, key: &'static str| {
-        let request = site.client.req(method, path).header(Header::new(INTERNAL_KEY_HEADER, key));
-        Answer::of(request.body("not an event")).await.refusal().1
+        let request = app.client.req(method, path).header(Header::new(INTERNAL_KEY_HEADER, key));
+        TestResponse::of(request.body("not an event")).await.refusal().1
     };
     let intake = crate::webhooks::routes::INTAKE_PATH;
     assert_eq!(asked(Method::Post, intake, "a-relay-secret").await, "malformed_event");
@@ -137,14 +137,14 @@ async fn the_relays_own_secret_opens_the_intake_alone_and_nothing_else_does() {
 
 #[rocket::async_test]
 async fn a_body_is_taken_as_json_only_and_up_to_its_limit() {
-    let site = Site::on(db_that_is_away()).await;
+    let app = TestApp::on(db_that_is_away()).await;
     let path = "/v1/api-keys/verify";
     let asked = async |content_type: Option<ContentType>, body: String| {
-        let mut request = site.request(Method::Post, path).body(body);
+        let mut request = app.request(Method::Post, path).body(body);
         if let Some(content_type) = content_type {
             request.add_header(content_type);
         }
-        Answer::of(request).await.refusal()
+        TestResponse::of(request).await.refusal()
     };
     for other in [None, Some(ContentType::Form), Some(ContentType::Plain), Some(ContentType::new("text", "json"))] {
         assert_eq!(asked(other, "{}".to_owned()).await, (415, "unsupported_media_type".to_owned()));
@@ -158,23 +158,23 @@ async fn a_body_is_taken_as_json_only_and_up_to_its_limit() {
 
 #[rocket::async_test]
 async fn without_the_database_the_process_lives_and_is_not_ready() {
-    let site = Site::on(db_that_is_away()).await;
-    assert_eq!(site.get("/live").await.status, 200);
-    assert_eq!(site.get("/ready").await.refusal(), (503, "database_unavailable".to_owned()));
+    let app = TestApp::on(db_that_is_away()).await;
+    assert_eq!(app.get("/live").await.status, 200);
+    assert_eq!(app.get("/ready").await.refusal(), (503, "database_unavailable".to_owned()));
     for path in ["/v1/customers/cus_1", "/v1/webhook-events", "/v1/webhook-events/evt_1"] {
-        let answer = site.get(path).await;
-        assert_eq!(answer.refusal(), (503, "database_unavailable".to_owned()), "{path}");
-        assert!(answer.header("retry-after").is_some());
+        let response = app.get(path).await;
+        assert_eq!(response.refusal(), (503, "database_unavailable".to_owned()), "{path}");
+        assert!(response.header("retry-after").is_some());
     }
-    assert!(site.get("/metrics").await.body.contains("tollgate_backend_database_up 0\n"));
+    assert!(app.get("/metrics").await.body.contains("tollgate_backend_database_up 0\n"));
 }
 
 #[test]
 fn with_the_database_it_is_ready_and_counts_what_is_in_trouble() {
     on_each_engine!(async |db| {
-        let site = Site::on(db).await;
-        assert_eq!(site.get("/ready").await.body, r#"{"status":"ready"}"#);
-        let metrics = site.get("/metrics").await;
+        let app = TestApp::on(db).await;
+        assert_eq!(app.get("/ready").await.body, r#"{"status":"ready"}"#);
+        let metrics = app.get("/metrics").await;
         assert_eq!(metrics.header("content-type"), Some("text/plain; version=0.0.4"));
         for line in [
             "tollgate_backend_database_up 1\n",

@@ -5,14 +5,14 @@ use serde_json::json;
 use tollgate_shared::Rng;
 
 use crate::on_each_engine;
-use crate::testing::{Site, event, subscription};
+use crate::testing::{TestApp, event, subscription};
 use crate::webhooks::routes::INTAKE_PATH;
 use tollgate_domain::api_keys::StoredKey;
 use tollgate_domain::api_keys::key::ApiKey;
 
 const VERIFY: &str = "/v1/api-keys/verify";
 
-impl Site {
+impl TestApp {
     /// A key of `cus_1` that the test knows.
     async fn key(&self) -> (StoredKey, ApiKey) {
         let key = ApiKey::generate(false, &Rng::seeded(5));
@@ -24,7 +24,7 @@ impl Site {
             prefix: key.prefix(),
             hash: key.hash(),
             sealed: None,
-            created_at: self.app.clock.now(),
+            created_at: self.inner.clock.now(),
             revoked_at: None,
         };
         self.store(&row).await;
@@ -32,7 +32,7 @@ impl Site {
     }
 
     async fn store(&self, row: &StoredKey) {
-        let mut tx = self.app.db.write().await.unwrap();
+        let mut tx = self.inner.db.write().await.unwrap();
         tx.upsert(&[row]).await.unwrap();
         tx.commit().await.unwrap();
     }
@@ -41,11 +41,11 @@ impl Site {
 #[test]
 fn a_good_key_says_whose_it_is_and_what_they_may_use() {
     on_each_engine!(async |db| {
-        let site = Site::on(db).await;
-        site.take_a_subscriber().await;
-        let (_, key) = site.key().await;
-        let answer = site.post(VERIFY, &json!({ "key": key.expose() })).await;
-        let shown = answer.shown();
+        let app = TestApp::on(db).await;
+        app.take_a_subscriber().await;
+        let (_, key) = app.key().await;
+        let response = app.post(VERIFY, &json!({ "key": key.expose() })).await;
+        let shown = response.shown();
         allow_duplicates! { assert_snapshot!(shown, @r#"
         200
         {
@@ -66,13 +66,13 @@ fn a_good_key_says_whose_it_is_and_what_they_may_use() {
 #[test]
 fn after_the_end_a_key_is_good_for_the_default_tier() {
     on_each_engine!(async |db| {
-        let site = Site::on(db).await;
-        site.take_a_subscriber().await;
-        let (_, key) = site.key().await;
+        let app = TestApp::on(db).await;
+        app.take_a_subscriber().await;
+        let (_, key) = app.key().await;
         let mut ended = event("evt_ended", "customer.subscription.deleted", &subscription("canceled"));
         ended["created"] = json!(ended["created"].as_i64().unwrap() + 1);
-        assert_eq!(site.post(INTAKE_PATH, &ended).await.status, 200);
-        let verdict = site.post(VERIFY, &json!({ "key": key.expose() })).await.json();
+        assert_eq!(app.post(INTAKE_PATH, &ended).await.status, 200);
+        let verdict = app.post(VERIFY, &json!({ "key": key.expose() })).await.json();
         assert_eq!(
             (&verdict["valid"], &verdict["tier"], &verdict["features"]),
             (&json!(true), &json!("free"), &json!({}))
@@ -83,12 +83,12 @@ fn after_the_end_a_key_is_good_for_the_default_tier() {
 #[test]
 fn an_unknown_key_is_said_to_be_unknown_whatever_it_looks_like() {
     on_each_engine!(async |db| {
-        let site = Site::on(db).await;
+        let app = TestApp::on(db).await;
         let nobodys = ApiKey::generate(true, &Rng::seeded(9));
         for key in ["", "hunter2", "tg_live_", nobodys.expose()] {
-            let answer = site.post(VERIFY, &json!({ "key": key })).await;
-            assert_eq!(answer.status, 200);
-            assert_eq!(answer.json(), json!({ "valid": false, "code": "unknown" }));
+            let response = app.post(VERIFY, &json!({ "key": key })).await;
+            assert_eq!(response.status, 200);
+            assert_eq!(response.json(), json!({ "valid": false, "code": "unknown" }));
         }
     });
 }
@@ -96,14 +96,14 @@ fn an_unknown_key_is_said_to_be_unknown_whatever_it_looks_like() {
 #[test]
 fn a_revoked_key_is_said_to_be_revoked_from_that_moment_on() {
     on_each_engine!(async |db| {
-        let site = Site::on(db).await;
-        site.take_a_subscriber().await;
-        let (mut row, key) = site.key().await;
-        row.revoked_at = Some(site.app.clock.now() + chrono::Duration::seconds(60));
-        site.store(&row).await;
-        let verdict = async || site.post(VERIFY, &json!({ "key": key.expose() })).await.json();
+        let app = TestApp::on(db).await;
+        app.take_a_subscriber().await;
+        let (mut row, key) = app.key().await;
+        row.revoked_at = Some(app.inner.clock.now() + chrono::Duration::seconds(60));
+        app.store(&row).await;
+        let verdict = async || app.post(VERIFY, &json!({ "key": key.expose() })).await.json();
         assert_eq!(verdict().await["valid"], true);
-        site.app.clock.advance(std::time::Duration::from_secs(60));
+        app.inner.clock.advance(std::time::Duration::from_secs(60));
         assert_eq!(verdict().await, json!({ "valid": false, "code": "revoked" }));
     });
 }
@@ -111,15 +111,15 @@ fn a_revoked_key_is_said_to_be_revoked_from_that_moment_on() {
 #[test]
 fn a_request_without_a_key_is_refused_by_name() {
     on_each_engine!(async |db| {
-        let site = Site::on(db).await;
+        let app = TestApp::on(db).await;
         for body in [json!({}), json!({ "key": null }), json!({ "key": 5 }), json!({ "key": ["hunter2"] })] {
-            let answer = site.post(VERIFY, &body).await;
+            let response = app.post(VERIFY, &body).await;
             assert_eq!(
-                answer.refused_parameter(),
+                response.refused_parameter(),
                 (422, "invalid_parameter".to_owned(), Some("key".to_owned())),
                 "{body}"
             );
-            assert!(!answer.body.contains("hunter2"));
+            assert!(!response.body.contains("hunter2"));
         }
     });
 }

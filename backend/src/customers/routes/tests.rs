@@ -6,13 +6,13 @@ use insta::{allow_duplicates, assert_snapshot};
 use serde_json::json;
 
 use crate::on_each_engine;
-use crate::testing::{START, Site, subscription};
+use crate::testing::{START, TestApp, subscription};
 
 #[test]
 fn a_customer_is_shown_with_every_member() {
     on_each_engine!(async |db| {
-        let site = Site::on(db).await;
-        site.take(
+        let app = TestApp::on(db).await;
+        app.take(
             "evt_1",
             "customer.created",
             json!({
@@ -21,19 +21,19 @@ fn a_customer_is_shown_with_every_member() {
             }),
         )
         .await;
-        site.take("evt_2", "customer.subscription.created", subscription("active")).await;
-        site.take("evt_3", "invoice.paid", json!({
+        app.take("evt_2", "customer.subscription.created", subscription("active")).await;
+        app.take("evt_3", "invoice.paid", json!({
             "id": "in_1", "object": "invoice", "customer": "cus_1", "status": "paid", "currency": "usd", "created": START,
             "amount_due": 2900, "amount_paid": 2900, "attempt_count": 1, "status_transitions": { "paid_at": START },
             "parent": { "type": "subscription_details", "subscription_details": { "subscription": "sub_1" } },
             "lines": { "object": "list", "data": [] },
         })).await;
-        site.take("evt_4", "invoice.payment_failed", json!({
+        app.take("evt_4", "invoice.payment_failed", json!({
             "id": "in_2", "object": "invoice", "customer": "cus_1", "status": "open", "currency": "usd", "created": START + 1,
             "amount_due": 2900, "amount_paid": 0, "attempt_count": 2,
             "lines": { "object": "list", "data": [] },
         })).await;
-        site.take(
+        app.take(
             "evt_5",
             "payment_method.attached",
             json!({
@@ -42,7 +42,7 @@ fn a_customer_is_shown_with_every_member() {
             }),
         )
         .await;
-        let shown = site.get("/v1/customers/cus_1").await.shown();
+        let shown = app.get("/v1/customers/cus_1").await.shown();
         allow_duplicates! { assert_snapshot!(shown, @r#"
         200
         {
@@ -126,12 +126,12 @@ fn a_customer_is_shown_with_every_member() {
 #[test]
 fn of_a_customer_that_is_only_known_by_name_every_member_is_there_too() {
     on_each_engine!(async |db| {
-        let site = Site::on(db).await;
-        site.take("evt_1", "checkout.session.completed", json!({
+        let app = TestApp::on(db).await;
+        app.take("evt_1", "checkout.session.completed", json!({
             "id": "cs_1", "object": "checkout.session", "mode": "subscription", "customer": "cus_1", "subscription": "sub_1",
             "payment_status": "paid", "client_reference_id": "user_1",
         })).await;
-        let shown = site.get("/v1/customers/cus_1").await.shown();
+        let shown = app.get("/v1/customers/cus_1").await.shown();
         allow_duplicates! { assert_snapshot!(shown, @r#"
         200
         {
@@ -163,9 +163,9 @@ fn of_a_customer_that_is_only_known_by_name_every_member_is_there_too() {
 #[test]
 fn a_detached_default_payment_method_is_none_and_one_not_seen_yet_has_only_its_name() {
     on_each_engine!(async |db| {
-        let site = Site::on(db).await;
-        let shown = async || site.get("/v1/customers/cus_1").await.json()["defaultPaymentMethod"].clone();
-        site.take(
+        let app = TestApp::on(db).await;
+        let shown = async || app.get("/v1/customers/cus_1").await.json()["defaultPaymentMethod"].clone();
+        app.take(
             "evt_1",
             "customer.created",
             json!({
@@ -174,7 +174,7 @@ fn a_detached_default_payment_method_is_none_and_one_not_seen_yet_has_only_its_n
         )
         .await;
         assert_eq!(shown().await, json!({ "stripePaymentMethodId": "pm_1", "brand": null, "last4": null }));
-        site.take(
+        app.take(
             "evt_2",
             "payment_method.detached",
             json!({ "id": "pm_1", "object": "payment_method", "customer": null }),
@@ -187,47 +187,47 @@ fn a_detached_default_payment_method_is_none_and_one_not_seen_yet_has_only_its_n
 #[test]
 fn a_customer_that_nobody_has_heard_of_is_404() {
     on_each_engine!(async |db| {
-        let site = Site::on(db).await;
-        let answer = site.get("/v1/customers/cus_hunter2").await;
-        assert_eq!(answer.refusal(), (404, "not_found".to_owned()));
-        assert!(!answer.body.contains("hunter2"));
+        let app = TestApp::on(db).await;
+        let response = app.get("/v1/customers/cus_hunter2").await;
+        assert_eq!(response.refusal(), (404, "not_found".to_owned()));
+        assert!(!response.body.contains("hunter2"));
     });
 }
 
 #[test]
 fn a_link_says_whose_customer_it_is_for_good() {
     on_each_engine!(async |db| {
-        let site = Site::on(db).await;
-        site.take_a_subscriber().await;
-        let link = async |user: &str| site.post("/v1/customers/cus_1/link", &json!({ "userId": user })).await;
+        let app = TestApp::on(db).await;
+        app.take_a_subscriber().await;
+        let link = async |user: &str| app.post("/v1/customers/cus_1/link", &json!({ "userId": user })).await;
         for _ in 0..2 {
-            let answer = link("user_2").await;
-            assert_eq!(answer.status, 200, "{answer:?}");
-            assert_eq!((&answer.json()["userId"], &answer.json()["tier"]), (&json!("user_2"), &json!("pro")));
+            let response = link("user_2").await;
+            assert_eq!(response.status, 200, "{response:?}");
+            assert_eq!((&response.json()["userId"], &response.json()["tier"]), (&json!("user_2"), &json!("pro")));
         }
         assert_eq!(link("user_3").await.refusal(), (409, "already_linked".to_owned()));
         // The subscription's metadata names user_1, again.
         let object = subscription("past_due");
-        site.take("evt_again", "customer.subscription.updated", object).await;
-        assert_eq!(site.get("/v1/customers/cus_1").await.json()["userId"], "user_2");
+        app.take("evt_again", "customer.subscription.updated", object).await;
+        assert_eq!(app.get("/v1/customers/cus_1").await.json()["userId"], "user_2");
     });
 }
 
 #[test]
 fn a_link_that_cannot_be_made_says_why() {
     on_each_engine!(async |db| {
-        let site = Site::on(db).await;
+        let app = TestApp::on(db).await;
         let path = "/v1/customers/cus_1/link";
         let good = json!({ "userId": "user_1" });
-        assert_eq!(site.post(path, &good).await.refusal(), (404, "not_found".to_owned()));
-        assert_eq!(site.get("/v1/customers/cus_1").await.refusal().0, 404, "nothing was made by it");
-        site.take_a_subscriber().await;
+        assert_eq!(app.post(path, &good).await.refusal(), (404, "not_found".to_owned()));
+        assert_eq!(app.get("/v1/customers/cus_1").await.refusal().0, 404, "nothing was made by it");
+        app.take_a_subscriber().await;
         let long = "x".repeat(256);
         for bad in [json!({}), json!({ "userId": null }), json!({ "userId": 1 }), json!({ "userId": "" })]
             .into_iter()
             .chain([" user_1", "user\n1", "user\0", &*long].map(|user| json!({ "userId": user })))
         {
-            let (status, code, param) = site.post(path, &bad).await.refused_parameter();
+            let (status, code, param) = app.post(path, &bad).await.refused_parameter();
             assert_eq!((status, &*code, param.as_deref()), (422, "invalid_parameter", Some("userId")), "{bad}");
         }
     });

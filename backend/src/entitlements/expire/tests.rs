@@ -1,14 +1,14 @@
 use super::*;
 use crate::on_each_engine;
-use crate::testing::{Site, subscription_of};
+use crate::testing::{TestApp, subscription_of};
 
 #[test]
 fn one_customer_in_trouble_delays_no_other_customers_end() {
     on_each_engine!(async |db| {
-        let site = Site::on(db.clone()).await;
+        let app = TestApp::on(db.clone()).await;
         for customer in ["cus_1", "cus_2", "cus_3"] {
             let event = format!("evt_of_{customer}");
-            site.take(&event, "customer.subscription.created", subscription_of(customer, "active")).await;
+            app.take(&event, "customer.subscription.created", subscription_of(customer, "active")).await;
         }
         let mut tx = db.write().await.unwrap();
         let ended = tx.sql("UPDATE customers SET entitled_until = $1").bind(Timestamp::UNIX_EPOCH);
@@ -17,11 +17,11 @@ fn one_customer_in_trouble_delays_no_other_customers_end() {
         tx.commit().await.unwrap();
 
         let in_trouble = InTrouble::default();
-        assert_eq!(run(&site.app, &in_trouble).await.unwrap(), 2);
+        assert_eq!(run(&app.inner, &in_trouble).await.unwrap(), 2);
         // The next look is for what has become due since.
-        assert_eq!(run(&site.app, &in_trouble).await.unwrap(), 0);
+        assert_eq!(run(&app.inner, &in_trouble).await.unwrap(), 0);
         let mut tx = db.read().await.unwrap();
-        let due = ended_by(&mut tx, site.app.clock.now(), None).await.unwrap();
+        let due = ended_by(&mut tx, app.inner.clock.now(), None).await.unwrap();
         assert_eq!(due.into_iter().map(|(id, _)| id).collect::<Vec<_>>(), ["cus_2"]);
     });
 }

@@ -1,4 +1,4 @@
-//! What a customer paid, was given back and has bought for good, from the events to the answer, on both engines.
+//! What a customer paid, was given back and has bought for good, from the events to the response, on both engines.
 
 use std::fs;
 use std::slice;
@@ -6,7 +6,7 @@ use std::slice;
 use serde_json::{Value, json};
 
 use crate::on_each_engine;
-use crate::testing::{START, Site, event};
+use crate::testing::{START, TestApp, event};
 use crate::webhooks::routes::INTAKE_PATH;
 
 const PLANS: &str = r#"
@@ -49,17 +49,17 @@ fn in_each_order(events: &[(&str, i64, Value)], check: impl Fn(&Value)) {
     let plans = folder.path().join("plans.toml");
     fs::write(&plans, PLANS).expect("there is room for a file");
     on_each_engine!(async |db| {
-        let site = Site::with(db, &[("PLANS_FILE", plans.to_str().expect("its path is a text"))]).await;
+        let app = TestApp::with(db, &[("PLANS_FILE", plans.to_str().expect("its path is a text"))]).await;
         for (n, order) in orders(events.len()).into_iter().enumerate() {
             for index in order {
                 let (event_type, seconds, object) = &events[index];
                 let mut event = event(&format!("evt_{index}~"), event_type, object);
                 event["created"] = json!(START + seconds);
                 let event = event.to_string().replace('~', &n.to_string());
-                let answer = site.post(INTAKE_PATH, &serde_json::from_str(&event).expect("it is JSON")).await;
-                assert_eq!(answer.json()["outcome"], "processed", "{answer:?}");
+                let response = app.post(INTAKE_PATH, &serde_json::from_str(&event).expect("it is JSON")).await;
+                assert_eq!(response.json()["outcome"], "processed", "{response:?}");
             }
-            check(&site.get(&format!("/v1/customers/cus_{n}")).await.json());
+            check(&app.get(&format!("/v1/customers/cus_{n}")).await.json());
         }
     });
 }
