@@ -1,4 +1,4 @@
-//! A small HTTP server that stands for the backend, at the process's edge: it answers what it is told to.
+//! A small HTTP server that stands for the backend, at the process's edge: it responds as it is told to.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -53,10 +53,10 @@ pub(super) enum Reply {
     /// A redirect to there.
     Redirect(String),
     /// This status and body.
-    Answer(u16, String),
+    Respond(u16, String),
     /// Refuse all of it with this status and `Retry-After`, and say that sequences are taken.
     Refuse(u16, Option<&'static str>),
-    /// No answer until [`Backend::open_the_gate`], then confirm.
+    /// No response until [`Backend::open_the_gate`], then confirm.
     Wait,
     /// Close the connection.
     HangUp,
@@ -195,13 +195,13 @@ async fn serve(listener: TcpListener, shared: Arc<Shared>) {
         let (stream, _) = listener.accept().await.unwrap();
         let shared = Arc::clone(&shared);
         connections.spawn(async move {
-            let service = service_fn(move |request| answer(request, Arc::clone(&shared)));
+            let service = service_fn(move |request| respond(request, Arc::clone(&shared)));
             let _ = auto::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service).await;
         });
     }
 }
 
-async fn answer(request: Request<Incoming>, shared: Arc<Shared>) -> Result<Response<Full<Bytes>>, HungUp> {
+async fn respond(request: Request<Incoming>, shared: Arc<Shared>) -> Result<Response<Full<Bytes>>, HungUp> {
     if request.uri().path() == "/ready" {
         shared.ready_asked.send_modify(|times| *times += 1);
         return Ok(response(shared.ready_status.load(Ordering::SeqCst), String::new(), false));
@@ -225,7 +225,7 @@ async fn answer(request: Request<Incoming>, shared: Arc<Shared>) -> Result<Respo
             response.headers_mut().insert("location", target.parse().unwrap());
             Ok(response)
         }
-        Reply::Answer(status, body) => Ok(response(status, body, false)),
+        Reply::Respond(status, body) => Ok(response(status, body, false)),
         Reply::Refuse(status, retry_after) => {
             let mut response = response(status, r#"{"error":{"code":"x"}}"#.into(), true);
             if let Some(retry_after) = retry_after {

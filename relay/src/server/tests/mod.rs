@@ -1,14 +1,14 @@
 //! The relay from outside: real listeners, a real journal, and a small HTTP server in the backend's place.
 
 mod admin;
-mod answers;
 mod backend;
-mod catch_up;
 mod drain;
 mod forwarding;
+mod harness;
 mod limits;
+mod redelivery;
 mod refusing;
+mod responses;
 mod slow_disk;
-mod stand;
 mod strangers;
 mod tls;

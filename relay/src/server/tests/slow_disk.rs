@@ -13,7 +13,7 @@ use tollgate_shared::signing::Verifier;
 use tollgate_shared::{Clock, RequestId, Rng};
 
 use super::backend::{Backend, Reply, until, within};
-use super::stand::{Plan, event};
+use super::harness::{Setup, event};
 use crate::backend::delivery;
 use crate::backend::event::Event;
 use crate::forwarder::{self, Forwarder};
@@ -113,38 +113,38 @@ struct Stalled {
     intake: Intake,
     journal: Journal,
     gate: Gate,
-    plan: Plan,
+    setup: Setup,
 }
 
 impl Stalled {
     fn with(backend: &Backend, ack: Ack) -> Self {
-        let plan = Plan::with(backend, &[]);
+        let setup = Setup::with(backend, &[]);
         let (clock, rng, gate) = (Clock::system(), Rng::system(), Gate::default());
-        let disk = SlowDisk { folder: Folder::new(plan.dir.path()), gate: gate.clone() };
-        let journal = Journal::open_over(Arc::new(disk), plan.config.journal.clone(), clock.clone()).unwrap();
+        let disk = SlowDisk { folder: Folder::new(setup.dir.path()), gate: gate.clone() };
+        let journal = Journal::open_over(Arc::new(disk), setup.config.journal.clone(), clock.clone()).unwrap();
         let metrics = Arc::new(Metrics::new(1, &RESPONSE_CODES));
         let forwarder = Forwarder::start(forwarder::Deps {
-            backend: delivery::Backend::new(&plan.config.backend, clock.clone(), rng.clone()).unwrap(),
+            backend: delivery::Backend::new(&setup.config.backend, clock.clone(), rng.clone()).unwrap(),
             journal: journal.clone(),
             clock: clock.clone(),
             rng,
             metrics: Arc::clone(&metrics),
-            bounds: plan.config.bounds,
+            bounds: setup.config.bounds,
         });
         let intake = Intake::new(Deps {
-            verifier: Verifier::new(&plan.config.webhook_secrets),
+            verifier: Verifier::new(&setup.config.webhook_secrets),
             journal: journal.clone(),
             forwarder,
             metrics,
             clock,
             ack,
             deadline: Duration::from_secs(600),
-            body_bytes_max: plan.config.body_bytes_max,
-            body_timeouts: plan.config.limits.body,
-            body_memory: plan.config.limits.body_memory,
+            body_bytes_max: setup.config.body_bytes_max,
+            body_timeouts: setup.config.limits.body,
+            body_memory: setup.config.limits.body_memory,
         });
         gate.set_closed(true);
-        Self { intake, journal, gate, plan }
+        Self { intake, journal, gate, setup }
     }
 
     async fn take(&self, event_type: &str) -> StatusCode {
@@ -162,7 +162,7 @@ impl Stalled {
     /// Waits until the journal has the event and knows that it is confirmed.
     async fn wait_until_it_is_confirmed_on_disk(&self) {
         until(|| {
-            let found = Reader::new(self.plan.dir.path()).select(&Selection::default()).unwrap();
+            let found = Reader::new(self.setup.dir.path()).select(&Selection::default()).unwrap();
             found.len() == 1 && found[0].confirmed
         })
         .await;
@@ -193,7 +193,7 @@ async fn what_the_backend_has_confirmed_waits_for_no_disk() {
 
 #[tokio::test]
 async fn what_the_backend_has_not_confirmed_waits_for_the_disk() {
-    let backend = Backend::start(|_| Reply::Answer(500, String::new())).await;
+    let backend = Backend::start(|_| Reply::Respond(500, String::new())).await;
     let stalled = Arc::new(Stalled::with(&backend, Ack::Durable));
     let taking = {
         let stalled = Arc::clone(&stalled);

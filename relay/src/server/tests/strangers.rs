@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
 use super::backend::{Backend, Reply, within};
-use super::stand::{Answer, PATH, Plan, Raw, Stand, event, head};
+use super::harness::{PATH, Raw, Setup, TestRelay, TestResponse, event, head};
 
 const SOON: Duration = Duration::from_millis(100);
 
@@ -22,15 +22,15 @@ fn unknown_head() -> String {
 }
 
 /// One number of the metrics.
-async fn metric(stand: &Stand, name: &str) -> f64 {
-    let metrics = stand.admin("/metrics").await.body;
+async fn metric(relay: &TestRelay, name: &str) -> f64 {
+    let metrics = relay.admin("/metrics").await.body;
     let value = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
     value.unwrap_or_else(|| panic!("no {name} in {metrics}")).parse().unwrap()
 }
 
-async fn until_metric(stand: &Stand, name: &str, enough: impl Fn(f64) -> bool) {
+async fn until_metric(relay: &TestRelay, name: &str, enough: impl Fn(f64) -> bool) {
     within(async {
-        while !enough(metric(stand, name).await) {
+        while !enough(metric(relay, name).await) {
             tokio::task::yield_now().await;
         }
     })
@@ -48,97 +48,97 @@ async fn connect_from(from: &str, to: SocketAddr) -> TcpStream {
 async fn bodies_in_pieces_of_one_byte_hold_up_no_event() {
     const BYTES: usize = 70_000;
     let backend = Backend::start(|_| Reply::Confirm).await;
-    let stand = Stand::with(&backend).await;
+    let relay = TestRelay::with(&backend).await;
     let mut strangers = Vec::new();
     for _ in 0..4 {
-        let mut raw = stand.connect().await;
+        let mut raw = relay.connect().await;
         raw.send(unknown_head()).await;
         raw.send("1\r\nx\r\n".repeat(BYTES)).await;
         strangers.push(raw);
     }
     // All of it is there, and takes no more memory than it has bytes, but for a page or two each.
     let bytes = 4 * BYTES;
-    until_metric(&stand, "tollgate_relay_body_bytes", |held| held >= bytes as f64).await;
-    assert!(metric(&stand, "tollgate_relay_body_bytes").await < (bytes + 4 * 8192) as f64);
+    until_metric(&relay, "tollgate_relay_body_bytes", |held| held >= bytes as f64).await;
+    assert!(metric(&relay, "tollgate_relay_body_bytes").await < (bytes + 4 * 8192) as f64);
     for n in 0..20 {
-        stand.take(&format!("evt_{n}")).await;
+        relay.take(&format!("evt_{n}")).await;
     }
     // They are let go as soon as they are.
     drop(strangers);
-    until_metric(&stand, "tollgate_relay_body_bytes", |held| held == 0.0).await;
+    until_metric(&relay, "tollgate_relay_body_bytes", |held| held == 0.0).await;
 }
 
 #[tokio::test]
 async fn a_webhook_that_nobody_can_have_signed_is_refused_unread() {
     let backend = Backend::start(|_| Reply::Confirm).await;
-    let stand = Stand::with(&backend).await;
+    let relay = TestRelay::with(&backend).await;
     for (header, code) in [
         ("", "missing_signature"),
         ("stripe-signature: nonsense\r\n", "malformed_signature"),
         ("stripe-signature: t=1\r\n", "malformed_signature"),
     ] {
-        let mut raw = stand.connect().await;
+        let mut raw = relay.connect().await;
         raw.send(format!("POST {PATH} HTTP/1.1\r\nhost: relay\r\n{header}content-length: 1000\r\n\r\n")).await;
-        let answer = raw.read_until("}}").await;
-        assert!(answer.starts_with("HTTP/1.1 400") && answer.contains(code), "{answer}");
+        let response = raw.read_until("}}").await;
+        assert!(response.starts_with("HTTP/1.1 400") && response.contains(code), "{response}");
     }
 }
 
 #[tokio::test]
 async fn when_memory_is_full_long_bodies_are_refused_and_usual_ones_not() {
     let backend = Backend::start(|_| Reply::Confirm).await;
-    let mut plan = Plan::with(&backend, &[]);
-    plan.config.limits.body_memory.large_bytes_max = 100 * 1024;
-    let stand = plan.start().await;
-    let mut stranger = stand.connect().await;
+    let mut setup = Setup::with(&backend, &[]);
+    setup.config.limits.body_memory.large_bytes_max = 100 * 1024;
+    let relay = setup.start().await;
+    let mut stranger = relay.connect().await;
     stranger.send(unknown_head()).await;
     stranger.send(format!("25800\r\n{}\r\n", "x".repeat(0x25800))).await;
-    until_metric(&stand, "tollgate_relay_body_bytes", |held| held >= 150.0 * 1024.0).await;
+    until_metric(&relay, "tollgate_relay_body_bytes", |held| held >= 150.0 * 1024.0).await;
     let long = event("evt_long", &"x".repeat(100_000));
-    let answer = Answer::of(stand.signed(PATH, long.clone())).await;
-    assert_eq!(answer.error(), (503, "overloaded".into()));
-    assert!(answer.headers.contains_key("retry-after"));
-    assert_eq!(metric(&stand, r#"tollgate_relay_webhooks_total{answer="overloaded"}"#).await, 1.0);
-    stand.take("evt_usual").await;
+    let response = TestResponse::of(relay.signed(PATH, long.clone())).await;
+    assert_eq!(response.error(), (503, "overloaded".into()));
+    assert!(response.headers.contains_key("retry-after"));
+    assert_eq!(metric(&relay, r#"tollgate_relay_webhooks_total{answer="overloaded"}"#).await, 1.0);
+    relay.take("evt_usual").await;
     drop(stranger);
-    until_metric(&stand, "tollgate_relay_body_bytes", |held| held == 0.0).await;
-    assert_eq!(Answer::of(stand.signed(PATH, long)).await.status, 200);
+    until_metric(&relay, "tollgate_relay_body_bytes", |held| held == 0.0).await;
+    assert_eq!(TestResponse::of(relay.signed(PATH, long)).await.status, 200);
 }
 
 #[tokio::test]
 async fn silent_connections_make_room_when_a_place_is_needed() {
     let backend = Backend::start(|_| Reply::Confirm).await;
-    let mut plan = Plan::with(&backend, &[]);
-    plan.config.limits.connections_max = Some(8);
-    let stand = plan.start().await;
-    let mut oldest = stand.connect().await;
-    until_metric(&stand, "tollgate_relay_connections", |open| open == 1.0).await;
-    let _second = stand.connect().await;
-    until_metric(&stand, "tollgate_relay_connections", |open| open == 2.0).await;
+    let mut setup = Setup::with(&backend, &[]);
+    setup.config.limits.connections_max = Some(8);
+    let relay = setup.start().await;
+    let mut oldest = relay.connect().await;
+    until_metric(&relay, "tollgate_relay_connections", |open| open == 1.0).await;
+    let _second = relay.connect().await;
+    until_metric(&relay, "tollgate_relay_connections", |open| open == 2.0).await;
     // One in four is what a network may have.
-    stand.take("evt_1").await;
+    relay.take("evt_1").await;
     assert_eq!(oldest.read_to_end().await, "");
-    assert_eq!(metric(&stand, "tollgate_relay_connections_max").await, 8.0);
-    assert!(metric(&stand, "tollgate_relay_connections_evicted_total").await >= 1.0);
+    assert_eq!(metric(&relay, "tollgate_relay_connections_max").await, 8.0);
+    assert!(metric(&relay, "tollgate_relay_connections_evicted_total").await >= 1.0);
 }
 
 #[tokio::test]
 async fn slow_uploads_of_a_stranger_leave_the_others_their_places() {
     let backend = Backend::start(|_| Reply::Confirm).await;
-    let mut plan = Plan::with(&backend, &[]);
-    plan.config.limits.connections_max = Some(8);
-    let stand = plan.start().await;
+    let mut setup = Setup::with(&backend, &[]);
+    setup.config.limits.connections_max = Some(8);
+    let relay = setup.start().await;
     let mut strangers = Vec::new();
     for _ in 0..10 {
-        let mut stream = connect_from("127.0.0.2", stand.relay.addr).await;
+        let mut stream = connect_from("127.0.0.2", relay.inner.addr).await;
         // Those that have no place are closed under this.
         let _ = stream.write_all(unknown_head().as_bytes()).await;
         strangers.push(stream);
     }
-    until_metric(&stand, r#"tollgate_relay_connections_refused_total{reason="network"}"#, |refused| refused >= 8.0)
+    until_metric(&relay, r#"tollgate_relay_connections_refused_total{reason="network"}"#, |refused| refused >= 8.0)
         .await;
     for n in 0..5 {
-        stand.take(&format!("evt_{n}")).await;
+        relay.take(&format!("evt_{n}")).await;
     }
     drop(strangers);
 }
@@ -146,17 +146,17 @@ async fn slow_uploads_of_a_stranger_leave_the_others_their_places() {
 #[tokio::test]
 async fn connections_of_a_proxy_of_ours_are_not_counted_against_a_share() {
     let backend = Backend::start(|_| Reply::Confirm).await;
-    let mut plan = Plan::with(&backend, &[("RELAY_TRUSTED_PROXIES", "127.0.0.1")]);
-    plan.config.limits.connections_max = Some(8);
-    let stand = plan.start().await;
+    let mut setup = Setup::with(&backend, &[("RELAY_TRUSTED_PROXIES", "127.0.0.1")]);
+    setup.config.limits.connections_max = Some(8);
+    let relay = setup.start().await;
     let mut uploads = Vec::new();
     for n in 0..6 {
         let body = event(&format!("evt_{n}"), "invoice.paid");
-        let mut raw = stand.connect().await;
+        let mut raw = relay.connect().await;
         raw.send(head(&body, &format!("content-length: {}", body.len())) + &body[..10]).await;
         uploads.push((raw, body));
     }
-    until_metric(&stand, "tollgate_relay_connections", |open| open == 6.0).await;
+    until_metric(&relay, "tollgate_relay_connections", |open| open == 6.0).await;
     for (raw, body) in &mut uploads {
         raw.send(&body[10..]).await;
         assert!(raw.read_until("}").await.starts_with("HTTP/1.1 200"));
@@ -186,14 +186,14 @@ async fn a_stream_whose_client_takes_nothing_is_reset_and_the_others_live() {
     const SETTINGS: u8 = 4;
     const PING: u8 = 6;
     let backend = Backend::start(|_| Reply::Confirm).await;
-    let mut plan = Plan::with(&backend, &[]);
-    plan.config.limits.write_timeout = SOON;
-    let stand = plan.start().await;
-    let mut raw = stand.connect().await;
+    let mut setup = Setup::with(&backend, &[]);
+    setup.config.limits.write_timeout = SOON;
+    let relay = setup.start().await;
+    let mut raw = relay.connect().await;
     raw.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
     // Every stream begins with a window of 0.
     raw.send(frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 0])).await;
-    // GET http://relay/: the answer is an error with a body.
+    // GET http://relay/: the response is an error with a body.
     raw.send(frame(HEADERS, 5, 1, b"\x82\x86\x84\x41\x05relay")).await;
     while next_frame(&mut raw).await.0 != HEADERS {}
     loop {

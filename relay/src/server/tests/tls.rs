@@ -7,7 +7,7 @@ use std::path::Path;
 use http::Version;
 
 use super::backend::{Backend, Reply, within};
-use super::stand::{PATH, Plan, event, signature};
+use super::harness::{PATH, Setup, event, signature};
 
 const CERT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/server/tests/cert.pem");
 const RENEWED_CERT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/server/tests/renewed_cert.pem");
@@ -18,26 +18,26 @@ const KEY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/server/tests/key.pem
 async fn an_event_is_taken_over_tls_with_either_version_of_http_and_counts_as_https() {
     let backend = Backend::start(|_| Reply::Confirm).await;
     let variables = [("RELAY_TLS_CERT", CERT), ("RELAY_TLS_KEY", KEY), ("RELAY_REQUIRE_HTTPS", "true")];
-    let stand = Plan::with(&backend, &variables).start().await;
+    let relay = Setup::with(&backend, &variables).start().await;
     for (id, alpn, version) in [("evt_1", &b"h2"[..], Version::HTTP_2), ("evt_2", &b"http/1.1"[..], Version::HTTP_11)] {
         let client = reqwest::Client::builder().no_proxy().tls_backend_preconfigured(trusting(CERT, alpn));
         let client = client.build().unwrap();
         let body = event(id, "invoice.paid");
-        let url = format!("https://localhost:{}{PATH}", stand.relay.addr.port());
+        let url = format!("https://localhost:{}{PATH}", relay.inner.addr.port());
         let request = client.post(url).header("stripe-signature", signature(&body)).body(body);
-        let answer = within(request.send()).await.unwrap();
-        assert_eq!((answer.status().as_u16(), answer.version()), (200, version));
+        let response = within(request.send()).await.unwrap();
+        assert_eq!((response.status().as_u16(), response.version()), (200, version));
     }
 }
 
 #[tokio::test]
 async fn a_client_that_speaks_no_tls_holds_up_no_other() {
     let backend = Backend::start(|_| Reply::Confirm).await;
-    let mut plan = Plan::with(&backend, &[("RELAY_TLS_CERT", CERT), ("RELAY_TLS_KEY", KEY)]);
-    plan.config.limits.head_timeout = std::time::Duration::from_millis(100);
-    let stand = plan.start().await;
-    let mut silent = stand.connect().await;
-    let mut plain = stand.connect().await;
+    let mut setup = Setup::with(&backend, &[("RELAY_TLS_CERT", CERT), ("RELAY_TLS_KEY", KEY)]);
+    setup.config.limits.head_timeout = std::time::Duration::from_millis(100);
+    let relay = setup.start().await;
+    let mut silent = relay.connect().await;
+    let mut plain = relay.connect().await;
     plain.send("GET / HTTP/1.1\r\nhost: relay\r\n\r\n").await;
     assert!(!plain.read_to_end().await.contains("HTTP/1.1"));
     assert_eq!(silent.read_to_end().await, "");
@@ -52,8 +52,8 @@ async fn a_renewed_certificate_is_used_without_a_restart() {
     put(CERT, &cert);
     put(KEY, &key);
     let variables = [("RELAY_TLS_CERT", cert.to_str().unwrap()), ("RELAY_TLS_KEY", key.to_str().unwrap())];
-    let stand = Plan::with(&backend, &variables).start().await;
-    let url = format!("https://localhost:{}/nowhere", stand.relay.addr.port());
+    let relay = Setup::with(&backend, &variables).start().await;
+    let url = format!("https://localhost:{}/nowhere", relay.inner.addr.port());
     let client = |cert| {
         let client = reqwest::Client::builder().no_proxy().tls_backend_preconfigured(trusting(cert, b"http/1.1"));
         client.build().unwrap()
@@ -63,10 +63,10 @@ async fn a_renewed_certificate_is_used_without_a_restart() {
     assert!(within(renewed.get(&url).send()).await.is_err());
     // Half of a renewal is none: what was there before goes on.
     put(RENEWED_CERT, &cert);
-    stand.relay.reload_tls();
+    relay.inner.reload_tls();
     assert!(within(client(CERT).get(&url).send()).await.is_ok());
     put(RENEWED_KEY, &key);
-    stand.relay.reload_tls();
+    relay.inner.reload_tls();
     assert!(within(renewed.get(&url).send()).await.is_ok());
     assert!(within(client(CERT).get(&url).send()).await.is_err());
     // A connection that stands is not ended.

@@ -20,12 +20,12 @@ pub(super) const OTHER_SECRET: &str = "whsec_second";
 pub(super) const PATH: &str = "/api/webhooks/stripe";
 
 /// A relay that is yet to be started, and its folder.
-pub(super) struct Plan {
+pub(super) struct Setup {
     pub(super) config: Config,
     pub(super) dir: TempDir,
 }
 
-impl Plan {
+impl Setup {
     /// With these variables beside the needed ones, and intervals that are short.
     pub(super) fn with(backend: &Backend, variables: &[(&str, &str)]) -> Self {
         let dir = tempfile::tempdir().unwrap();
@@ -48,9 +48,9 @@ impl Plan {
         Self { config, dir }
     }
 
-    pub(super) async fn start(self) -> Stand {
-        let relay = Relay::start(self.config.clone(), Clock::system(), Rng::system()).await.unwrap();
-        Stand { relay, plan: self, client: client() }
+    pub(super) async fn start(self) -> TestRelay {
+        let inner = Relay::start(self.config.clone(), Clock::system(), Rng::system()).await.unwrap();
+        TestRelay { inner, setup: self, client: client() }
     }
 }
 
@@ -68,21 +68,21 @@ fn client() -> reqwest::Client {
 }
 
 /// A relay that runs.
-pub(super) struct Stand {
-    pub(super) relay: Relay,
-    pub(super) plan: Plan,
+pub(super) struct TestRelay {
+    pub(super) inner: Relay,
+    pub(super) setup: Setup,
     pub(super) client: reqwest::Client,
 }
 
 /// What came back.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(super) struct TestResponse {
     pub(super) status: u16,
     pub(super) headers: http::HeaderMap,
     pub(super) body: String,
 }
 
-impl Answer {
+impl TestResponse {
     pub(super) async fn of(request: reqwest::RequestBuilder) -> Self {
         let response = within(request.send()).await.unwrap();
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
@@ -110,22 +110,22 @@ impl Answer {
     }
 }
 
-impl Stand {
+impl TestRelay {
     /// The default one.
     pub(super) async fn with(backend: &Backend) -> Self {
-        Plan::with(backend, &[]).start().await
+        Setup::with(backend, &[]).start().await
     }
 
     pub(super) fn url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.relay.addr)
+        format!("http://{}{path}", self.inner.addr)
     }
 
-    pub(super) async fn get(&self, path: &str) -> Answer {
-        Answer::of(self.client.get(self.url(path))).await
+    pub(super) async fn get(&self, path: &str) -> TestResponse {
+        TestResponse::of(self.client.get(self.url(path))).await
     }
 
-    pub(super) async fn admin(&self, path: &str) -> Answer {
-        Answer::of(self.client.get(format!("http://{}{path}", self.relay.admin_addr))).await
+    pub(super) async fn admin(&self, path: &str) -> TestResponse {
+        TestResponse::of(self.client.get(format!("http://{}{path}", self.inner.admin_addr))).await
     }
 
     /// A request with an event, signed now.
@@ -139,23 +139,23 @@ impl Stand {
 
     /// Sends an event that is taken.
     pub(super) async fn take(&self, id: &str) {
-        let answer = Answer::of(self.event(id, "invoice.paid")).await;
-        assert_eq!((answer.status, answer.body), (200, format!(r#"{{"received":true,"eventId":"{id}"}}"#)));
+        let response = TestResponse::of(self.event(id, "invoice.paid")).await;
+        assert_eq!((response.status, response.body), (200, format!(r#"{{"received":true,"eventId":"{id}"}}"#)));
     }
 
     /// Ends the relay, and starts another one on its folder.
     pub(super) async fn restart(self) -> Self {
-        within(self.relay.drain()).await;
-        self.plan.start().await
+        within(self.inner.drain()).await;
+        self.setup.start().await
     }
 
     /// Waits until the journal has nothing unconfirmed.
     pub(super) async fn wait_until_all_is_confirmed(&self) {
-        until(|| self.relay.journal.stats().unconfirmed == 0).await;
+        until(|| self.inner.journal.stats().unconfirmed == 0).await;
     }
 
     pub(super) async fn connect(&self) -> Raw {
-        Raw::connect(self.relay.addr).await
+        Raw::connect(self.inner.addr).await
     }
 }
 
