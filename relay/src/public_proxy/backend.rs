@@ -20,25 +20,25 @@ use tokio::time::{Instant, sleep, timeout};
 use tower_service::Service;
 
 use super::config::{ProxyConfig, TimeLimits};
-use super::early_answer::EarlyAnswer;
+use super::early_response::EarlyResponse;
 use super::upload::{UploadBody, UploadError, UploadStatus};
 use crate::backend::address::{BackendHttp, BackendUrl};
 use crate::body::BoxError;
 
-/// How much of one answer may wait here for a client that does not read (the protocol's default).
+/// How much of one response may wait here for a client that does not read (the protocol's default).
 const STREAM_WINDOW_BYTES: u32 = 65_535;
-/// How much of all answers may. The protocol's maximum: were it less, enough clients that do not read would halt the
+/// How much of all responses may. The protocol's maximum: were it less, enough clients that do not read would halt the
 /// others, who share the connection. What they can take is bounded by their number.
 const CONNECTION_WINDOW_BYTES: u32 = (1 << 31) - 1;
 /// How much of one request may wait here for the backend.
 const SEND_BUFFER_BYTES: usize = 64 * 1024;
-/// How long the headers of an answer may be, half of what a browser takes; and over HTTP/1.1, how much of an answer may
-/// wait here for a client that does not read.
+/// How long the headers of a response may be, half of what a browser takes; and over HTTP/1.1, how much of a response
+/// may wait here for a client that does not read.
 const HEADER_BYTES_MAX: u32 = 128 * 1024;
 /// How often a connection is tried, and how long it may be silent then: one whose other end went without a word (a
 /// machine that lost its power) is noticed, and its streams end, within both.
 const PING_INTERVAL: Duration = Duration::from_secs(10);
-const PING_ANSWER_MAX: Duration = Duration::from_secs(10);
+const PING_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long an idle connection over HTTP/1.1 is kept: less than the minute after which most servers close theirs, so
 /// that they seldom do it under a request.
 const IDLE_MAX: Duration = Duration::from_secs(15);
@@ -48,23 +48,23 @@ const IDLE_CONNECTIONS_MAX: usize = 64;
 /// make theirs one after the other, each waiting for those before it.
 const RECONNECT_COOLDOWN: Duration = Duration::from_millis(100);
 
-/// How many requests whose clients are gone may wait for the backend to begin its answer: see [`DetachedRequest`]. Each is a few
-/// kilobytes.
+/// How many requests whose clients are gone may wait for the backend to begin its response: see [`DetachedRequest`].
+/// Each is a few kilobytes.
 const ABANDONED_MAX: usize = 4096;
 
-/// Why there is no answer to pass on.
+/// Why there is no response to pass on.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum SendError {
     /// The client did not send all of its request.
     #[error(transparent)]
     Upload(#[from] UploadError),
-    /// The backend could not be reached, or broke off before its answer began.
+    /// The backend could not be reached, or broke off before its response began.
     #[error("the backend cannot be reached: {}", chain(.0))]
     Unreachable(#[from] hyper_util::client::legacy::Error),
     /// The backend took the request and said nothing.
     #[error("the backend did not answer in time")]
     Timeout,
-    /// The backend answered as only a server to its own client may.
+    /// The backend responded as only a server to its own client may.
     #[error("the backend switched protocols unasked")]
     Switched,
 }
@@ -101,7 +101,7 @@ impl Backend {
             .http2_max_send_buf_size(SEND_BUFFER_BYTES)
             .http2_max_header_list_size(HEADER_BYTES_MAX)
             .http2_keep_alive_interval(PING_INTERVAL)
-            .http2_keep_alive_timeout(PING_ANSWER_MAX)
+            .http2_keep_alive_timeout(PING_TIMEOUT)
             .http2_keep_alive_while_idle(true);
         let connector = Connector::new(config)?;
         let abandoned_max = match config.http {
@@ -118,7 +118,7 @@ impl Backend {
         })
     }
 
-    /// Sends `request`, whose URI is path and query alone, and waits for the head of the answer.
+    /// Sends `request`, whose URI is path and query alone, and waits for the head of the response.
     pub(super) async fn send(
         &self,
         request: Request<Incoming>,
@@ -133,16 +133,16 @@ impl Backend {
 
         let client = if is_stream { &self.streams } else { &self.others };
         let sending = DetachedRequest {
-            answer: Some(client.request(request)),
+            response: Some(client.request(request)),
             abandoned: Arc::clone(&self.abandoned),
             limit: self.times.head,
         };
-        let answer = tokio::select! {
-            answer = sending => answer?,
+        let response = tokio::select! {
+            response = sending => response?,
             failure = failed(status.as_deref()) => return Err(failure.into()),
             () = self.overdue(status.as_deref()) => return Err(SendError::Timeout),
         };
-        if answer.status().is_informational() { Err(SendError::Switched) } else { Ok(answer) }
+        if response.status().is_informational() { Err(SendError::Switched) } else { Ok(response) }
     }
 
     /// Ends when the backend has had all of the request for too long. A backend that takes none of it has as much time
@@ -154,7 +154,7 @@ impl Backend {
         sleep(self.times.head).await;
     }
 
-    /// How long a piece of an answer may take.
+    /// How long a piece of a response may take.
     pub(super) fn piece_limit(&self) -> Duration {
         self.times.piece
     }
@@ -175,14 +175,14 @@ async fn failed(status: Option<&UploadStatus>) -> UploadError {
     }
 }
 
-/// A request that waits for the head of its answer. When nobody waits with it any longer, it goes on alone until the
-/// backend has begun to answer, and only then is it taken back.
+/// A request that waits for the head of its response. When nobody waits with it any longer, it goes on alone until the
+/// backend has begun to respond, and only then is it taken back.
 ///
 /// A server has to protect itself from clients that take back requests before it has seen them (CVE-2023-44487): hyper's
 /// ends the connection after 20 of those. The relay's connection is everyone's, so twenty strangers who come and
 /// go, or a backend that stood still for a moment, would end it for all.
 struct DetachedRequest {
-    answer: Option<ResponseFuture>,
+    response: Option<ResponseFuture>,
     abandoned: Arc<Semaphore>,
     limit: Duration,
 }
@@ -191,23 +191,23 @@ impl Future for DetachedRequest {
     type Output = Result<Response<Incoming>, hyper_util::client::legacy::Error>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let answer = self.answer.as_mut().expect("nobody asks again after the answer");
-        let answer = std::task::ready!(Pin::new(answer).poll(cx));
-        self.answer = None;
-        Poll::Ready(answer)
+        let response = self.response.as_mut().expect("nobody asks again after the response");
+        let response = std::task::ready!(Pin::new(response).poll(cx));
+        self.response = None;
+        Poll::Ready(response)
     }
 }
 
 impl Drop for DetachedRequest {
     fn drop(&mut self) {
-        let Some(answer) = self.answer.take() else { return };
+        let Some(response) = self.response.take() else { return };
         let (Ok(place), Ok(runtime)) = (Arc::clone(&self.abandoned).try_acquire_owned(), Handle::try_current()) else {
             return;
         };
         let limit = self.limit;
         runtime.spawn(async move {
-            // Whatever the answer is, nobody wants it.
-            let _ = timeout(limit, answer).await;
+            // Whatever the response is, nobody wants it.
+            let _ = timeout(limit, response).await;
             drop(place);
         });
     }
@@ -258,7 +258,7 @@ impl Connector {
 }
 
 impl Service<Uri> for Connector {
-    type Response = EarlyAnswer<MaybeHttpsStream<TokioIo<TcpStream>>>;
+    type Response = EarlyResponse<MaybeHttpsStream<TokioIo<TcpStream>>>;
     type Error = BoxError;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
 
@@ -277,7 +277,7 @@ impl Service<Uri> for Connector {
         Box::pin(async move {
             let connected = connecting.await.unwrap_or_else(|elapsed| Err(elapsed.into()));
             *failed_at.lock().unwrap_or_else(PoisonError::into_inner) = connected.is_err().then(Instant::now);
-            connected.map(|io| EarlyAnswer::new(io, is_http1))
+            connected.map(|io| EarlyResponse::new(io, is_http1))
         })
     }
 }

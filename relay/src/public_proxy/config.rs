@@ -15,7 +15,7 @@ pub struct ProxyConfig {
     pub backend: BackendUrl,
     /// What it speaks. `BACKEND_HTTP`.
     pub http: BackendHttp,
-    /// Whose web pages may read answers. `CORS_ORIGINS`, default that of `APP_URL`.
+    /// Whose web pages may read responses. `CORS_ORIGINS`, default that of `APP_URL`.
     pub origins: Origins,
     /// Whose `X-Forwarded-*` headers are believed. `RELAY_TRUSTED_PROXIES`, default nobody's.
     pub trusted: TrustedProxies,
@@ -60,10 +60,11 @@ pub struct TimeLimits {
     pub connect: Duration,
     /// Until a client has sent all of its body: 10 MiB at 1.4 Mbit/s.
     pub upload: Duration,
-    /// From there until the backend answers. Long enough for it to wait for Stripe, so that it is the one that says what
-    /// became of a call.
+    /// From there until the backend responds. Long enough for it to wait for Stripe, so that it is the one that says
+    /// what became of a call.
     pub head: Duration,
-    /// From one piece of an answer to the next, unless it is a stream of events: that one is quiet as long as it likes.
+    /// From one piece of a response to the next, unless it is a stream of events: that one is quiet as long as it
+    /// likes.
     pub piece: Duration,
 }
 

@@ -1,4 +1,5 @@
-//! Which web pages may read which answers (the Fetch standard's CORS protocol, <https://fetch.spec.whatwg.org/#http-cors-protocol>).
+//! Which web pages may read which responses: the CORS protocol of the Fetch standard
+//! (<https://fetch.spec.whatwg.org/#http-cors-protocol>).
 //!
 //! Decided at the relay alone: what the backend says about it is dropped, so there is never a second opinion.
 
@@ -43,7 +44,7 @@ impl Origins {
         Some(Self(BTreeSet::from([origin])))
     }
 
-    /// What a page with this `Origin` may do with the answer, given who may read it.
+    /// What a page with this `Origin` may do with the response, given who may read it.
     pub(super) fn grant(&self, readers: Readers, headers: &HeaderMap) -> Grant {
         if readers == Readers::Anyone {
             return Grant::Anyone;
@@ -58,7 +59,7 @@ impl Origins {
     }
 }
 
-/// What a page may do with an answer.
+/// What a page may do with a response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Grant {
     /// Nothing: the browser keeps it from the page.
@@ -80,7 +81,7 @@ impl Grant {
         }
     }
 
-    /// Writes the answer to a preflight.
+    /// Writes the response to a preflight.
     pub(super) fn write_preflight(&self, headers: &mut HeaderMap) {
         self.write_origin(headers);
         if *self != Self::Nothing {
@@ -111,7 +112,7 @@ pub(super) fn is_preflight(method: &Method, headers: &HeaderMap) -> bool {
     method == Method::OPTIONS && headers.contains_key(ORIGIN) && headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD)
 }
 
-/// Says that the answer is another one for another origin, so that no cache gives one page what another was granted.
+/// Says that the response is another one for another origin, so that no cache gives one page what another was granted.
 pub(super) fn vary_by_origin(headers: &mut HeaderMap) {
     let said = headers.get_all(VARY).iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
     let is_said = said.map(str::trim).any(|name| name == "*" || name.eq_ignore_ascii_case("origin"));
@@ -209,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_says_to_whom_it_is_granted_and_only_listed_origins_get_credentials() {
+    fn a_response_says_to_whom_it_is_granted_and_only_listed_origins_get_credentials() {
         let expose = "access-control-expose-headers: X-Request-Id, Retry-After, Idempotent-Replayed";
         let origin = |origin| format!("access-control-allow-origin: {origin}");
         let credentials = "access-control-allow-credentials: true";

@@ -1,21 +1,21 @@
 //! The public pass-through: what of the backend everyone may reach, and how.
 //!
 //! A request's target is judged (`target`) and then sent as it is; headers that only the relay may set are set anew
-//! (`headers`, `forwarded`); which web pages may read the answer is decided here and nowhere else (`cors`). Bodies are
-//! streamed both ways: nothing is gathered, nothing is written down, and of a path only its prefix is ever logged,
+//! (`headers`, `forwarded`); which web pages may read the response is decided here and nowhere else (`cors`). Bodies
+//! are streamed both ways: nothing is gathered, nothing is written down, and of a path only its prefix is ever logged,
 //! since licence keys are part of some.
 //!
-//! A stream of events gets special care, because a browser's `EventSource` comes again after an end and gives up for
+//! A stream of events gets special care, because a browser's `EventSource` reconnects after an end and gives up for
 //! good after any status but 200 (<https://html.spec.whatwg.org/multipage/server-sent-events.html>): when the backend is
-//! away or busy, a stream is told when to come again and ends.
+//! away or busy, a stream is told when to reconnect and ends.
 
-mod answer;
 mod backend;
 mod config;
 mod cors;
-mod early_answer;
+mod early_response;
 mod forwarded;
 mod headers;
+mod response_body;
 mod target;
 mod upload;
 
@@ -38,8 +38,8 @@ pub use config::{ProxyConfig, TimeLimits};
 pub use cors::Origins;
 pub use forwarded::{Client, Network, Peer, TrustedProxies, is_host};
 
-use self::answer::{BoundedBody, Stream};
 use self::backend::{Backend, SendError};
+use self::response_body::{BoundedBody, Stream};
 use self::target::{Refusal, Target};
 use self::upload::UploadError;
 use crate::body::{Body, empty, error_response, full};
@@ -47,7 +47,7 @@ use crate::metrics::{Fault, Refusals};
 
 /// How long a client should wait that found the backend away, in seconds: about what a restart takes.
 const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("5");
-/// Between these many milliseconds a stream is told to come again; spread, so that all who lost theirs at one moment do
+/// Between these many milliseconds a stream is told to reconnect; spread, so that all who lost theirs at one moment do
 /// not come back at one.
 const STREAM_RETRY_MS: (f64, f64) = (2_000.0, 10_000.0);
 /// What our routes are asked by. Others have no use here, and `TRACE` would show what proxies add.
@@ -124,8 +124,9 @@ impl PublicProxy {
         })
     }
 
-    /// Answers everything on the public listener that is not a webhook: preflights, the public prefixes by the backend,
-    /// 404 for the rest. Never fails. The `X-Request-Id` of the answer is for the caller to set, as on all of its answers.
+    /// Responds to everything on the public listener that is not a webhook: preflights, the public prefixes by the
+    /// backend, 404 for the rest. Never fails. The `X-Request-Id` of the response is for the caller to set, as on all
+    /// of its responses.
     pub async fn serve(&self, request: Request<Incoming>, peer: Peer, request_id: RequestId) -> Response<Body> {
         let (Parts { method, uri, version, headers, .. }, body) = request.into_parts();
         let target = match Target::of(&uri, version, &headers) {
@@ -146,7 +147,7 @@ impl PublicProxy {
         response
     }
 
-    /// Ends all streams, and any that begins from now on; other answers go on to their end.
+    /// Ends all streams, and any that begins from now on; other responses go on to their end.
     pub fn drain(&self) {
         self.drain.cancel();
     }
@@ -162,7 +163,7 @@ impl PublicProxy {
         response
     }
 
-    /// Answers a request of a public prefix.
+    /// Responds to a request of a public prefix.
     async fn public(
         &self,
         asked: &PublicRequest<'_>,
@@ -184,17 +185,17 @@ impl PublicProxy {
         *request.headers_mut() = headers::for_backend(headers, &client, asked.request_id, &self.rng);
 
         let began = self.clock.now();
-        let answer = self.backend.send(request, asked.is_stream).await;
+        let response = self.backend.send(request, asked.is_stream).await;
         let ms = (self.clock.now() - began).num_milliseconds();
-        match answer {
-            Ok(answer) => self.pass(asked, answer, ms),
+        match response {
+            Ok(response) => self.pass(asked, response, ms),
             Err(problem) => self.failure_response(asked, &problem, ms),
         }
     }
 
-    /// Passes an answer on.
-    fn pass(&self, asked: &PublicRequest<'_>, answer: Response<Incoming>, ms: i64) -> Response<Body> {
-        let (mut head, body) = answer.into_parts();
+    /// Passes a response on.
+    fn pass(&self, asked: &PublicRequest<'_>, response: Response<Incoming>, ms: i64) -> Response<Body> {
+        let (mut head, body) = response.into_parts();
         let PublicRequest { target, method, request_id, is_stream } = asked;
         let (status, prefix) = (head.status.as_u16(), target.prefix.path);
         if let Some(class) = self.meters.classes.get((status / 100).wrapping_sub(1) as usize) {
@@ -204,7 +205,7 @@ impl PublicProxy {
             self.meters.unavailable.increment(1);
             let why = format!("backend answered a stream with {status}: told the client to reconnect");
             self.refusals.refused(Fault::Ours, "stream_unavailable", request_id, &why);
-            return self.come_again();
+            return self.tell_to_reconnect();
         }
         self.meters.answered.increment(1);
         debug!(%request_id, %method, prefix, status, ms, "backend answered {method} {prefix} with {status}");
@@ -220,7 +221,7 @@ impl PublicProxy {
         response
     }
 
-    /// Answers for a backend that did not.
+    /// The response for a backend that gave none.
     fn failure_response(&self, asked: &PublicRequest<'_>, problem: &SendError, ms: i64) -> Response<Body> {
         let PublicRequest { target, method, request_id, is_stream } = asked;
         let prefix = target.prefix.path;
@@ -240,7 +241,7 @@ impl PublicProxy {
                 self.meters.unavailable.increment(1);
                 self.refusals.refused(Fault::Ours, "backend_unavailable", request_id, &why);
                 if *is_stream {
-                    return self.come_again();
+                    return self.tell_to_reconnect();
                 }
                 let message = "the service is not available at the moment; try again in a few seconds";
                 let mut response = error(StatusCode::BAD_GATEWAY, "backend_unavailable", message, request_id);
@@ -264,8 +265,8 @@ impl PublicProxy {
         error(status, code, message, request_id)
     }
 
-    /// A stream that only says when to come again.
-    fn come_again(&self) -> Response<Body> {
+    /// A stream that only says when to reconnect.
+    fn tell_to_reconnect(&self) -> Response<Body> {
         let (earliest, latest) = STREAM_RETRY_MS;
         let retry_ms = (earliest + self.rng.unit() * (latest - earliest)) as u64;
         let mut response = Response::new(full(Bytes::from(format!("retry: {retry_ms}\n\n"))));
@@ -280,7 +281,7 @@ fn error(status: StatusCode, code: &str, message: &str, request_id: &RequestId) 
     error_response(status, &ErrorBody::new(code, message, Some(request_id.as_str())))
 }
 
-/// Whether an answer says "not now" in a way that would end a browser's stream for good.
+/// Whether a response says "not now" in a way that would end a browser's stream for good.
 fn stops_a_stream(status: StatusCode) -> bool {
     status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error()
 }

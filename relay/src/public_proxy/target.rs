@@ -22,11 +22,11 @@ pub(super) struct Prefix {
     /// The path, whole segments of it: `/api/license` is above `/api/license/activate`, and not above `/api/licenses`.
     /// The only part of a target that is fit for a log.
     pub(super) path: &'static str,
-    /// Which web pages may read its answers.
+    /// Which web pages may read its responses.
     pub(super) readers: Readers,
 }
 
-/// Which origins may read an answer, beside pages of the same origin.
+/// Which origins may read a response, beside pages of the same origin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Readers {
     /// Those of the configuration.

@@ -42,7 +42,7 @@ struct State {
     status: Arc<UploadStatus>,
 }
 
-/// What became of an upload, for the one who waits for the answer to it.
+/// What became of an upload, for the one who waits for the response to it.
 #[derive(Default)]
 pub(super) struct UploadStatus {
     failure: OnceLock<UploadError>,

@@ -15,23 +15,25 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::super::TimeLimits;
 use super::super::upload::BODY_BYTES_MAX;
-use super::rig::{BOTH, Backend, Gate, Pieces, Relay, answer, code, large, next_piece, piecewise, soon, text, whole};
+use super::harness::{
+    BOTH, Backend, Gate, Pieces, TestRelay, code, large, next_piece, piecewise, respond, soon, text, whole,
+};
 use super::{SHORT, STREAM, impatient};
 use crate::backend::address::BackendHttp;
 use crate::body::{Body, empty};
 
 #[tokio::test]
-async fn an_answer_arrives_piece_by_piece_before_its_end() {
+async fn a_response_arrives_piece_by_piece_before_its_end() {
     for http in BOTH {
         for kind in ["application/octet-stream", "text/event-stream; charset=utf-8"] {
             let (pieces, body) = piecewise();
             let body = Arc::new(std::sync::Mutex::new(Some(body)));
             let backend = Backend::start(http, move |_| {
                 let body = body.lock().unwrap().take().unwrap();
-                async move { answer(200, &[("content-type", kind)], body) }
+                async move { respond(200, &[("content-type", kind)], body) }
             })
             .await;
-            let relay = Relay::before(backend.addr, http).await;
+            let relay = TestRelay::before(backend.addr, http).await;
             let mut body = relay.get("/api/events/KEY", &[STREAM]).await.into_body();
             for piece in ["one\n\n", "two\n\n"] {
                 pieces.send(Ok(piece)).unwrap();
@@ -54,11 +56,11 @@ async fn a_request_is_passed_on_piece_by_piece_before_its_end() {
                 while let Some(piece) = next_piece(&mut body).await {
                     seen.send(piece.unwrap()).unwrap();
                 }
-                answer(201, &[], text("done"))
+                respond(201, &[], text("done"))
             }
         })
         .await;
-        let relay = Relay::before(backend.addr, http).await;
+        let relay = TestRelay::before(backend.addr, http).await;
         let (pieces, body) = piecewise();
         let sending = async {
             for piece in ["one", "two"] {
@@ -81,10 +83,10 @@ async fn over_http_2_many_streams_share_one_connection() {
         pieces.send(Ok("event: connected\n\n")).unwrap();
         // Open for as long as somebody listens.
         tokio::spawn(async move { pieces.closed().await });
-        answer(200, &[("content-type", "text/event-stream")], body)
+        respond(200, &[("content-type", "text/event-stream")], body)
     })
     .await;
-    let relay = Relay::before(backend.addr, http).await;
+    let relay = TestRelay::before(backend.addr, http).await;
     let mut streams = Vec::new();
     for _ in 0..150 {
         let mut body = relay.get("/api/events/KEY", &[STREAM]).await.into_body();
@@ -106,10 +108,10 @@ async fn a_client_that_goes_takes_its_stream_at_the_backend_with_it() {
                 pieces.closed().await;
                 gone.send(()).unwrap();
             });
-            async { answer(200, &[("content-type", "text/event-stream")], body) }
+            async { respond(200, &[("content-type", "text/event-stream")], body) }
         })
         .await;
-        let relay = Relay::before(backend.addr, http).await;
+        let relay = TestRelay::before(backend.addr, http).await;
         let mut body = relay.get("/api/events/KEY", &[STREAM]).await.into_body();
         next_piece(&mut body).await.unwrap().unwrap();
         drop(body);
@@ -118,7 +120,7 @@ async fn a_client_that_goes_takes_its_stream_at_the_backend_with_it() {
 }
 
 #[tokio::test]
-async fn a_client_that_goes_before_its_answer_takes_its_request_with_it_over_http_2_in_a_while() {
+async fn a_client_that_leaves_takes_its_request_with_it_over_http_2() {
     struct Gone(Option<oneshot::Sender<()>>);
     impl Drop for Gone {
         fn drop(&mut self) {
@@ -139,7 +141,7 @@ async fn a_client_that_goes_before_its_answer_takes_its_request_with_it_over_htt
         .await;
         // Over HTTP/1.1 it goes at once: this limit is far from over when the test is.
         let head = if http == BackendHttp::Two { SHORT } else { TimeLimits::default().head };
-        let relay = Relay::of(&impatient(backend.addr, http, TimeLimits { head, ..TimeLimits::default() })).await;
+        let relay = TestRelay::of(&impatient(backend.addr, http, TimeLimits { head, ..TimeLimits::default() })).await;
         let asking = TcpStream::connect(relay.addr).await.unwrap();
         asking.writable().await.unwrap();
         asking.try_write(b"GET /api/license HTTP/1.1\r\nhost: a\r\n\r\n").unwrap();
@@ -154,10 +156,10 @@ async fn a_body_that_is_too_large_is_refused_whether_it_says_so_or_not() {
     for http in BOTH {
         let backend = Backend::start(http, |request: Request<Incoming>| async {
             let bytes = request.into_body().collect().await.map(|body| body.to_bytes().len());
-            answer(200, &[], text(bytes.unwrap_or(0).to_string()))
+            respond(200, &[], text(bytes.unwrap_or(0).to_string()))
         })
         .await;
-        let relay = Relay::before(backend.addr, http).await;
+        let relay = TestRelay::before(backend.addr, http).await;
         let most = BODY_BYTES_MAX as usize;
         let said = relay.send("POST", "/api/support", &[], large(most)).await;
         assert_eq!(whole(said).await, most.to_string());
@@ -183,11 +185,11 @@ async fn a_body_that_does_not_come_is_the_client_s_fault() {
     for http in BOTH {
         let backend = Backend::start(http, |request: Request<Incoming>| async {
             let _ = request.into_body().collect().await;
-            answer(200, &[], empty())
+            respond(200, &[], empty())
         })
         .await;
         let relay =
-            Relay::of(&impatient(backend.addr, http, TimeLimits { upload: SHORT, ..TimeLimits::default() })).await;
+            TestRelay::of(&impatient(backend.addr, http, TimeLimits { upload: SHORT, ..TimeLimits::default() })).await;
         let (pieces, body) = piecewise();
         pieces.send(Ok("{")).unwrap();
         let response = relay.send("POST", "/api/license/validate", &[], body).await;
@@ -197,12 +199,12 @@ async fn a_body_that_does_not_come_is_the_client_s_fault() {
 }
 
 #[tokio::test]
-async fn an_answer_that_breaks_off_or_stalls_is_broken_off_and_a_stream_ends() {
+async fn a_response_that_breaks_off_or_stalls_is_broken_off_and_a_stream_ends() {
     for http in BOTH {
         let (opened, mut open) = mpsc::unbounded_channel();
         let backend = Backend::start(http, move |request| one_piece(&request, &opened)).await;
         let relay =
-            Relay::of(&impatient(backend.addr, http, TimeLimits { piece: SHORT, ..TimeLimits::default() })).await;
+            TestRelay::of(&impatient(backend.addr, http, TimeLimits { piece: SHORT, ..TimeLimits::default() })).await;
         for (target, stalls, is_error) in
             [("/api/license", false, Some(true)), ("/api/license", true, Some(true)), ("/api/events/KEY", false, None)]
         {
@@ -219,11 +221,11 @@ async fn an_answer_that_breaks_off_or_stalls_is_broken_off_and_a_stream_ends() {
 }
 
 #[tokio::test]
-async fn a_drain_ends_streams_in_good_order_and_lets_answers_finish() {
+async fn a_drain_ends_streams_cleanly_and_lets_responses_finish() {
     for http in BOTH {
         let (opened, mut open) = mpsc::unbounded_channel();
         let backend = Backend::start(http, move |request| one_piece(&request, &opened)).await;
-        let relay = Relay::before(backend.addr, http).await;
+        let relay = TestRelay::before(backend.addr, http).await;
         let mut stream = relay.get("/api/events/KEY", &[STREAM]).await.into_body();
         next_piece(&mut stream).await.unwrap().unwrap();
         let at_the_backend = open.recv().await.unwrap();
@@ -245,7 +247,7 @@ async fn a_drain_ends_streams_in_good_order_and_lets_answers_finish() {
     }
 }
 
-/// An answer of one piece, whose rest is for the test to send.
+/// A response of one piece, whose rest is for the test to send.
 fn one_piece(
     request: &Request<Incoming>,
     opened: &mpsc::UnboundedSender<Pieces>,
@@ -255,7 +257,7 @@ fn one_piece(
     opened.send(pieces).unwrap();
     let is_stream = request.uri().path().starts_with("/api/events");
     let kind = if is_stream { "text/event-stream" } else { "text/plain" };
-    std::future::ready(answer(200, &[("content-type", kind)], body))
+    std::future::ready(respond(200, &[("content-type", kind)], body))
 }
 
 #[tokio::test]
@@ -264,7 +266,7 @@ async fn clients_that_come_and_go_while_the_backend_stands_still_do_not_end_the_
     let (opened, mut open) = mpsc::unbounded_channel();
     let backend = Backend::start(http, move |request| one_piece(&request, &opened)).await;
     let gate = Gate::before(backend.addr).await;
-    let relay = Relay::before(gate.addr, http).await;
+    let relay = TestRelay::before(gate.addr, http).await;
     let mut stream = relay.get("/api/events/KEY", &[STREAM]).await.into_body();
     next_piece(&mut stream).await.unwrap().unwrap();
     let pieces = open.recv().await.unwrap();
@@ -296,17 +298,17 @@ async fn clients_that_take_nothing_hold_up_nobody_else() {
             let counter = Arc::clone(&counter);
             async move {
                 if request.uri().path() == "/api/health" {
-                    return answer(200, &[], text("well"));
+                    return respond(200, &[], text("well"));
                 }
                 let endless = futures_util::stream::repeat_with(move || {
                     counter.fetch_add(1, Ordering::SeqCst);
                     Ok(Frame::data(Bytes::from_static(&[0; 16 * 1024])))
                 });
-                answer(200, &[], StreamBody::new(endless).boxed_unsync())
+                respond(200, &[], StreamBody::new(endless).boxed_unsync())
             }
         })
         .await;
-        let relay = Relay::before(backend.addr, http).await;
+        let relay = TestRelay::before(backend.addr, http).await;
         let mut silent = Vec::new();
         for _ in 0..3 {
             let mut client = TcpStream::connect(relay.addr).await.unwrap();
@@ -345,8 +347,8 @@ async fn refuses_early() -> SocketAddr {
 }
 
 #[tokio::test]
-async fn an_early_answer_to_an_upload_is_passed_on() {
-    let relay = Relay::before(refuses_early().await, BackendHttp::One).await;
+async fn an_early_response_to_an_upload_is_passed_on() {
+    let relay = TestRelay::before(refuses_early().await, BackendHttp::One).await;
     for bytes in [1, 50_000, 5_000_000] {
         for _ in 0..10 {
             let response = relay.send("POST", "/api/support", &[], large(bytes)).await;

@@ -9,7 +9,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 
 use super::super::{ProxyConfig, TrustedProxies};
-use super::rig::{BOTH, Backend, Relay, answer, code, config, soon, text, whole};
+use super::harness::{BOTH, Backend, TestRelay, code, config, respond, soon, text, whole};
 use super::{APP, echo};
 use crate::body::{Body, empty};
 
@@ -17,7 +17,7 @@ use crate::body::{Body, empty};
 async fn a_good_target_reaches_the_backend_byte_for_byte() {
     for http in BOTH {
         let backend = Backend::start(http, echo).await;
-        let relay = Relay::before(backend.addr, http).await;
+        let relay = TestRelay::before(backend.addr, http).await;
         for target in [
             "/api/health",
             "/api/widgets/%41%7e?a=%2F..&b=//;%5c",
@@ -50,7 +50,7 @@ async fn a_target_that_is_not_public_or_not_normal_never_reaches_the_backend() {
         echo(request)
     })
     .await;
-    let relay = Relay::before(backend.addr, BOTH[0]).await;
+    let relay = TestRelay::before(backend.addr, BOTH[0]).await;
     for target in [
         "GET /",
         "GET /api/admin/stats",
@@ -83,7 +83,7 @@ async fn a_target_that_is_not_public_or_not_normal_never_reaches_the_backend() {
 async fn the_backend_learns_who_asked_from_the_relay_alone() {
     for http in BOTH {
         let backend = Backend::start(http, echo).await;
-        let relay = Relay::before(backend.addr, http).await;
+        let relay = TestRelay::before(backend.addr, http).await;
         let forged = [
             ("x-internal-api-key", "forged"),
             ("x-forwarded-for", "forged"),
@@ -116,7 +116,7 @@ async fn the_backend_learns_who_asked_from_the_relay_alone() {
 async fn a_trusted_proxy_s_word_is_passed_on() {
     let backend = Backend::start(BOTH[0], echo).await;
     let trusted = TrustedProxies::parse("127.0.0.0/8").unwrap();
-    let relay = Relay::of(&ProxyConfig { trusted, ..config(backend.addr, BOTH[0]) }).await;
+    let relay = TestRelay::of(&ProxyConfig { trusted, ..config(backend.addr, BOTH[0]) }).await;
     let said =
         [("x-forwarded-for", "6.6.6.6, 1.1.1.1"), ("x-forwarded-proto", "https"), ("x-forwarded-host", "app.example")];
     let said = whole(relay.get("/api/license", &said).await).await;
@@ -129,7 +129,7 @@ async fn a_trusted_proxy_s_word_is_passed_on() {
 async fn a_client_over_http_2_is_passed_on_with_its_host_and_its_cookies_together() {
     for http in BOTH {
         let backend = Backend::start(http, echo).await;
-        let relay = Relay::before(backend.addr, http).await;
+        let relay = TestRelay::before(backend.addr, http).await;
         let client: Client<_, Body> = Client::builder(TokioExecutor::new()).http2_only(true).build_http();
         let cookies = [("cookie", "a=b"), ("cookie", "c=d")];
         let mut request = relay.request("GET", "/api/license?a=%41", &cookies, empty());
@@ -145,7 +145,7 @@ async fn a_client_over_http_2_is_passed_on_with_its_host_and_its_cookies_togethe
 }
 
 #[tokio::test]
-async fn an_answer_comes_with_its_status_and_headers_but_those_of_its_connection() {
+async fn a_response_comes_with_its_status_and_headers_but_those_of_its_connection() {
     let backend = Backend::start(BOTH[1], |_| async {
         let headers = [
             ("connection", "x-private"),
@@ -156,10 +156,10 @@ async fn an_answer_comes_with_its_status_and_headers_but_those_of_its_connection
             ("set-cookie", "a=b"),
             ("set-cookie", "c=d"),
         ];
-        answer(429, &headers, text("slow down"))
+        respond(429, &headers, text("slow down"))
     })
     .await;
-    let relay = Relay::before(backend.addr, BOTH[1]).await;
+    let relay = TestRelay::before(backend.addr, BOTH[1]).await;
     let response = relay.get("/api/license", &[]).await;
     assert_eq!(response.status(), 429);
     let headers = response.headers().clone();
@@ -173,13 +173,13 @@ async fn an_answer_comes_with_its_status_and_headers_but_those_of_its_connection
 }
 
 #[tokio::test]
-async fn answers_without_bodies_have_none_and_the_connection_goes_on() {
+async fn responses_without_bodies_leave_the_connection_usable() {
     for http in BOTH {
         let backend = Backend::start(http, |request: Request<Incoming>| async move {
             match request.uri().path() {
-                "/api/health/204" => answer(204, &[], empty()),
-                "/api/health/304" => answer(304, &[("etag", "\"1\"")], empty()),
-                _ => answer(
+                "/api/health/204" => respond(204, &[], empty()),
+                "/api/health/304" => respond(304, &[("etag", "\"1\"")], empty()),
+                _ => respond(
                     200,
                     &[("content-length", "5")],
                     if request.method() == "HEAD" { empty() } else { text("hello") },
@@ -187,7 +187,7 @@ async fn answers_without_bodies_have_none_and_the_connection_goes_on() {
             }
         })
         .await;
-        let relay = Relay::before(backend.addr, http).await;
+        let relay = TestRelay::before(backend.addr, http).await;
         let get = |path: &str| format!("GET /api/health/{path} HTTP/1.1\r\nhost: a\r\n\r\n");
         let requests = format!(
             "HEAD /api/health HTTP/1.1\r\nhost: a\r\n\r\n{}{}GET /api/health HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n",
@@ -195,19 +195,19 @@ async fn answers_without_bodies_have_none_and_the_connection_goes_on() {
             get("304"),
         );
         let said = relay.raw(requests.as_bytes()).await;
-        let answers: Vec<_> = said.split("HTTP/1.1 ").skip(1).collect();
-        let statuses: Vec<_> = answers.iter().map(|answer| &answer[..3]).collect();
+        let responses: Vec<_> = said.split("HTTP/1.1 ").skip(1).collect();
+        let statuses: Vec<_> = responses.iter().map(|response| &response[..3]).collect();
         assert_eq!(statuses, ["200", "204", "304", "200"], "{said}");
-        assert!(answers[0].contains("content-length: 5\r\n"), "{said}");
-        for answer in &answers[..3] {
-            assert!(answer.ends_with("\r\n\r\n"), "{answer}");
+        assert!(responses[0].contains("content-length: 5\r\n"), "{said}");
+        for response in &responses[..3] {
+            assert!(response.ends_with("\r\n\r\n"), "{response}");
         }
-        assert!(answers[3].ends_with("\r\n\r\nhello"), "{said}");
+        assert!(responses[3].ends_with("\r\n\r\nhello"), "{said}");
     }
 }
 
 #[tokio::test]
-async fn preflights_are_answered_here_and_answers_say_who_may_read_them() {
+async fn preflights_are_answered_here_and_responses_say_who_may_read_them() {
     let asked = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&asked);
     let backend = Backend::start(BOTH[0], move |_| {
@@ -217,10 +217,10 @@ async fn preflights_are_answered_here_and_answers_say_who_may_read_them() {
             ("access-control-allow-credentials", "true"),
             ("vary", "Accept-Encoding"),
         ];
-        async move { answer(200, &theirs, text("{}")) }
+        async move { respond(200, &theirs, text("{}")) }
     })
     .await;
-    let relay = Relay::before(backend.addr, BOTH[0]).await;
+    let relay = TestRelay::before(backend.addr, BOTH[0]).await;
     let (null, evil) = (("origin", "null"), ("origin", "https://evil.example"));
     for (target, origin, granted, credentials) in [
         ("/api/license", APP, Some("https://app.example"), true),
@@ -256,7 +256,7 @@ async fn preflights_are_answered_here_and_answers_say_who_may_read_them() {
 async fn a_method_that_is_not_in_use_is_refused_and_an_upgrade_is_not_passed_on() {
     for http in BOTH {
         let backend = Backend::start(http, echo).await;
-        let relay = Relay::before(backend.addr, http).await;
+        let relay = TestRelay::before(backend.addr, http).await;
         for method in ["TRACE", "PROPFIND", "get"] {
             let response = relay.send(method, "/api/license", &[], empty()).await;
             assert_eq!(response.status(), 405, "{method}");

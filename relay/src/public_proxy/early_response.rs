@@ -1,4 +1,4 @@
-//! A connection to a backend over HTTP/1.1 that may answer before it has the whole of a request, and close.
+//! A connection to a backend over HTTP/1.1 that may respond before it has the whole of a request, and close.
 //!
 //! It does so to refuse an upload: a token has expired, or the body is too long. What is sent to it after that fails, and
 //! hyper gives the request up at the first write that does, though the response may be there already and be read. So a
@@ -13,7 +13,7 @@ use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::client::legacy::connect::{Connected, Connection};
 
 /// A connection on which a response is waited for though the request could not be sent to its end.
-pub(super) struct EarlyAnswer<I> {
+pub(super) struct EarlyResponse<I> {
     io: I,
     /// Only where responses come in the order of requests: over HTTP/2 the other end says when it wants no more.
     is_patient: bool,
@@ -21,7 +21,7 @@ pub(super) struct EarlyAnswer<I> {
     is_broken: bool,
 }
 
-impl<I> EarlyAnswer<I> {
+impl<I> EarlyResponse<I> {
     pub(super) fn new(io: I, is_patient: bool) -> Self {
         Self { io, is_patient, is_broken: false }
     }
@@ -38,13 +38,13 @@ impl<I> EarlyAnswer<I> {
     }
 }
 
-impl<I: Read + Unpin> Read for EarlyAnswer<I> {
+impl<I: Read + Unpin> Read for EarlyResponse<I> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.io).poll_read(cx, buf)
     }
 }
 
-impl<I: Write + Unpin> Write for EarlyAnswer<I> {
+impl<I: Write + Unpin> Write for EarlyResponse<I> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         if self.is_broken {
             return Poll::Ready(Ok(buf.len()));
@@ -85,7 +85,7 @@ impl<I: Write + Unpin> Write for EarlyAnswer<I> {
     }
 }
 
-impl<I: Connection> Connection for EarlyAnswer<I> {
+impl<I: Connection> Connection for EarlyResponse<I> {
     fn connected(&self) -> Connected {
         self.io.connected()
     }

@@ -71,8 +71,8 @@ impl Backend {
                 taken.fetch_add(1, Ordering::SeqCst);
                 let handle = handle.clone();
                 let service = service_fn(move |request| {
-                    let answer = handle(request);
-                    async move { Ok::<_, Infallible>(answer.await) }
+                    let response = handle(request);
+                    async move { Ok::<_, Infallible>(response.await) }
                 });
                 let io = TokioIo::new(socket);
                 // How a connection ends is the client's to notice.
@@ -111,9 +111,9 @@ impl Gate {
         tokio::spawn(async move {
             loop {
                 let (mut sent, mut answered) = listener.accept().await.unwrap().0.into_split();
-                let (mut answers, mut taken) = TcpStream::connect(backend).await.unwrap().into_split();
+                let (mut responses, mut taken) = TcpStream::connect(backend).await.unwrap().into_split();
                 let mut gate = gate.clone();
-                tokio::spawn(async move { tokio::io::copy(&mut answers, &mut answered).await });
+                tokio::spawn(async move { tokio::io::copy(&mut responses, &mut answered).await });
                 tokio::spawn(async move {
                     let mut bytes = vec![0; 64 * 1024];
                     loop {
@@ -156,13 +156,13 @@ pub(super) fn config(backend: SocketAddr, http: BackendHttp) -> ProxyConfig {
     }
 }
 
-pub(super) struct Relay {
+pub(super) struct TestRelay {
     pub(super) addr: SocketAddr,
     pub(super) proxy: PublicProxy,
     client: Client<HttpConnector, Body>,
 }
 
-impl Relay {
+impl TestRelay {
     pub(super) async fn before(backend: SocketAddr, http: BackendHttp) -> Self {
         Self::of(&config(backend, http)).await
     }
@@ -215,7 +215,7 @@ impl Relay {
         self.send("GET", target, headers, crate::body::empty()).await
     }
 
-    /// Asks over a connection of its own and goes, without waiting for an answer.
+    /// Asks over a connection of its own and goes, without waiting for a response.
     pub(super) async fn leave(&self, request: &[u8]) {
         let mut socket = TcpStream::connect(self.addr).await.unwrap();
         socket.write_all(request).await.unwrap();
@@ -225,9 +225,9 @@ impl Relay {
     pub(super) async fn raw(&self, request: &[u8]) -> String {
         let mut socket = TcpStream::connect(self.addr).await.unwrap();
         socket.write_all(request).await.unwrap();
-        let mut answer = Vec::new();
-        soon(socket.read_to_end(&mut answer)).await.unwrap();
-        String::from_utf8_lossy(&answer).into_owned()
+        let mut response = Vec::new();
+        soon(socket.read_to_end(&mut response)).await.unwrap();
+        String::from_utf8_lossy(&response).into_owned()
     }
 }
 
@@ -244,7 +244,7 @@ pub(super) fn piecewise() -> (Pieces, Body) {
     (sender, StreamBody::new(pieces).boxed_unsync())
 }
 
-pub(super) fn answer(status: u16, headers: &[(&'static str, &'static str)], body: impl Into<Body>) -> Response<Body> {
+pub(super) fn respond(status: u16, headers: &[(&'static str, &'static str)], body: impl Into<Body>) -> Response<Body> {
     let mut response = Response::new(body.into());
     *response.status_mut() = StatusCode::from_u16(status).unwrap();
     for (name, value) in headers {

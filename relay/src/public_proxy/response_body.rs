@@ -1,4 +1,4 @@
-//! The body of a backend's answer on its way to the client: piece by piece as it comes.
+//! The body of a backend's response on its way to the client: piece by piece as it comes.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -13,12 +13,12 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use crate::body::BoxError;
 
-/// A backend took too long between two pieces of an answer.
+/// A backend took too long between two pieces of a response.
 #[derive(Debug, thiserror::Error)]
-#[error("no more of the answer in time")]
+#[error("no more of the response in time")]
 struct BodyTimeout;
 
-/// An answer that has an end: it is broken off, so that the client notices, when the rest of it does not come.
+/// A response that has an end: it is broken off, so that the client notices, when the rest of it does not come.
 pub(super) struct BoundedBody {
     body: Incoming,
     piece: Duration,
@@ -57,8 +57,8 @@ impl Body for BoundedBody {
     }
 }
 
-/// A stream of events: it may be quiet for ever, and it ends in good order when the backend or the relay goes, for its
-/// client comes again by itself and resumes where it was. An event that is cut off is dropped there.
+/// A stream of events: it may be quiet indefinitely, and it ends cleanly when the backend or the relay goes, for its
+/// client reconnects by itself and resumes where it was. An event that is cut off is dropped there.
 pub(super) struct Stream {
     open: Option<Open>,
 }
