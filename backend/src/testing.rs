@@ -88,8 +88,8 @@ impl TestApp {
     }
 
     /// Hands an event over as the relay does; it has to be taken.
-    pub(crate) async fn take(&self, id: &str, kind: &str, object: Value) {
-        let response = self.post(INTAKE_PATH, &event(id, kind, &object)).await;
+    pub(crate) async fn take(&self, id: &str, event_type: &str, object: Value) {
+        let response = self.post(INTAKE_PATH, &event(id, event_type, &object)).await;
         assert_eq!(response.status, 200, "{response:?}");
         assert_eq!(response.json()["outcome"], "processed", "{response:?}");
     }
@@ -170,11 +170,11 @@ fn hide(value: &mut Value) {
 }
 
 /// An event as Stripe sends it, made at [`START`].
-pub(crate) fn event(id: &str, kind: &str, object: &Value) -> Value {
+pub(crate) fn event(id: &str, event_type: &str, object: &Value) -> Value {
     json!({
         "id": id,
         "object": "event",
-        "type": kind,
+        "type": event_type,
         "api_version": "2025-09-30.clover",
         "created": START,
         "livemode": false,

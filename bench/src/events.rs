@@ -56,13 +56,13 @@ mod tests {
         let events = fresh(2000);
         let neighbours = &events[1000..1000 + AT_ONCE];
         let customers: BTreeSet<_> = neighbours.iter().filter_map(|event| event.customer.clone()).collect();
-        let types: BTreeSet<_> = neighbours.iter().map(|event| &event.kind).collect();
+        let types: BTreeSet<_> = neighbours.iter().map(|event| &event.event_type).collect();
         assert!(customers.len() > AT_ONCE / 2 && types.len() > 8, "{} {}", customers.len(), types.len());
         let mut places = BTreeMap::<_, Vec<_>>::new();
         // Not every type names its customer.
         for event in events.iter().filter(|event| event.customer.is_some()) {
-            places.entry(event.customer.clone()).or_default().push(event.kind.as_str());
+            places.entry(event.customer.clone()).or_default().push(event.event_type.as_str());
         }
-        assert!(places.values().all(|kinds| kinds[0] == "customer.created"));
+        assert!(places.values().all(|event_types| event_types[0] == "customer.created"));
     }
 }

@@ -12,7 +12,7 @@ pub struct EventHead<'a> {
     pub id: Cow<'a, str>,
     /// For example `invoice.paid`.
     #[serde(borrow, rename = "type")]
-    pub kind: Cow<'a, str>,
+    pub event_type: Cow<'a, str>,
 }
 
 /// The body is not an event.
@@ -42,7 +42,7 @@ mod tests {
     fn an_object_with_an_id_and_a_type_is_an_event_whatever_else_it_holds() {
         let head =
             EventHead::parse(br#" {"object":"v2.core.event","type":"x.y","n":[1,{}],"id":"evt_\u0031"} "#).unwrap();
-        assert_eq!((&*head.id, &*head.kind), ("evt_1", "x.y"));
+        assert_eq!((&*head.id, &*head.event_type), ("evt_1", "x.y"));
     }
 
     #[test]

@@ -314,7 +314,7 @@ mod tests {
     fn each_event_of_a_load_is_one_paid_invoice_more() {
         let load = paid_invoices(7, 3);
         assert_eq!(load.events.len(), 7);
-        assert!(load.events.iter().all(|event| event.kind == "invoice.paid"));
+        assert!(load.events.iter().all(|event| event.event_type == "invoice.paid"));
         let paid: Vec<_> =
             load.customers.iter().map(|id| load.stripe.expected(id)["payments"]["totalPaid"].clone()).collect();
         assert_eq!(paid, [2900 * 4, 2900 * 3, 2900 * 3]);

@@ -238,7 +238,7 @@ impl Stack {
     pub async fn deliver_all(&self, events: &[Event], at_once: usize) {
         let deliveries = futures_util::stream::iter(events).map(|event| async {
             let answer = self.deliver(event.body.clone()).await;
-            assert_eq!(answer.status, 200, "{} {}: {}", event.kind, event.id, answer.error_code());
+            assert_eq!(answer.status, 200, "{} {}: {}", event.event_type, event.id, answer.error_code());
         });
         deliveries.buffer_unordered(at_once).for_each(async |()| ()).await;
     }

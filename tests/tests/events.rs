@@ -31,11 +31,11 @@ fn subscriber() -> (Stripe, String, String) {
 }
 
 /// The event of what happens in `happens`, of this type; there has to be exactly one.
-fn event_of(stripe: &mut Stripe, kind: &str, happens: impl FnOnce(&mut Stripe)) -> Event {
+fn event_of(stripe: &mut Stripe, event_type: &str, happens: impl FnOnce(&mut Stripe)) -> Event {
     let before = stripe.occurrences.len();
     happens(stripe);
-    let mut events = delivery::only(&stripe.events_since(before, ApiVersion::Endive), |other| other == kind);
-    assert_eq!(events.len(), 1, "one {kind}");
+    let mut events = delivery::only(&stripe.events_since(before, ApiVersion::Endive), |other| other == event_type);
+    assert_eq!(events.len(), 1, "one {event_type}");
     events.remove(0)
 }
 
@@ -188,8 +188,8 @@ on_each_engine!(an_async_payment_is_one_only_when_it_succeeds, async |engine| {
     for event in ends {
         let record = stack.event(&event.id).await.expect("it is stored");
         // That the bank was charged changes nothing by itself.
-        let expected = if event.kind == "charge.succeeded" { "ignored" } else { "processed" };
-        assert_eq!(record["status"], expected, "{}", event.kind);
+        let expected = if event.event_type == "charge.succeeded" { "ignored" } else { "processed" };
+        assert_eq!(record["status"], expected, "{}", event.event_type);
     }
     let told_failed = "SELECT count(*) FROM license_events WHERE type = 'payment_failed'";
     assert_eq!(stack.database.number(told_failed).await, 1);
@@ -317,7 +317,7 @@ on_each_engine!(any_other_type_is_stored_and_ignored, async |engine| {
     let stack = stack(engine).await;
     let (stripe, customer, _) = subscriber();
     let events = stripe.events(ApiVersion::Endive);
-    let charge = delivery::only(&events, |kind| kind == "charge.succeeded").remove(0);
+    let charge = delivery::only(&events, |event_type| event_type == "charge.succeeded").remove(0);
     assert_eq!(outcome(&stack, &charge).await, "ignored");
     assert_eq!(outcome(&stack, &charge).await, "duplicate");
     let upcoming = Event::of(&json!({
@@ -525,12 +525,12 @@ on_each_engine!(a_repeat_of_what_has_ended_is_a_duplicate_and_changes_nothing, a
     let (stripe, customer, _) = subscriber();
     let events = stripe.events(ApiVersion::Basil);
     for event in &events {
-        let expected = if event.kind == "charge.succeeded" { "ignored" } else { "processed" };
-        assert_eq!(outcome(&stack, event).await, expected, "{}", event.kind);
+        let expected = if event.event_type == "charge.succeeded" { "ignored" } else { "processed" };
+        assert_eq!(outcome(&stack, event).await, expected, "{}", event.event_type);
     }
     let before = stack.customer(&customer).await;
     for event in &events {
-        assert_eq!(outcome(&stack, event).await, "duplicate", "{}", event.kind);
+        assert_eq!(outcome(&stack, event).await, "duplicate", "{}", event.event_type);
     }
     assert_eq!(stack.customer(&customer).await, before);
 });
@@ -556,7 +556,7 @@ on_each_engine!(several_events_at_once_are_answered_each_as_if_alone, async |eng
     assert_eq!(results[1]["error"]["code"], "malformed_event");
     assert_eq!((&results[2]["eventId"], &results[2]["outcome"]), (&json!(events[0].id), &json!("duplicate")));
     for (result, event) in results[2..].iter().zip(&events) {
-        assert_eq!((&result["eventId"], &result["status"]), (&json!(event.id), &json!(200)), "{}", event.kind);
+        assert_eq!((&result["eventId"], &result["status"]), (&json!(event.id), &json!(200)), "{}", event.event_type);
     }
     stack.assert_true_to(&stripe, &customer).await;
 
@@ -632,7 +632,7 @@ on_each_engine!(stored_events_are_found_by_status_type_and_customer_and_keep_the
     let path = format!("/v1/webhook-events/{}?payload=true", events[3].id);
     let record = stack.internal(Method::GET, &path, Bytes::new()).await.json();
     assert_eq!(record["payload"].as_str().map(str::as_bytes), Some(&events[3].body[..]));
-    assert_eq!((&record["type"], &record["apiVersion"]), (&json!(events[3].kind), &json!("2025-03-31.basil")));
+    assert_eq!((&record["type"], &record["apiVersion"]), (&json!(events[3].event_type), &json!("2025-03-31.basil")));
     assert_eq!(record["attempts"], 1);
     for bad in ["limit=0", "limit=101", "limit=x", "status=unheard", "cursor=nonsense"] {
         let answer = stack.internal(Method::GET, &format!("/v1/webhook-events?{bad}"), Bytes::new()).await;

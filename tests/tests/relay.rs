@@ -521,7 +521,7 @@ fn the_journal_can_be_read_with_the_relay_running_and_stopped() {
             let all = listed(&stack, &[]);
             assert_eq!(ids(&all), events.iter().map(|event| &*event.id).collect::<Vec<_>>());
             for (entry, event) in all.iter().zip(&events) {
-                assert_eq!(entry["type"], event.kind);
+                assert_eq!(entry["type"], event.event_type);
                 assert_eq!((&entry["confirmed"], &entry["bytes"]), (&json!(false), &json!(event.body.len())));
                 assert!(
                     entry["receivedAt"].as_str().is_some_and(|at| at >= &before[..second] && at.ends_with('Z')),
@@ -620,7 +620,8 @@ on_each_engine!(a_session_is_processed_when_it_is_answered, async |engine| {
     let mut stripe = Stripe::fresh();
     let customer = stripe.sign_up("ada@example.com", "Ada", None);
     stripe.checkout(&customer, &Checkout::of(&PRO_MONTHLY).by("user_1"));
-    let session = delivery::only(&stripe.events(ApiVersion::Endive), |kind| kind == "checkout.session.completed");
+    let session =
+        delivery::only(&stripe.events(ApiVersion::Endive), |event_type| event_type == "checkout.session.completed");
     stack.deliver_all(&session, 1).await;
     let body = stack.customer(&customer).await.expect("the buyer returns to a backend that knows");
     assert_eq!(body["userId"], "user_1");

@@ -87,7 +87,7 @@ async fn deliver(stack: &Stack, events: &[Event], at_once: usize) {
     let deliveries = stream::iter(events).map(|event| async {
         let answer = stack.deliver(event.body.clone()).await;
         let waits = [500, 503].contains(&answer.status) && answer.error_code() == "backend_failed";
-        assert!(answer.status == 200 || waits, "{} {}: {}", event.kind, event.id, answer.error_code());
+        assert!(answer.status == 200 || waits, "{} {}: {}", event.event_type, event.id, answer.error_code());
     });
     deliveries.buffer_unordered(at_once).for_each(async |()| ()).await;
 }
@@ -192,10 +192,10 @@ on_each_engine!(subscription_changes_without_customers_end_in_the_truth, async |
     for version in ApiVersion::ALL {
         let mut stripe = Stripe::fresh();
         let customer = story::twenty_five_events(&mut stripe);
-        let is_sent = |kind: &str| {
+        let is_sent = |event_type: &str| {
             let changes =
                 ["checkout.session.completed", "customer.subscription.updated", "customer.subscription.deleted"];
-            kind.starts_with("invoice.") || changes.contains(&kind)
+            event_type.starts_with("invoice.") || changes.contains(&event_type)
         };
         let events = delivery::only(&stripe.events(version), is_sent);
         deliver(&stack, &delivery::shuffled(&events, &Rng::seeded(7)), 1).await;
@@ -217,13 +217,13 @@ on_each_engine!(a_subscription_is_inferred_from_its_invoices_until_its_first_sna
         stripe.renew(&subscription);
         let all = stripe.events(version);
 
-        stack.tell(&delivery::only(&all, |kind| kind == "checkout.session.completed")).await;
+        stack.tell(&delivery::only(&all, |event_type| event_type == "checkout.session.completed")).await;
         let linked = stack.customer(&customer).await.expect("a session makes its customer known");
         assert_eq!(linked["userId"], "user_1", "{version:?}");
         assert!(linked["subscription"].is_null(), "{version:?}: {linked}");
         assert_eq!(linked["tier"], "free");
 
-        let invoices = delivery::only(&all, |kind| kind.starts_with("invoice."));
+        let invoices = delivery::only(&all, |event_type| event_type.starts_with("invoice."));
         stack.tell(&delivery::shuffled(&invoices, &Rng::seeded(3))).await;
         let inferred = stack.customer(&customer).await.expect("the customer is known");
         let truth = stripe.expected(&customer);
@@ -243,7 +243,7 @@ on_each_engine!(a_subscription_is_inferred_from_its_invoices_until_its_first_sna
         assert_eq!(inferred["apiKeys"].as_array().map(Vec::len), Some(1));
 
         // The first snapshot replaces all of it, although it is older than what was inferred.
-        let created = delivery::only(&all, |kind| kind == "customer.subscription.created");
+        let created = delivery::only(&all, |event_type| event_type == "customer.subscription.created");
         stack.tell(&created).await;
         let snapshot = stack.customer(&customer).await.expect("the customer is known");
         assert_eq!(snapshot["subscription"]["currentPeriodEnd"], first_end, "{version:?}");

@@ -24,8 +24,9 @@ fn there_and_back(stripe: &mut Stripe) -> (Vec<(String, String)>, Vec<Event>) {
         stripe.schedule_cancel(subscription);
         stripe.undo_cancel(subscription);
     }
-    let events =
-        delivery::only(&stripe.events_since(first, ApiVersion::Endive), |kind| kind == "customer.subscription.updated");
+    let events = delivery::only(&stripe.events_since(first, ApiVersion::Endive), |event_type| {
+        event_type == "customer.subscription.updated"
+    });
     assert_eq!(events.len(), 2 * SUBSCRIPTIONS);
     (bought, events)
 }

@@ -82,8 +82,8 @@ impl Head {
     /// What has to be there, of an envelope in which something cannot be read at all: `1e999` in place of an object,
     /// say. The edge takes such an event, and nobody would ever confirm it if it were refused here.
     fn least(payload: &[u8]) -> Result<Self, Malformed> {
-        let EventHead { id, kind } = EventHead::parse(payload).map_err(|_| Malformed)?;
-        let [id, event_type] = [id, kind].map(|text| Field::Set(Text(storable(text))));
+        let EventHead { id, event_type } = EventHead::parse(payload).map_err(|_| Malformed)?;
+        let [id, event_type] = [id, event_type].map(|text| Field::Set(Text(storable(text))));
         Ok(Self { id, event_type, ..Self::default() })
     }
 }

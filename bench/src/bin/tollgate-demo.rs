@@ -60,7 +60,7 @@ async fn tell() -> Result<()> {
     let before = shown(&stack, &customer).await?;
     for event in events.iter().rev() {
         let answer = send(&stack, &event.body, &stack.signature(&event.body)).await;
-        ensure!(answer.status == 200, "a repeat of {} was answered {}", event.kind, answer.status);
+        ensure!(answer.status == 200, "a repeat of {} was answered {}", event.event_type, answer.status);
     }
     stack.settled().await;
     let after = shown(&stack, &customer).await?;
@@ -89,9 +89,9 @@ async fn send(stack: &Stack, body: &Bytes, signature: &str) -> Answer {
 
 async fn deliver(stack: &Stack, event: &Event) -> Result<()> {
     let answer = send(stack, &event.body, &stack.signature(&event.body)).await;
-    println!("  {}  {:32} {}", answer.status, event.kind, event.id);
+    println!("  {}  {:32} {}", answer.status, event.event_type, event.id);
     if answer.status != 200 {
-        bail!("{} was answered {}: {}", event.kind, answer.status, answer.error_code());
+        bail!("{} was answered {}: {}", event.event_type, answer.status, answer.error_code());
     }
     Ok(())
 }

@@ -199,7 +199,7 @@ fn signature_header(headers: &HeaderMap) -> Result<SignatureHeader, SignatureErr
 
 fn event(body: &Bytes, request_id: &RequestId, trace: Option<TraceParent>) -> Option<Event> {
     let head = EventHead::parse(body).ok()?;
-    let (id, event_type) = (head.id.into_owned(), head.kind.into_owned());
+    let (id, event_type) = (head.id.into_owned(), head.event_type.into_owned());
     Some(Event { id, event_type, request_id: request_id.clone(), trace, body: body.clone() })
 }
 

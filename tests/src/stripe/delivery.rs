@@ -32,7 +32,8 @@ pub fn twice(events: &[Event], rng: &Rng) -> Vec<Event> {
 /// All of an account's events, each in the shape of any version: what an endpoint sees that is moved to another version.
 pub fn mixed(stripe: &Stripe, rng: &Rng) -> Vec<Event> {
     let shaped = stripe.occurrences.iter().map(|occurrence| {
-        let versions: Vec<_> = ApiVersion::ALL.into_iter().filter(|version| version.has(occurrence.kind)).collect();
+        let versions: Vec<_> =
+            ApiVersion::ALL.into_iter().filter(|version| version.has(occurrence.event_type)).collect();
         occurrence.event(versions[(rng.unit() * versions.len() as f64) as usize])
     });
     shaped.collect()
@@ -40,7 +41,7 @@ pub fn mixed(stripe: &Stripe, rng: &Rng) -> Vec<Event> {
 
 /// Only the events of types for which `subscribed` is true: an endpoint that was not given all of them.
 pub fn only(events: &[Event], subscribed: impl Fn(&str) -> bool) -> Vec<Event> {
-    events.iter().filter(|event| subscribed(&event.kind)).cloned().collect()
+    events.iter().filter(|event| subscribed(&event.event_type)).cloned().collect()
 }
 
 /// An endpoint that was given few event types.
@@ -57,30 +58,30 @@ pub struct Endpoint {
 pub const ENDPOINTS: [Endpoint; 11] = [
     Endpoint {
         name: "the end of a checkout, and invoices",
-        is_sent: |kind| kind == "checkout.session.completed" || kind.starts_with("invoice."),
+        is_sent: |event_type| event_type == "checkout.session.completed" || event_type.starts_with("invoice."),
     },
-    Endpoint { name: "invoices alone", is_sent: |kind| kind.starts_with("invoice.") },
+    Endpoint { name: "invoices alone", is_sent: |event_type| event_type.starts_with("invoice.") },
     Endpoint {
         name: "invoices that are paid or not",
-        is_sent: |kind| ["invoice.paid", "invoice.payment_failed"].contains(&kind),
+        is_sent: |event_type| ["invoice.paid", "invoice.payment_failed"].contains(&event_type),
     },
     Endpoint {
         name: "created and paid, nothing in between",
-        is_sent: |kind| {
+        is_sent: |event_type| {
             let few = ["checkout.session.completed", "customer.subscription.created", "customer.subscription.deleted"];
-            few.contains(&kind) || kind == "invoice.paid"
+            few.contains(&event_type) || event_type == "invoice.paid"
         },
     },
-    Endpoint { name: "no invoices", is_sent: |kind| !kind.starts_with("invoice") },
-    Endpoint { name: "subscriptions alone", is_sent: |kind| kind.starts_with("customer.subscription.") },
-    Endpoint { name: "no subscription's end", is_sent: |kind| kind != "customer.subscription.deleted" },
+    Endpoint { name: "no invoices", is_sent: |event_type| !event_type.starts_with("invoice") },
+    Endpoint { name: "subscriptions alone", is_sent: |event_type| event_type.starts_with("customer.subscription.") },
+    Endpoint { name: "no subscription's end", is_sent: |event_type| event_type != "customer.subscription.deleted" },
     Endpoint {
         name: "no customers",
-        is_sent: |kind| !["customer.created", "customer.updated", "customer.deleted"].contains(&kind),
+        is_sent: |event_type| !["customer.created", "customer.updated", "customer.deleted"].contains(&event_type),
     },
-    Endpoint { name: "no refunds of their own", is_sent: |kind| !kind.starts_with("refund.") },
-    Endpoint { name: "no charges", is_sent: |kind| !kind.starts_with("charge.") },
-    Endpoint { name: "no intents", is_sent: |kind| !kind.starts_with("payment_intent.") },
+    Endpoint { name: "no refunds of their own", is_sent: |event_type| !event_type.starts_with("refund.") },
+    Endpoint { name: "no charges", is_sent: |event_type| !event_type.starts_with("charge.") },
+    Endpoint { name: "no intents", is_sent: |event_type| !event_type.starts_with("payment_intent.") },
 ];
 
 /// A signature under two secrets, as it is sent while a roll of the endpoint's secret lasts.

@@ -81,7 +81,7 @@ pub struct Occurrence {
     /// `evt_…`
     pub id: String,
     /// For example `invoice.paid`.
-    pub kind: &'static str,
+    pub event_type: &'static str,
     /// Unix seconds.
     pub created: i64,
     /// Live or test mode.
@@ -135,26 +135,26 @@ impl Stripe {
 
     /// As [`Stripe::events`], from the occurrence with this number on.
     pub fn events_since(&self, first: usize, version: ApiVersion) -> Vec<Event> {
-        let known = self.occurrences[first..].iter().filter(|occurrence| version.has(occurrence.kind));
+        let known = self.occurrences[first..].iter().filter(|occurrence| version.has(occurrence.event_type));
         known.map(|occurrence| occurrence.event(version)).collect()
     }
 
-    fn emit(&mut self, kind: &'static str, after: impl Into<Object>) {
-        self.record(kind, None, after.into());
+    fn emit(&mut self, event_type: &'static str, after: impl Into<Object>) {
+        self.record(event_type, None, after.into());
     }
 
-    fn emit_change(&mut self, kind: &'static str, before: impl Into<Object>, after: impl Into<Object>) {
-        self.record(kind, Some(before.into()), after.into());
+    fn emit_change(&mut self, event_type: &'static str, before: impl Into<Object>, after: impl Into<Object>) {
+        self.record(event_type, Some(before.into()), after.into());
     }
 
-    fn record(&mut self, kind: &'static str, mut before: Option<Object>, mut after: Object) {
+    fn record(&mut self, event_type: &'static str, mut before: Option<Object>, mut after: Object) {
         for object in before.iter_mut().chain([&mut after]) {
             self.name_prices(object);
         }
         let request = self.ids.coin().then(|| self.ids.short("req", 14));
         let id = format!("evt_1{}", self.ids.text(23));
         let (created, livemode) = (self.now, self.livemode);
-        self.occurrences.push(Occurrence { id, kind, created, livemode, before, after, request });
+        self.occurrences.push(Occurrence { id, event_type, created, livemode, before, after, request });
     }
 }
 

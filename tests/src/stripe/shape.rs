@@ -52,8 +52,8 @@ impl ApiVersion {
     }
 
     /// Whether it has events of this type.
-    pub fn has(self, kind: &str) -> bool {
-        self.new_places() || !kind.starts_with("invoice_payment.")
+    pub fn has(self, event_type: &str) -> bool {
+        self.new_places() || !event_type.starts_with("invoice_payment.")
     }
 }
 
@@ -63,7 +63,7 @@ pub struct Event {
     /// `evt_…`
     pub id: String,
     /// For example `invoice.paid`.
-    pub kind: String,
+    pub event_type: String,
     /// Unix seconds.
     pub created: i64,
     /// The customer that its object names.
@@ -81,7 +81,7 @@ impl Event {
         let customer = if object["object"] == "customer" { &object["id"] } else { &object["customer"] };
         Self {
             id: text("id"),
-            kind: text("type"),
+            event_type: text("type"),
             created: json["created"].as_i64().unwrap_or_default(),
             customer: customer.as_str().map(str::to_owned),
             body: serde_json::to_vec_pretty(json).expect("JSON is always JSON").into(),
@@ -111,7 +111,7 @@ impl Occurrence {
             "livemode": self.livemode,
             "pending_webhooks": 1,
             "request": { "id": self.request, "idempotency_key": self.request.as_ref().map(|id| format!("idem-{id}")) },
-            "type": self.kind,
+            "type": self.event_type,
         }));
         event.customer = self.customer().map(str::to_owned);
         event
@@ -200,7 +200,7 @@ mod tests {
         let (subscription, _) = stripe.checkout(&customer, &Checkout::of(&PRO_MONTHLY));
         stripe.pass(1).upgrade(&subscription, &TEAM_MONTHLY);
         let events = stripe.events(version);
-        let last = events.iter().rfind(|event| event.kind == "customer.subscription.updated").unwrap();
+        let last = events.iter().rfind(|event| event.event_type == "customer.subscription.updated").unwrap();
         last.json()
     }
 
@@ -240,14 +240,14 @@ mod tests {
             (ApiVersion::Endive, false, true),
         ] {
             let events = stripe.events(version);
-            let paid = events.iter().find(|event| event.kind == "invoice.paid").unwrap().json();
+            let paid = events.iter().find(|event| event.event_type == "invoice.paid").unwrap().json();
             let invoice = &paid["data"]["object"];
             assert_eq!(invoice["subscription"].is_string(), old, "{version:?}");
             assert_eq!(invoice["payment_intent"].is_string(), old, "{version:?}");
             assert_eq!(invoice["parent"]["subscription_details"]["subscription"].is_string(), new, "{version:?}");
             assert_eq!(invoice["lines"]["data"][0]["price"].is_object(), old, "{version:?}");
             assert_eq!(invoice["lines"]["data"][0]["pricing"].is_object(), new, "{version:?}");
-            assert_eq!(events.iter().any(|event| event.kind == "invoice_payment.paid"), new, "{version:?}");
+            assert_eq!(events.iter().any(|event| event.event_type == "invoice_payment.paid"), new, "{version:?}");
         }
     }
 }

@@ -85,7 +85,7 @@ fn comes_back_within_a_second(before: &Stripe, after: &Stripe) -> bool {
             .filter(|other| other.after.id() == occurrence.after.id())
             .collect();
         let Some(first) = this_second.last() else { return false };
-        let states = this_second.iter().filter(|other| other.kind.ends_with(".updated")).count();
+        let states = this_second.iter().filter(|other| other.event_type.ends_with(".updated")).count();
         states > 1 && first.before.as_ref().is_some_and(|start| essence(start) == essence(&occurrence.after))
     })
 }
@@ -394,8 +394,8 @@ mod tests {
     fn the_story_of_twenty_five_events_has_twenty_five() {
         let mut stripe = Stripe::new(1);
         twenty_five_events(&mut stripe);
-        let kinds: Vec<_> = stripe.occurrences.iter().map(|occurrence| occurrence.kind).collect();
-        assert_eq!(stripe.events(ApiVersion::V2024_06_20).len(), 25, "{kinds:#?}");
+        let event_types: Vec<_> = stripe.occurrences.iter().map(|occurrence| occurrence.event_type).collect();
+        assert_eq!(stripe.events(ApiVersion::V2024_06_20).len(), 25, "{event_types:#?}");
     }
 
     #[test]

@@ -279,12 +279,12 @@ impl Stripe {
         }
     }
 
-    fn change_card_details(&mut self, kind: &'static str, id: &str, change: impl FnOnce(&mut PaymentMethod)) {
+    fn change_card_details(&mut self, event_type: &'static str, id: &str, change: impl FnOnce(&mut PaymentMethod)) {
         let method = self.payment_methods.get_mut(id).expect("only a card that is there is changed");
         let before = method.clone();
         change(method);
         let after = method.clone();
-        self.emit_change(kind, before, after);
+        self.emit_change(event_type, before, after);
     }
 
     fn finish_session(&mut self, session: CheckoutSession) -> String {

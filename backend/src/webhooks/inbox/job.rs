@@ -124,25 +124,25 @@ impl Job {
     }
 
     pub(super) fn answer(self, answer: Answer) {
-        let (id, kind, request_id) = (LogSafe(&self.event.id), LogSafe(&self.event.event_type), &self.request_id);
+        let (id, event_type, request_id) = (LogSafe(&self.event.id), LogSafe(&self.event.event_type), &self.request_id);
         let outcome = answer.map_or_else(|_| "failed", Outcome::name);
         metrics::counter!("tollgate_backend_events_total", "outcome" => outcome, "class" => type_class(&self.event.event_type))
             .increment(1);
         match answer {
             Ok(Outcome::Processed) => {
-                info!(event.id = %id, event.r#type = %kind, %request_id, "Successfully processed event {id} ({kind})");
+                info!(event.id = %id, event.r#type = %event_type, %request_id, "Successfully processed event {id} ({event_type})");
             }
             Ok(Outcome::Duplicate) => {
-                info!(event.id = %id, event.r#type = %kind, %request_id, "duplicate event {id} ({kind})");
+                info!(event.id = %id, event.r#type = %event_type, %request_id, "duplicate event {id} ({event_type})");
             }
             Ok(Outcome::Ignored) => {
-                info!(event.id = %id, event.r#type = %kind, %request_id, "ignored event {id} ({kind})");
+                info!(event.id = %id, event.r#type = %event_type, %request_id, "ignored event {id} ({event_type})");
             }
             Ok(Outcome::DeadLettered) => {
-                error!(event.id = %id, event.r#type = %kind, %request_id, "dead-lettered event {id} ({kind}): a person should look at it");
+                error!(event.id = %id, event.r#type = %event_type, %request_id, "dead-lettered event {id} ({event_type}): a person should look at it");
             }
             Err(failure) => {
-                warn!(event.id = %id, event.r#type = %kind, %request_id, "did not process event {id} ({kind}): {failure}");
+                warn!(event.id = %id, event.r#type = %event_type, %request_id, "did not process event {id} ({event_type}): {failure}");
             }
         }
         // The caller may have gone away; the event is stored all the same.
@@ -151,10 +151,10 @@ impl Job {
 }
 
 /// What events are counted by: few classes, whatever types Stripe thinks of.
-fn type_class(kind: &str) -> &'static str {
+fn type_class(event_type: &str) -> &'static str {
     const CLASSES: [&str; 8] =
         ["charge", "checkout", "customer", "invoice", "invoice_payment", "payment_intent", "payment_method", "refund"];
-    let class = kind.split('.').next().unwrap_or_default();
+    let class = event_type.split('.').next().unwrap_or_default();
     CLASSES.into_iter().find(|known| *known == class).unwrap_or("other")
 }
 

@@ -45,10 +45,10 @@ fn inbox(db: &Db) -> Inbox {
     Inbox::open(app(db.clone(), clock()))
 }
 
-fn event(id: &str, kind: &str, second: i64, object: Value) -> Bytes {
+fn event(id: &str, event_type: &str, second: i64, object: Value) -> Bytes {
     let event = json!({
         "id": format!("evt_{id}"), "object": "event", "api_version": "2026-10-28.endive", "livemode": false,
-        "type": kind, "created": START + second, "data": { "object": object },
+        "type": event_type, "created": START + second, "data": { "object": object },
     });
     serde_json::to_vec_pretty(&event).unwrap().into()
 }
@@ -218,7 +218,7 @@ fn fail_each_operation_in_turn(engine: Engine, moment: Moment, failure: &DbError
             numbers.sort_unstable();
             let log = &rows::<LicenseLog>(&db, "license_id", &license.id).await[0];
             assert_eq!(numbers, (1..=log.last_seq).collect::<Vec<_>>());
-            let of_type = |kind: &str| told.iter().filter(|event| event.r#type == kind).count();
+            let of_type = |event_type: &str| told.iter().filter(|event| event.r#type == event_type).count();
             assert_eq!((of_type("license_created"), of_type("payment_succeeded")), (1, 1));
             if nth > operations {
                 break;

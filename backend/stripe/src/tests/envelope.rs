@@ -89,7 +89,7 @@ fn of_two_members_with_one_name_the_last_counts() {
 
 #[test]
 fn an_event_names_the_customer_that_its_object_names_or_is() {
-    let customer_of = |kind: &str, object: Value| parse(&event(kind, &object)).customer_id;
+    let customer_of = |event_type: &str, object: Value| parse(&event(event_type, &object)).customer_id;
     let cus_1 = Some("cus_1".to_owned());
     assert_eq!(customer_of("invoice.paid", shapes::invoice(SHAPES[0])), cus_1);
     assert_eq!(customer_of("customer.updated", shapes::customer()), cus_1);
@@ -122,11 +122,11 @@ fn a_thin_event_names_its_object_and_has_no_effect() {
 
 #[test]
 fn types_without_an_effect_are_not_looked_into() {
-    for kind in
+    for event_type in
         ["invoice.upcoming", "customer.subscription.pending_update_applied", "charge.succeeded", "invoice", "", "new"]
     {
-        assert_eq!(parse(&event(kind, &json!({"object": "invoice"}))).observation(), Ok(None), "{kind}");
-        assert_eq!(parse(&json!({"id": "evt_1", "type": kind})).observation(), Ok(None), "{kind}");
+        assert_eq!(parse(&event(event_type, &json!({"object": "invoice"}))).observation(), Ok(None), "{event_type}");
+        assert_eq!(parse(&json!({"id": "evt_1", "type": event_type})).observation(), Ok(None), "{event_type}");
     }
 }
 
@@ -149,7 +149,7 @@ fn each_type_that_has_an_effect_gives_an_observation() {
     let intent = shapes::payment_intent(SHAPES[3]);
     let of_intents = ["created", "processing", "requires_action", "succeeded", "payment_failed", "canceled"];
     let method = shapes::payment_method("card", &json!({}));
-    for (prefix, kinds, object) in [
+    for (prefix, changes, object) in [
         ("invoice", &of_invoices[..], &invoice),
         ("customer.subscription", &of_subscriptions, &subscription),
         ("payment_intent", &of_intents, &intent),
@@ -160,15 +160,15 @@ fn each_type_that_has_an_effect_gives_an_observation() {
         ("charge.dispute", &["closed"], &shapes::dispute()),
         ("invoice_payment", &["paid"], &shapes::invoice_payment()),
     ] {
-        for kind in kinds {
-            let event_type = format!("{prefix}.{kind}");
+        for change in changes {
+            let event_type = format!("{prefix}.{change}");
             let mut event = event(&event_type, object);
             event["account"] = json!("acct_1");
             let seen = observation(&event);
             assert_eq!((&*seen.source, seen.livemode), ("evt_1", Some(false)));
             assert_eq!(seen.account.as_deref(), Some("acct_1"));
-            assert_eq!(seen.is_creation, *kind == "created", "{event_type}");
-            let announces = ["paused", "resumed", "trial_will_end"].contains(kind);
+            assert_eq!(seen.is_creation, *change == "created", "{event_type}");
+            let announces = ["paused", "resumed", "trial_will_end"].contains(change);
             assert_eq!(seen.is_announcement, announces, "{event_type}");
             assert_eq!(Some(seen.seen_at), from_unix(1_760_000_000));
         }

@@ -14,12 +14,12 @@ use serde_json::{Value, json};
 
 use crate::{Event, Object, Observation};
 
-/// The event `kind` about `object`, made at the second 1,760,000,000.
-fn event(kind: &str, object: &Value) -> Value {
+/// An event of `event_type` about `object`, made at the second 1,760,000,000.
+fn event(event_type: &str, object: &Value) -> Value {
     json!({
         "id": "evt_1", "object": "event", "api_version": "2026-10-28.endive", "created": 1_760_000_000,
         "data": {"object": object}, "livemode": false, "pending_webhooks": 1,
-        "request": {"id": "req_1", "idempotency_key": "k"}, "type": kind,
+        "request": {"id": "req_1", "idempotency_key": "k"}, "type": event_type,
     })
 }
 
@@ -31,6 +31,6 @@ fn observation(event: &Value) -> Observation {
     parse(event).observation().expect("an event of these tests can be read").expect("it has an effect")
 }
 
-fn observed(kind: &str, object: &Value) -> Object {
-    observation(&event(kind, object)).object
+fn observed(event_type: &str, object: &Value) -> Object {
+    observation(&event(event_type, object)).object
 }

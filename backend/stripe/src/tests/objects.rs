@@ -32,8 +32,8 @@ fn invoice(object: &Value) -> Invoice {
     }
 }
 
-fn refusal(kind: &str, object: &Value) -> Unreadable {
-    parse(&event(kind, object)).observation().expect_err("it lacks what it cannot do without")
+fn refusal(event_type: &str, object: &Value) -> Unreadable {
+    parse(&event(event_type, object)).observation().expect_err("it lacks what it cannot do without")
 }
 
 #[test]
@@ -158,9 +158,9 @@ fn a_subscription_without_id_customer_or_status_is_unreadable() {
 #[test]
 fn a_subscription_that_was_deleted_has_ended() {
     let object = shapes::subscription(SHAPES[3], &Sub { status: "canceled", ..Sub::default() });
-    for (kind, has_ended) in [("customer.subscription.deleted", true), ("customer.subscription.paused", false)] {
-        let Object::Subscription { ended, .. } = observed(kind, &object) else { panic!("no subscription") };
-        assert_eq!(ended, has_ended, "{kind}");
+    for (event_type, has_ended) in [("customer.subscription.deleted", true), ("customer.subscription.paused", false)] {
+        let Object::Subscription { ended, .. } = observed(event_type, &object) else { panic!("no subscription") };
+        assert_eq!(ended, has_ended, "{event_type}");
     }
 }
 
@@ -191,9 +191,9 @@ fn a_customer_is_read_whole() {
 #[test]
 fn a_deleted_customer_may_be_short() {
     let after = Customer { id: "cus_1".into(), deleted: true, ..Customer::default() };
-    for kind in ["customer.deleted", "customer.updated"] {
+    for event_type in ["customer.deleted", "customer.updated"] {
         assert_eq!(
-            observed(kind, &json!({"id": "cus_1", "object": "customer", "deleted": true})),
+            observed(event_type, &json!({"id": "cus_1", "object": "customer", "deleted": true})),
             Object::Customer { before: None, after: after.clone(), deleted: true }
         );
     }
@@ -305,11 +305,13 @@ fn an_invoice_without_id_or_status_is_unreadable_and_lacks_nothing_else() {
 
 #[test]
 fn only_payment_failed_says_that_an_attempt_failed() {
-    for (kind, has_failed) in
+    for (event_type, has_failed) in
         [("invoice.payment_failed", true), ("invoice.payment_action_required", false), ("invoice.updated", false)]
     {
-        let Object::Invoice(_, failed) = observed(kind, &shapes::invoice(SHAPES[3])) else { panic!("no invoice") };
-        assert_eq!(failed, has_failed, "{kind}");
+        let Object::Invoice(_, failed) = observed(event_type, &shapes::invoice(SHAPES[3])) else {
+            panic!("no invoice")
+        };
+        assert_eq!(failed, has_failed, "{event_type}");
     }
 }
 
@@ -333,14 +335,14 @@ fn a_checkout_session_is_read_whole() {
         currency: text("usd"),
         created: Some(1_760_000_000),
     };
-    for (kind, outcome) in [
+    for (event_type, outcome) in [
         ("checkout.session.completed", SessionOutcome::Completed),
         ("checkout.session.async_payment_succeeded", SessionOutcome::AsyncSucceeded),
         ("checkout.session.async_payment_failed", SessionOutcome::AsyncFailed),
         ("checkout.session.expired", SessionOutcome::Expired),
     ] {
         let expected = Object::CheckoutSession(session.clone(), outcome);
-        assert_eq!(observed(kind, &shapes::checkout_session()), expected);
+        assert_eq!(observed(event_type, &shapes::checkout_session()), expected);
     }
 }
 

@@ -52,12 +52,12 @@ fn paths(value: &Value, path: &str, found: &mut Vec<String>) {
     }
 }
 
-/// Whether an event of `kind` cannot do without the value at `path`.
-fn is_required(kind: &str, path: &str) -> bool {
+/// Whether an event of `event_type` cannot do without the value at `path`.
+fn is_required(event_type: &str, path: &str) -> bool {
     match path {
         "/data" | "/data/object" | "/data/object/id" => true,
-        "/data/object/customer" => kind.starts_with("customer.subscription."),
-        "/data/object/status" => kind.starts_with("customer.subscription.") || kind.starts_with("invoice."),
+        "/data/object/customer" => event_type.starts_with("customer.subscription."),
+        "/data/object/status" => event_type.starts_with("customer.subscription.") || event_type.starts_with("invoice."),
         _ => false,
     }
 }
@@ -115,7 +115,7 @@ fn try_everything(bytes: Bytes) {
 fn whatever_stands_in_the_place_of_whatever_only_what_is_required_is_missed() {
     // The shape that has every member.
     for event in events(Shape::Hybrid) {
-        let kind = event["type"].as_str().unwrap().to_owned();
+        let event_type = event["type"].as_str().unwrap().to_owned();
         let mut all = Vec::new();
         paths(&event, "", &mut all);
         for path in all.iter().filter(|path| !["", "/id", "/type"].contains(&path.as_str())) {
@@ -123,8 +123,8 @@ fn whatever_stands_in_the_place_of_whatever_only_what_is_required_is_missed() {
                 let mut damaged = event.clone();
                 *damaged.pointer_mut(path).expect("it is the path of a value") = stand_in.clone();
                 let seen = parse(&damaged).observation();
-                let may_fail = is_required(&kind, path);
-                assert!(may_fail || seen.is_ok_and(|seen| seen.is_some()), "{kind} {path} = {stand_in}");
+                let may_fail = is_required(&event_type, path);
+                assert!(may_fail || seen.is_ok_and(|seen| seen.is_some()), "{event_type} {path} = {stand_in}");
             }
         }
     }
@@ -208,13 +208,13 @@ proptest! {
     }
 
     #[test]
-    fn any_object_of_any_type_is_read_without_a_panic(kind in select(vec![
+    fn any_object_of_any_type_is_read_without_a_panic(event_type in select(vec![
         "customer.updated", "customer.subscription.updated", "invoice.paid", "checkout.session.completed",
         "payment_intent.created", "invoice_payment.paid", "payment_method.attached", "charge.refunded",
         "refund.created", "charge.dispute.closed",
     ]), data in json_value()) {
-        try_everything(json!({"id": "evt_1", "type": kind, "data": data}).to_string().into());
-        try_everything(json!({"id": "evt_1", "type": kind, "data": {"object": data}}).to_string().into());
+        try_everything(json!({"id": "evt_1", "type": event_type, "data": data}).to_string().into());
+        try_everything(json!({"id": "evt_1", "type": event_type, "data": {"object": data}}).to_string().into());
     }
 
     #[test]
@@ -242,12 +242,12 @@ proptest! {
     ) {
         let events = events(shape);
         let mut damaged = which.get(&events).clone();
-        let kind = damaged["type"].as_str().unwrap().to_owned();
+        let event_type = damaged["type"].as_str().unwrap().to_owned();
         let mut all = Vec::new();
         paths(&damaged, "", &mut all);
         let path = place.get(&all).clone();
         prop_assume!(!["", "/id", "/type"].contains(&path.as_str()));
         *damaged.pointer_mut(&path).expect("it is the path of a value") = stand_in;
-        prop_assert!(is_required(&kind, &path) || parse(&damaged).observation().is_ok());
+        prop_assert!(is_required(&event_type, &path) || parse(&damaged).observation().is_ok());
     }
 }

@@ -129,8 +129,8 @@ impl TestRelay {
     }
 
     /// A request with an event, signed now.
-    pub(super) fn event(&self, id: &str, kind: &str) -> reqwest::RequestBuilder {
-        self.signed(PATH, event(id, kind))
+    pub(super) fn event(&self, id: &str, event_type: &str) -> reqwest::RequestBuilder {
+        self.signed(PATH, event(id, event_type))
     }
 
     pub(super) fn signed(&self, path: &str, body: String) -> reqwest::RequestBuilder {
@@ -159,8 +159,8 @@ impl TestRelay {
     }
 }
 
-pub(super) fn event(id: &str, kind: &str) -> String {
-    json!({"id": id, "object": "event", "type": kind, "data": {"object": {}}}).to_string()
+pub(super) fn event(id: &str, event_type: &str) -> String {
+    json!({"id": id, "object": "event", "type": event_type, "data": {"object": {}}}).to_string()
 }
 
 pub(super) fn signature(body: &str) -> String {

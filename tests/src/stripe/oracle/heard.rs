@@ -17,7 +17,7 @@ pub(super) struct Heard<'a> {
 impl<'a> Heard<'a> {
     /// Those whose type `sent` is true of.
     pub(super) fn of(stripe: &'a Stripe, customer: &'a str, sent: impl Fn(&str) -> bool) -> Self {
-        let occurrences = stripe.occurrences.iter().filter(|occurrence| sent(occurrence.kind));
+        let occurrences = stripe.occurrences.iter().filter(|occurrence| sent(occurrence.event_type));
         let theirs = occurrences.filter(|occurrence| owner(stripe, occurrence) == Some(customer));
         Self { stripe, customer, occurrences: theirs.collect() }
     }
@@ -25,16 +25,16 @@ impl<'a> Heard<'a> {
     /// Whether anything was heard that makes the customer known.
     pub(super) fn knows_the_customer(&self) -> bool {
         self.occurrences.iter().any(|occurrence| {
-            let kind = occurrence.kind;
+            let event_type = occurrence.event_type;
             let naming = ["customer.", "checkout.session.completed", "checkout.session.async", "invoice."];
-            naming.iter().any(|start| kind.starts_with(start))
+            naming.iter().any(|start| event_type.starts_with(start))
         })
     }
 
     /// The newest snapshot of the customer itself.
     pub(super) fn customer(&self) -> Option<&'a Customer> {
-        let kinds = ["customer.created", "customer.updated", "customer.deleted"];
-        self.newest(&kinds, |object| match object {
+        let event_types = ["customer.created", "customer.updated", "customer.deleted"];
+        self.newest(&event_types, |object| match object {
             Object::Customer(customer) => Some(customer),
             _ => None,
         })
@@ -44,7 +44,10 @@ impl<'a> Heard<'a> {
 
     /// When the customer was deleted.
     pub(super) fn deleted_at(&self) -> Option<i64> {
-        self.occurrences.iter().find(|occurrence| occurrence.kind == "customer.deleted").map(|deleted| deleted.created)
+        self.occurrences
+            .iter()
+            .find(|occurrence| occurrence.event_type == "customer.deleted")
+            .map(|deleted| deleted.created)
     }
 
     /// Every snapshot of a subscription, the oldest first.
@@ -62,12 +65,12 @@ impl<'a> Heard<'a> {
 
     /// The newest snapshot of each session that somebody went through.
     pub(super) fn sessions(&self) -> BTreeMap<&'a str, &'a CheckoutSession> {
-        let kinds = [
+        let event_types = [
             "checkout.session.completed",
             "checkout.session.async_payment_succeeded",
             "checkout.session.async_payment_failed",
         ];
-        self.newest(&kinds, |object| match object {
+        self.newest(&event_types, |object| match object {
             Object::CheckoutSession(session) => Some(session),
             _ => None,
         })
@@ -78,13 +81,14 @@ impl<'a> Heard<'a> {
         let says_so = |occurrence: &&&Occurrence| match &occurrence.after {
             Object::CheckoutSession(seen) => {
                 let went_through = matches!(
-                    occurrence.kind,
+                    occurrence.event_type,
                     "checkout.session.completed" | "checkout.session.async_payment_succeeded"
                 );
                 seen.id == session.id && went_through && seen.payment_status != "unpaid"
             }
             Object::PaymentIntent(intent) => {
-                Some(&intent.id) == session.payment_intent.as_ref() && occurrence.kind == "payment_intent.succeeded"
+                Some(&intent.id) == session.payment_intent.as_ref()
+                    && occurrence.event_type == "payment_intent.succeeded"
             }
             _ => false,
         };
@@ -124,9 +128,11 @@ impl<'a> Heard<'a> {
         let mut charges: BTreeMap<&str, GivenBack<'a>> = BTreeMap::new();
         for occurrence in &self.occurrences {
             let (charge, event) = match &occurrence.after {
-                Object::Charge(charge) if occurrence.kind == "charge.refunded" => (&charge.id, Word::Charge(charge)),
+                Object::Charge(charge) if occurrence.event_type == "charge.refunded" => {
+                    (&charge.id, Word::Charge(charge))
+                }
                 Object::Refund(refund) => (&refund.charge, Word::Refund(refund)),
-                Object::Dispute(dispute) if occurrence.kind == "charge.dispute.closed" => {
+                Object::Dispute(dispute) if occurrence.event_type == "charge.dispute.closed" => {
                     (&dispute.charge, Word::Dispute(dispute))
                 }
                 _ => continue,
@@ -137,8 +143,11 @@ impl<'a> Heard<'a> {
         charges.into_values().collect()
     }
 
-    fn newest<T>(&self, kinds: &[&str], of: impl Fn(&'a Object) -> Option<&'a T>) -> BTreeMap<&'a str, &'a T> {
-        let asked = self.occurrences.iter().filter(|occurrence| kinds.is_empty() || kinds.contains(&occurrence.kind));
+    fn newest<T>(&self, event_types: &[&str], of: impl Fn(&'a Object) -> Option<&'a T>) -> BTreeMap<&'a str, &'a T> {
+        let asked = self
+            .occurrences
+            .iter()
+            .filter(|occurrence| event_types.is_empty() || event_types.contains(&occurrence.event_type));
         asked.filter_map(|occurrence| Some((occurrence.after.id(), of(&occurrence.after)?))).collect()
     }
 }

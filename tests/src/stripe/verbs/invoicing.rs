@@ -330,29 +330,34 @@ impl Stripe {
     }
 
     /// Changes an intent; it says so by one event of its own type.
-    pub(super) fn change_intent(&mut self, kind: &'static str, id: &str, change: impl FnOnce(&mut PaymentIntent)) {
+    pub(super) fn change_intent(
+        &mut self,
+        event_type: &'static str,
+        id: &str,
+        change: impl FnOnce(&mut PaymentIntent),
+    ) {
         let intent = self.payment_intents.get_mut(id).expect("only an intent that is there is changed");
         change(intent);
         let intent = intent.clone();
-        self.emit(kind, intent);
+        self.emit(event_type, intent);
     }
 
     /// An attempt at a card.
-    pub(super) fn charge(&mut self, kind: &'static str, intent: &str) {
+    pub(super) fn charge(&mut self, event_type: &'static str, intent: &str) {
         let intent = &self.payment_intents[intent];
         let charge = Charge {
             id: self.ids.short("ch", 24),
             customer: intent.customer.clone(),
-            amount: if kind == "charge.succeeded" { intent.amount_received } else { intent.amount },
+            amount: if event_type == "charge.succeeded" { intent.amount_received } else { intent.amount },
             currency: intent.currency.clone(),
             created: self.now,
-            paid: kind == "charge.succeeded",
+            paid: event_type == "charge.succeeded",
             payment_intent: intent.id.clone(),
             invoice: intent.invoice.clone(),
             amount_refunded: 0,
         };
         self.charges.insert(charge.id.clone(), charge.clone());
-        self.emit(kind, charge);
+        self.emit(event_type, charge);
     }
 
     fn change_invoice(&mut self, id: &str, change: impl FnOnce(&mut Invoice)) {

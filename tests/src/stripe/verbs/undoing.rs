@@ -72,11 +72,11 @@ impl Stripe {
         paid.cloned().expect("only what was paid goes back")
     }
 
-    fn change_charge(&mut self, kind: &'static str, id: &str, change: impl FnOnce(&mut Charge)) {
+    fn change_charge(&mut self, event_type: &'static str, id: &str, change: impl FnOnce(&mut Charge)) {
         let charge = self.charges.get_mut(id).expect("a refund is of a charge that is there");
         let before = charge.clone();
         change(charge);
         let after = charge.clone();
-        self.emit_change(kind, before, after);
+        self.emit_change(event_type, before, after);
     }
 }
