@@ -22,6 +22,6 @@ pub(crate) async fn send(target: SocketAddr, secret: &str, events: &[Event]) -> 
         accepted: Arc::default(),
     };
     let report = run(plan).await;
-    ensure!(report.accepted() == events.len() as u64, "not every event was taken: {:?}", report.answers);
+    ensure!(report.accepted() == events.len() as u64, "not every event was taken: {:?}", report.responses);
     Ok(report)
 }

@@ -12,7 +12,7 @@ use crate::budget::{Budget, Figure, Limit};
 use crate::{AT_ONCE, Effort, cpu, events, load, sink};
 
 /// Nothing that a round leaves behind takes longer to be delivered.
-const DELIVERED_WITHIN: Duration = Duration::from_secs(120);
+const DELIVERY_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// With nothing to forward to: verify, journal, answer.
 pub(crate) async fn measure_alone(effort: Effort) -> Result<Vec<Budget>> {
@@ -40,7 +40,7 @@ pub(crate) async fn measure_forwarding(effort: Effort) -> Result<Vec<Budget>> {
     let pair = Pair::start(sink::start().await?).await?;
     let (mut relay, mut bare) = (Figure::default(), Figure::default());
     pair.warm_up().await?;
-    pair.stack.settled_within(DELIVERED_WITHIN).await;
+    pair.stack.settled_within(DELIVERY_TIMEOUT).await;
     for _ in 0..effort.rounds {
         let (ours, theirs) = (events::fresh(effort.events), events::fresh(effort.events));
 
@@ -50,7 +50,7 @@ pub(crate) async fn measure_forwarding(effort: Effort) -> Result<Vec<Budget>> {
 
         let before = cpu::of_process(pair.relay.id())?;
         load::send(pair.stack.relay.address, &pair.bare.secret, &ours).await?;
-        pair.stack.settled_within(DELIVERED_WITHIN).await;
+        pair.stack.settled_within(DELIVERY_TIMEOUT).await;
         relay.push(micros_each(cpu::of_process(pair.relay.id())?.saturating_sub(before), effort.events));
     }
     Ok(vec![Budget {

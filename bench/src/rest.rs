@@ -8,7 +8,7 @@ use hyper::Method;
 use tokio::time::Instant;
 use tollgate_tests::http::Http;
 use tollgate_tests::process::Process;
-use tollgate_tests::stack::{STOP_WITHIN, Tier};
+use tollgate_tests::stack::{STOP_TIMEOUT, Tier};
 use tollgate_tests::wait::SOON;
 use tollgate_tests::{Engine, Stack, StackConfig};
 
@@ -16,7 +16,7 @@ use crate::budget::{Budget, Figure, Limit};
 use crate::{Effort, cpu};
 
 /// Between two looks at a process that starts: fine enough for a limit of hundreds of milliseconds.
-const LOOK_EVERY: Duration = Duration::from_millis(2);
+const POLL_INTERVAL: Duration = Duration::from_millis(2);
 
 const MIB: f64 = 1024.0 * 1024.0;
 
@@ -38,7 +38,7 @@ pub(crate) async fn measure(effort: Effort) -> Result<Vec<Budget>> {
             memory[place].push(cpu::resident_bytes(process.id())? as f64 / MIB);
         }
         for mut process in running {
-            process.terminate(STOP_WITHIN).await;
+            process.terminate(STOP_TIMEOUT).await;
         }
     }
     let [backend_start, relay_start] = starts;
@@ -62,6 +62,6 @@ async fn start(tier: &Tier, http: &Http) -> Result<(Process, Duration)> {
             return Ok((process, started.elapsed()));
         }
         ensure!(started.elapsed() < SOON, "not ready within {SOON:?}:\n{}", tier.log());
-        tokio::time::sleep(LOOK_EVERY).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
 }

@@ -12,7 +12,7 @@ use crate::write_path::age;
 use crate::{AT_ONCE, Effort, cpu, events, load};
 
 /// Nothing that a round leaves behind takes longer to be delivered.
-const DELIVERED_WITHIN: Duration = Duration::from_secs(300);
+const DELIVERY_TIMEOUT: Duration = Duration::from_secs(300);
 
 pub(crate) async fn measure(effort: Effort) -> Result<Vec<Budget>> {
     // In flight until it is processed, and in flight until it is durable: then the journal is far ahead of the backend.
@@ -62,7 +62,7 @@ impl Met {
             let before = spent()?;
             let started = Instant::now();
             let load = load::send(stack.relay.address, &stack.secrets.webhook, &fresh).await?;
-            stack.settled_within(DELIVERED_WITHIN).await;
+            stack.settled_within(DELIVERY_TIMEOUT).await;
             let took = started.elapsed();
             // The first round warms up and does not count.
             if round > 0 {

@@ -147,14 +147,14 @@ struct Backend {
     got: Arc<Mutex<Vec<Delivery>>>,
 }
 
-type Answer = fn(&str) -> (u16, Value);
+type Script = fn(&str) -> (u16, Value);
 
 fn receives(_: &str) -> (u16, Value) {
     (200, json!({"received": true, "outcome": "duplicate"}))
 }
 
 impl Backend {
-    async fn start(answer: Answer) -> Self {
+    async fn start(script: Script) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let got: Arc<Mutex<Vec<Delivery>>> = Arc::default();
@@ -163,7 +163,7 @@ impl Backend {
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
                 let deliveries = Arc::clone(&deliveries);
-                let service = service_fn(move |request| take(request, answer, Arc::clone(&deliveries)));
+                let service = service_fn(move |request| take(request, script, Arc::clone(&deliveries)));
                 tokio::spawn(async move {
                     // A command that is done just hangs up.
                     let _ =
@@ -191,14 +191,14 @@ impl Backend {
 
 async fn take(
     request: Request<Incoming>,
-    answer: Answer,
+    script: Script,
     deliveries: Arc<Mutex<Vec<Delivery>>>,
 ) -> Result<Response<Full<Bytes>>, hyper::Error> {
     assert_eq!(request.uri().path(), "/subscriptions/internal/stripe-webhook");
     let (head, body) = request.into_parts();
     let body = body.collect().await?.to_bytes();
     let id = EventHead::parse(&body).unwrap().id.into_owned();
-    let (status, said) = answer(&id);
+    let (status, said) = script(&id);
     deliveries.lock().unwrap().push(Delivery { id, headers: head.headers, body });
     let mut response = Response::new(Full::from(said.to_string()));
     *response.status_mut() = StatusCode::from_u16(status).unwrap();
@@ -385,7 +385,7 @@ async fn an_event_that_is_not_there_is_not_redelivered_nor_is_any_other() {
 
 #[tokio::test]
 async fn what_the_backend_does_not_confirm_is_said_and_nothing_changes_for_it() {
-    fn answer(id: &str) -> (u16, Value) {
+    fn respond(id: &str) -> (u16, Value) {
         match id {
             "evt_0" => (500, json!({"error": {"code": "failed"}, "stored": true})),
             "evt_1" => (200, json!({"received": false})),
@@ -398,7 +398,7 @@ async fn what_the_backend_does_not_confirm_is_said_and_nothing_changes_for_it() 
     let journal = folder.open_as_relay();
     folder.keep_five(&journal).await;
     let before = folder.confirmed().await;
-    let backend = Backend::start(answer).await;
+    let backend = Backend::start(respond).await;
     let ran = folder.run_with(&backend.variables(), &["redeliver"]).await;
     ran.expect_failure("4 of 5 events could not be delivered");
     assert_eq!(ran.out(), "redelivered 1 event\n");
@@ -412,13 +412,13 @@ async fn what_the_backend_does_not_confirm_is_said_and_nothing_changes_for_it() 
 #[tokio::test]
 async fn a_backend_that_is_busy_for_a_moment_is_asked_again() {
     static BUSY: Mutex<bool> = Mutex::new(true);
-    fn answer(id: &str) -> (u16, Value) {
+    fn respond(id: &str) -> (u16, Value) {
         if std::mem::take(&mut *BUSY.lock().unwrap()) { (503, json!({})) } else { receives(id) }
     }
     let folder = Folder::new();
     let journal = folder.open_as_relay();
     folder.keep(&journal, "evt_1").await;
-    let backend = Backend::start(answer).await;
+    let backend = Backend::start(respond).await;
     folder.run_with(&backend.variables(), &["redeliver"]).await.expect_success();
     assert_eq!(backend.ids(), ["evt_1", "evt_1"]);
 }

@@ -41,8 +41,8 @@ use crate::stack::signature;
 use crate::stripe::catalogue::PRO_MONTHLY;
 use crate::stripe::{ApiVersion, Checkout, Event, Stripe};
 
-/// An answer that takes longer counts as none.
-const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+/// A response that takes longer counts as none.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What is sent, where to, and how.
 #[derive(Clone, Debug)]
@@ -59,7 +59,7 @@ pub struct LoadPlan {
     pub connections: usize,
     /// What happens to one that is not answered 200.
     pub repeats: Repeats,
-    /// Counts the answers 200 while it runs.
+    /// Counts the responses 200 while it runs.
     pub accepted: Arc<AtomicUsize>,
 }
 
@@ -89,19 +89,19 @@ impl Repeats {
 /// What came of it.
 #[derive(Clone, Debug, Default)]
 pub struct LoadReport {
-    /// How many answers there were of each status.
-    pub answers: BTreeMap<u16, u64>,
+    /// How many responses there were of each status.
+    pub responses: BTreeMap<u16, u64>,
     /// Requests that got none: refused, cut, too late.
     pub unanswered: u64,
     /// Places in the plan of the deliveries that were never answered 200.
     pub given_up: Vec<usize>,
-    /// From the first request to the last answer.
+    /// From the first request to the last response.
     pub elapsed: Duration,
-    /// Of the answers 200.
+    /// Of the responses 200.
     pub latency: Latency,
 }
 
-/// From a request's first byte to its answer's last.
+/// From a request's first byte to its response's last.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Latency {
     /// Half were faster.
@@ -115,14 +115,14 @@ pub struct Latency {
 }
 
 impl LoadReport {
-    /// Answers 200 a second.
+    /// Responses 200 a second.
     pub fn rate(&self) -> f64 {
         self.accepted() as f64 / self.elapsed.as_secs_f64()
     }
 
     /// How many were answered 200.
     pub fn accepted(&self) -> u64 {
-        self.answers.get(&200).copied().unwrap_or_default()
+        self.responses.get(&200).copied().unwrap_or_default()
     }
 }
 
@@ -172,7 +172,7 @@ pub fn signed(events: &[Event], secret: &str) -> Vec<Delivery> {
     events.iter().map(sign).collect()
 }
 
-/// Sends everything and waits for the last answer.
+/// Sends everything and waits for the last response.
 pub async fn run(plan: LoadPlan) -> LoadReport {
     let plan = Arc::new(plan);
     let next = Arc::new(AtomicUsize::new(0));
@@ -183,8 +183,8 @@ pub async fn run(plan: LoadPlan) -> LoadReport {
     let mut latencies = Vec::with_capacity(plan.deliveries.len());
     for worker in workers {
         let done = worker.await.expect("a worker does not panic");
-        for (status, count) in done.answers {
-            *report.answers.entry(status).or_default() += count;
+        for (status, count) in done.responses {
+            *report.responses.entry(status).or_default() += count;
         }
         report.unanswered += done.unanswered;
         report.given_up.extend(done.given_up);
@@ -210,7 +210,7 @@ struct Worker {
     plan: Arc<LoadPlan>,
     host: HeaderValue,
     sender: Option<SendRequest<Full<Bytes>>>,
-    answers: BTreeMap<u16, u64>,
+    responses: BTreeMap<u16, u64>,
     unanswered: u64,
     given_up: Vec<usize>,
     latencies: Vec<Duration>,
@@ -223,7 +223,7 @@ impl Worker {
             plan,
             host,
             sender: None,
-            answers: BTreeMap::new(),
+            responses: BTreeMap::new(),
             unanswered: 0,
             given_up: Vec::new(),
             latencies: Vec::new(),
@@ -248,13 +248,13 @@ impl Worker {
                 sleep(repeats.pause).await;
             }
             let began = Instant::now();
-            let answer = timeout(ANSWER_WITHIN, self.exchange(delivery)).await;
-            let Some(status) = answer.ok().flatten() else {
+            let response = timeout(RESPONSE_TIMEOUT, self.exchange(delivery)).await;
+            let Some(status) = response.ok().flatten() else {
                 self.unanswered += 1;
                 self.sender = None;
                 continue;
             };
-            *self.answers.entry(status).or_default() += 1;
+            *self.responses.entry(status).or_default() += 1;
             if status == 200 {
                 self.latencies.push(began.elapsed());
                 self.plan.accepted.fetch_add(1, Ordering::Relaxed);
@@ -280,10 +280,10 @@ impl Worker {
         for (name, value) in &self.plan.headers {
             headers.insert(name, value.clone());
         }
-        let answer = sender.send_request(request).await.ok()?;
-        let status = answer.status().as_u16();
-        // An answer that is cut in the middle is none.
-        answer.into_body().collect().await.ok()?;
+        let response = sender.send_request(request).await.ok()?;
+        let status = response.status().as_u16();
+        // A response that is cut in the middle is none.
+        response.into_body().collect().await.ok()?;
         self.sender = Some(sender);
         Some(status)
     }

@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use tollgate_shared::{Clock, Rng, Secret, signing};
 
 use crate::engines::{Database, Engine, temporary_folder};
-use crate::http::{Answer, Http};
+use crate::http::{Http, Response};
 use crate::process::{Program, binary, free_address};
 use crate::stripe::{Event, Stripe, catalogue};
 use crate::wait::{SOON, wait_for, wait_until};
@@ -22,7 +22,7 @@ mod balancer;
 mod tier;
 
 use balancer::Balancer;
-pub use tier::{STOP_WITHIN, Tier};
+pub use tier::{STOP_TIMEOUT, Tier};
 
 /// The widgets that a new customer is given.
 pub const WIDGETS: &str = r#"[{"name": "default", "config": {}}]"#;
@@ -229,7 +229,7 @@ impl Stack {
     }
 
     /// Delivers `body` as Stripe would, signed now.
-    pub async fn deliver(&self, body: Bytes) -> Answer {
+    pub async fn deliver(&self, body: Bytes) -> Response {
         let signature = self.signature(&body);
         self.http.post(&self.public(WEBHOOK_PATH), &[("stripe-signature", &signature), JSON], body).await
     }
@@ -237,8 +237,8 @@ impl Stack {
     /// Delivers all of `events`, `at_once` at a time; each has to be answered 200.
     pub async fn deliver_all(&self, events: &[Event], at_once: usize) {
         let deliveries = futures_util::stream::iter(events).map(|event| async {
-            let answer = self.deliver(event.body.clone()).await;
-            assert_eq!(answer.status, 200, "{} {}: {}", event.event_type, event.id, answer.error_code());
+            let response = self.deliver(event.body.clone()).await;
+            assert_eq!(response.status, 200, "{} {}: {}", event.event_type, event.id, response.error_code());
         });
         deliveries.buffer_unordered(at_once).for_each(async |()| ()).await;
     }
@@ -275,28 +275,28 @@ impl Stack {
     }
 
     /// A request to the first backend with the key that opens its internal routes.
-    pub async fn internal(&self, method: Method, path: &str, body: impl Into<Bytes>) -> Answer {
+    pub async fn internal(&self, method: Method, path: &str, body: impl Into<Bytes>) -> Response {
         let key = [("x-internal-api-key", self.secrets.internal.as_str()), JSON];
         self.http.send(method, &self.private(path), &key, body).await
     }
 
     /// `GET /v1/customers/{id}`, or `None` for one that is not known.
     pub async fn customer(&self, id: &str) -> Option<Value> {
-        let answer = self.internal(Method::GET, &format!("/v1/customers/{id}"), Bytes::new()).await;
-        match answer.status {
-            200 => Some(answer.json()),
+        let response = self.internal(Method::GET, &format!("/v1/customers/{id}"), Bytes::new()).await;
+        match response.status {
+            200 => Some(response.json()),
             404 => None,
-            other => panic!("GET /v1/customers/{id}: {other} {}", answer.error_code()),
+            other => panic!("GET /v1/customers/{id}: {other} {}", response.error_code()),
         }
     }
 
     /// `GET /v1/webhook-events/{id}`, or `None` for one that is not known.
     pub async fn event(&self, id: &str) -> Option<Value> {
-        let answer = self.internal(Method::GET, &format!("/v1/webhook-events/{id}"), Bytes::new()).await;
-        match answer.status {
-            200 => Some(answer.json()),
+        let response = self.internal(Method::GET, &format!("/v1/webhook-events/{id}"), Bytes::new()).await;
+        match response.status {
+            200 => Some(response.json()),
             404 => None,
-            other => panic!("GET /v1/webhook-events/{id}: {other} {}", answer.error_code()),
+            other => panic!("GET /v1/webhook-events/{id}: {other} {}", response.error_code()),
         }
     }
 
@@ -306,9 +306,9 @@ impl Stack {
         let mut cursor = String::new();
         loop {
             let path = format!("/v1/webhook-events?limit=10&{query}{cursor}");
-            let answer = self.internal(Method::GET, &path, Bytes::new()).await;
-            assert_eq!(answer.status, 200, "GET {path}: {}", answer.error_code());
-            let page = answer.json();
+            let response = self.internal(Method::GET, &path, Bytes::new()).await;
+            assert_eq!(response.status, 200, "GET {path}: {}", response.error_code());
+            let page = response.json();
             all.extend(page["data"].as_array().expect("a list has data").iter().cloned());
             let Some(next) = page["nextCursor"].as_str() else { return all };
             cursor = format!("&cursor={next}");

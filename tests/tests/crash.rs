@@ -24,7 +24,7 @@ const CONNECTIONS: usize = 64;
 const REPEATS: Repeats = Repeats { times_max: 400, pause: Duration::from_millis(100) };
 
 /// How soon after the last start everything has been delivered.
-const DRAINED_WITHIN: Duration = Duration::from_secs(30);
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
 
 #[derive(Clone, Copy, Debug)]
 enum Fault {
@@ -106,7 +106,7 @@ on_each_engine!(nothing_answered_is_lost_or_counted_twice_while_everything_is_ki
         assert_eq!(report.accepted(), events.len() as u64);
     }
     stack.start().await;
-    stack.settled_within(DRAINED_WITHIN).await;
+    stack.settled_within(DRAIN_TIMEOUT).await;
 
     let all = (beginnings.len() + events.len()) as i64;
     let database = &stack.database;

@@ -42,7 +42,7 @@ on_each_engine!(a_relay_that_is_told_to_stop_under_load_loses_nothing_it_answere
     let status = stack.relay.exited().await;
     assert_eq!(status.code(), Some(0));
     let report = sending.await.expect("the load does not panic");
-    assert!(report.answers.keys().all(|status| *status == 200), "what it answered it took: {:?}", report.answers);
+    assert!(report.responses.keys().all(|status| *status == 200), "what it answered it took: {:?}", report.responses);
     stack.start().await;
     stack.settled().await;
     for (place, event) in load.events.iter().enumerate() {
@@ -63,7 +63,7 @@ on_each_engine!(a_backend_that_is_told_to_stop_under_load_loses_nothing, async |
     assert_eq!(stack.backend().terminate().await.code(), Some(0));
     stack.start_backends().await;
     let report = sending.await.expect("the load does not panic");
-    assert_eq!(report.accepted(), EVENTS as u64, "the relay takes them all: {:?}", report.answers);
+    assert_eq!(report.accepted(), EVENTS as u64, "the relay takes them all: {:?}", report.responses);
     stack.settled().await;
     for customer in &load.customers {
         stack.assert_true_to(&load.stripe, customer).await;

@@ -20,11 +20,11 @@ const VERSION_HEADER: &str = "stripe-version";
 /// Whose object is asked for: <https://docs.stripe.com/connect/authentication>.
 const ACCOUNT_HEADER: &str = "stripe-account";
 
-const CONNECT_WITHIN: Duration = Duration::from_secs(5);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Stripe itself gives up a request after 80 s; a snapshot that takes this long is asked for again.
-const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(30);
 /// The longest answer that is read: a subscription of the most items that there may be (20) has some 60 KB.
-const ANSWER_BYTES_MAX: usize = 1 << 20;
+const RESPONSE_BYTES_MAX: usize = 1 << 20;
 
 /// Stripe's API with a secret key. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -97,8 +97,8 @@ impl Client {
             .referer(false)
             // Configuration is the documented variables alone, not HTTP_PROXY and its like.
             .no_proxy()
-            .connect_timeout(CONNECT_WITHIN)
-            .timeout(ANSWER_WITHIN)
+            .connect_timeout(CONNECT_TIMEOUT)
+            .timeout(RESPONSE_TIMEOUT)
             .tls_backend_preconfigured(tls.with_no_client_auth())
             .build()?;
         Ok(Some(Self { http, base: config.api_base.clone(), key }))
@@ -124,7 +124,7 @@ impl Client {
         let at = date(&answer).ok_or(CallError::UnexpectedResponse("it has no Date"))?;
         let mut body = BytesMut::new();
         while let Some(chunk) = answer.chunk().await.map_err(transport)? {
-            if body.len() + chunk.len() > ANSWER_BYTES_MAX {
+            if body.len() + chunk.len() > RESPONSE_BYTES_MAX {
                 return Err(CallError::UnexpectedResponse("it is too long"));
             }
             body.extend_from_slice(&chunk);

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use anyhow::{Result, bail, ensure};
 use bytes::Bytes;
 use serde_json::Value;
-use tollgate_tests::http::Answer;
+use tollgate_tests::http::Response;
 use tollgate_tests::stack::{JSON, WEBHOOK_PATH, signature};
 use tollgate_tests::stripe::catalogue::DEFAULT_TIER;
 use tollgate_tests::stripe::{ApiVersion, Checkout, Event, Stripe};
@@ -59,8 +59,8 @@ async fn tell() -> Result<()> {
     step(3, "Stripe is not sure that we heard, and sends all of it again, the last first. Nothing may happen twice.");
     let before = shown(&stack, &customer).await?;
     for event in events.iter().rev() {
-        let answer = send(&stack, &event.body, &stack.signature(&event.body)).await;
-        ensure!(answer.status == 200, "a repeat of {} was answered {}", event.event_type, answer.status);
+        let response = send(&stack, &event.body, &stack.signature(&event.body)).await;
+        ensure!(response.status == 200, "a repeat of {} was answered {}", event.event_type, response.status);
     }
     stack.settled().await;
     let after = shown(&stack, &customer).await?;
@@ -83,15 +83,15 @@ fn step(number: u32, what: &str) {
     println!("\n{number}. {what}");
 }
 
-async fn send(stack: &Stack, body: &Bytes, signature: &str) -> Answer {
+async fn send(stack: &Stack, body: &Bytes, signature: &str) -> Response {
     stack.http.post(&stack.public(WEBHOOK_PATH), &[("stripe-signature", signature), JSON], body.clone()).await
 }
 
 async fn deliver(stack: &Stack, event: &Event) -> Result<()> {
-    let answer = send(stack, &event.body, &stack.signature(&event.body)).await;
-    println!("  {}  {:32} {}", answer.status, event.event_type, event.id);
-    if answer.status != 200 {
-        bail!("{} was answered {}: {}", event.event_type, answer.status, answer.error_code());
+    let response = send(stack, &event.body, &stack.signature(&event.body)).await;
+    println!("  {}  {:32} {}", response.status, event.event_type, event.id);
+    if response.status != 200 {
+        bail!("{} was answered {}: {}", event.event_type, response.status, response.error_code());
     }
     Ok(())
 }

@@ -41,7 +41,7 @@ enum MaintenanceError {
 pub(crate) fn start(shared: Arc<Shared>) -> io::Result<thread::JoinHandle<()>> {
     let newest = shared.state().index.newest_micros();
     let start = newest.map_or_else(|| shared.clock.now(), timestamp);
-    let clock = SteadyClock::new(start, shared.options.clock_jump_wait);
+    let clock = SteadyClock::new(start, shared.options.clock_jump_delay);
     let mut memory = Memory { over_limit: false, failure_logged_at: None, clock };
     thread::Builder::new().name("journal-compact".into()).spawn(move || {
         while wait(&shared) {

@@ -7,7 +7,7 @@ use metrics::Histogram;
 
 /// A clock that jumps ahead (a machine that starts before it has asked for the time) is mostly set right within
 /// minutes.
-const CLOCK_JUMP_WAIT: Duration = Duration::from_secs(60 * 60);
+const CLOCK_JUMP_DELAY: Duration = Duration::from_secs(60 * 60);
 
 /// Where the journal is and how much of it is kept.
 #[derive(Clone, Debug)]
@@ -19,7 +19,7 @@ pub struct Options {
     /// Bytes above which the oldest confirmed entries go: `RELAY_JOURNAL_BYTES_MAX`.
     pub bytes_max: u64,
     /// How long a clock that has jumped ahead has to stay there before anything is too old by it.
-    pub clock_jump_wait: Duration,
+    pub clock_jump_delay: Duration,
     /// Takes the seconds that each commit took: a write and a sync.
     pub commit_seconds: Histogram,
 }
@@ -27,7 +27,7 @@ pub struct Options {
 impl Options {
     /// With a histogram that nobody reads.
     pub fn new(dir: PathBuf, days_max: u32, bytes_max: u64) -> Self {
-        Self { dir, days_max, bytes_max, clock_jump_wait: CLOCK_JUMP_WAIT, commit_seconds: Histogram::noop() }
+        Self { dir, days_max, bytes_max, clock_jump_delay: CLOCK_JUMP_DELAY, commit_seconds: Histogram::noop() }
     }
 
     /// Nothing is ever pruned: for commands, which have no business doing that.

@@ -49,12 +49,12 @@ pub enum Outcome {
     /// Any other response, 2xx included; with it, how long the backend asks to be left alone.
     Refused(StatusCode, Option<Duration>),
     /// No whole response.
-    Unanswered(NoAnswer),
+    Unanswered(NoResponse),
 }
 
 /// Why there is no response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
-pub enum NoAnswer {
+pub enum NoResponse {
     /// There is no connection, so nothing was sent.
     #[error("no connection to the backend")]
     NotConnected,
@@ -156,20 +156,20 @@ impl Backend {
         request_id: &RequestId,
         trace: TraceParent,
         body: Bytes,
-    ) -> Result<Response, NoAnswer> {
+    ) -> Result<Response, NoResponse> {
         let mut headers = HeaderMap::with_capacity(8);
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
         headers.insert(KEY_HEADER, self.key.clone());
         headers.insert(REQUEST_ID_HEADER, header(request_id.as_str()));
         headers.insert(TRACEPARENT_HEADER, header(&trace.to_string()));
         let sent = self.client.post(self.intake.clone()).headers(headers).body(body).send().await;
-        let mut response = sent.map_err(no_answer)?;
+        let mut response = sent.map_err(no_response)?;
         self.takes_sequences.store(names_sequences(response.headers()), Ordering::Relaxed);
         let retry_after = retry_after(response.headers(), self.clock.now());
         let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(no_answer)? {
+        while let Some(chunk) = response.chunk().await.map_err(no_response)? {
             if body.len() + chunk.len() > RESPONSE_BYTES_MAX {
-                return Err(NoAnswer::Broken);
+                return Err(NoResponse::Broken);
             }
             body.extend_from_slice(&chunk);
         }
@@ -235,13 +235,13 @@ fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     (at.with_timezone(&Utc) - now).to_std().ok()
 }
 
-fn no_answer(error: reqwest::Error) -> NoAnswer {
+fn no_response(error: reqwest::Error) -> NoResponse {
     if error.is_connect() {
-        NoAnswer::NotConnected
+        NoResponse::NotConnected
     } else if error.is_timeout() {
-        NoAnswer::TimedOut
+        NoResponse::TimedOut
     } else {
-        NoAnswer::Broken
+        NoResponse::Broken
     }
 }
 

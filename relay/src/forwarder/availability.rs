@@ -12,7 +12,7 @@ use std::time::Duration;
 use http::StatusCode;
 use tokio::time::Instant;
 
-use crate::backend::delivery::{NoAnswer, Outcome, Readiness};
+use crate::backend::delivery::{NoResponse, Outcome, Readiness};
 
 /// So many requests in a row that confirmed nothing are not about the events in them. Of a request with several events
 /// that is refused as a whole, one is enough.
@@ -85,7 +85,7 @@ impl Availability {
             return self.refusing_since.take().map_or(Change::None, |since| Change::Accepts(ended - since));
         }
         self.refusals = self.refusals.saturating_add(1);
-        self.disconnected = outcomes.first() == Some(&Outcome::Unanswered(NoAnswer::NotConnected));
+        self.disconnected = outcomes.first() == Some(&Outcome::Unanswered(NoResponse::NotConnected));
         let became_unready = self.disconnected && !mem::replace(&mut self.unready, true);
         let batch_refused = as_a_whole && outcomes.len() > 1 && outcomes.first().is_some_and(is_of_the_backend);
         if batch_refused || self.unready || self.refusals >= REFUSALS_IN_A_ROW {
@@ -206,7 +206,8 @@ mod tests {
 
     #[test]
     fn what_one_event_can_do_to_a_batch_is_not_about_the_backend() {
-        let outcomes = [refused(413), Outcome::Unanswered(NoAnswer::TimedOut), Outcome::Unanswered(NoAnswer::Broken)];
+        let outcomes =
+            [refused(413), Outcome::Unanswered(NoResponse::TimedOut), Outcome::Unanswered(NoResponse::Broken)];
         for outcome in outcomes {
             let (mut backend, now) = (Availability::default(), Instant::now());
             backend.record(whole(&[outcome.clone(), outcome], now));
@@ -259,7 +260,7 @@ mod tests {
     #[test]
     fn without_a_connection_nothing_is_sent_until_ready_says_that_there_is_one() {
         let (mut backend, now) = (Availability::default(), Instant::now());
-        let lost = [Outcome::Unanswered(NoAnswer::NotConnected)];
+        let lost = [Outcome::Unanswered(NoResponse::NotConnected)];
         assert_eq!(backend.record(whole(&lost, now)), Change::Unready);
         assert_eq!(backend.record(whole(&lost, now)), Change::None);
         assert!(backend.is_disconnected());

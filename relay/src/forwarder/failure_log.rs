@@ -9,7 +9,7 @@ use std::time::Duration;
 use http::StatusCode;
 use tokio::time::Instant;
 
-use crate::backend::delivery::{NoAnswer, Outcome};
+use crate::backend::delivery::{NoResponse, Outcome};
 
 /// Between two lines. After so long without a failure, the next one is a first one again.
 const SUMMARY_INTERVAL: Duration = Duration::from_secs(60);
@@ -20,7 +20,7 @@ pub(super) enum Reason {
     /// The backend responded with this status.
     Status(u16),
     /// There was no whole response.
-    NoAnswer(NoAnswer),
+    NoResponse(NoResponse),
 }
 
 impl Reason {
@@ -29,7 +29,7 @@ impl Reason {
         match outcome {
             Outcome::Confirmed => None,
             Outcome::Refused(status, _) => Some(Self::Status(status.as_u16())),
-            Outcome::Unanswered(why) => Some(Self::NoAnswer(*why)),
+            Outcome::Unanswered(why) => Some(Self::NoResponse(*why)),
         }
     }
 }
@@ -41,7 +41,7 @@ impl fmt::Display for Reason {
                 write!(f, "it responded {status}; check that INTERNAL_API_KEY matches")
             }
             Self::Status(status) => write!(f, "it responded {status}"),
-            Self::NoAnswer(why) => why.fmt(f),
+            Self::NoResponse(why) => why.fmt(f),
         }
     }
 }
@@ -108,7 +108,7 @@ mod tests {
         assert!(log.note(at(0), Reason::Status(403)));
         for second in 0..59 {
             assert!(!log.note(at(second), Reason::Status(403)));
-            assert!(!log.note(at(second), Reason::NoAnswer(NoAnswer::TimedOut)));
+            assert!(!log.note(at(second), Reason::NoResponse(NoResponse::TimedOut)));
             assert_eq!(log.summary(at(second)), None);
         }
         let summary = log.summary(at(60)).unwrap();

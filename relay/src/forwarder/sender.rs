@@ -181,7 +181,7 @@ fn is_of_the_backend(status: StatusCode) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::backend::delivery::NoAnswer;
+    use crate::backend::delivery::NoResponse;
 
     fn refused(status: u16) -> Outcome {
         Outcome::Refused(StatusCode::from_u16(status).unwrap(), None)
@@ -189,7 +189,9 @@ mod tests {
 
     #[test]
     fn only_what_one_event_can_bring_about_splits_a_batch() {
-        for outcome in [refused(413), Outcome::Unanswered(NoAnswer::TimedOut), Outcome::Unanswered(NoAnswer::Broken)] {
+        for outcome in
+            [refused(413), Outcome::Unanswered(NoResponse::TimedOut), Outcome::Unanswered(NoResponse::Broken)]
+        {
             assert_eq!(cause(&outcome, true), Cause::Batch);
         }
         for status in [200, 302, 400, 401, 403, 404, 405, 429, 500, 503] {

@@ -60,7 +60,7 @@ mod tests {
     use tollgate_journal::Position;
 
     use super::*;
-    use crate::backend::delivery::NoAnswer;
+    use crate::backend::delivery::NoResponse;
     use crate::forwarder::{Cause, Failure};
 
     fn known(persisted: Option<bool>, forwarded: Option<Forwarded>) -> Known<Persisted, Forwarded> {
@@ -78,7 +78,7 @@ mod tests {
     }
 
     fn lost() -> Forwarded {
-        tried(Outcome::Unanswered(NoAnswer::TimedOut))
+        tried(Outcome::Unanswered(NoResponse::TimedOut))
     }
 
     const WAYS: [(Ack, Urgency); 3] =

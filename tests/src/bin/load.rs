@@ -48,7 +48,7 @@ fn main() -> anyhow::Result<()> {
         println!(
             "{}",
             json!({
-                "answers": report.answers,
+                "answers": report.responses,
                 "unanswered": report.unanswered,
                 "seconds": report.elapsed.as_secs_f64(),
                 "perSecond": report.rate(),

@@ -14,7 +14,7 @@ use crate::process::{Process, Program};
 use crate::wait::{SOON, wait_for, wait_until};
 
 /// A stop in good order takes at most ten seconds; the rest is for a busy machine.
-pub const STOP_WITHIN: Duration = Duration::from_secs(20);
+pub const STOP_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// How many times a process that finds its port taken, by somebody outside of these tests, is started.
 const PORT_ATTEMPTS: usize = 5;
@@ -80,7 +80,7 @@ impl Tier {
     /// SIGTERM, and the exit status.
     pub async fn terminate(&mut self) -> ExitStatus {
         let mut process = self.process.take().expect("only a running process is stopped");
-        process.terminate(STOP_WITHIN).await
+        process.terminate(STOP_TIMEOUT).await
     }
 
     /// Sends SIGTERM and returns at once; [`Tier::exited`] has the end.
@@ -91,7 +91,7 @@ impl Tier {
     /// The exit status of a process that is about to end.
     pub async fn exited(&mut self) -> ExitStatus {
         let mut process = self.process.take().expect("only a running process ends");
-        process.exited(STOP_WITHIN).await
+        process.exited(STOP_TIMEOUT).await
     }
 
     /// Stops it where it is, as a paused machine does: connections stay open, nothing is answered.

@@ -96,7 +96,7 @@ async fn what_is_cut_off_as_torn_is_kept_aside_for_a_while() {
 
     // It goes when a confirmed entry of its age would.
     clock.advance(Duration::from_secs(15 * 86_400));
-    let options = Options { clock_jump_wait: Duration::ZERO, ..Options::new("sim".into(), 14, u64::MAX) };
+    let options = Options { clock_jump_delay: Duration::ZERO, ..Options::new("sim".into(), 14, u64::MAX) };
     let journal = Journal::open_on(Arc::new(disk.clone()), None, options, 4096, clock.clone()).unwrap();
     kept(&journal, |_| !names(&disk).contains(&aside)).await;
 }

@@ -45,7 +45,7 @@ pub(super) fn entry(id: &str, body: &str, clock: &Clock) -> NewEntry {
 }
 
 fn options(dir: &Path) -> Options {
-    Options { clock_jump_wait: Duration::ZERO, ..Options::new(dir.to_owned(), 14, u64::MAX) }
+    Options { clock_jump_delay: Duration::ZERO, ..Options::new(dir.to_owned(), 14, u64::MAX) }
 }
 
 fn open(dir: &TempDir, clock: &Clock) -> Journal {

@@ -18,7 +18,7 @@ use tollgate_shared::{Clock, RequestId, Rng};
 
 use super::{CommandError, end, printable};
 use crate::backend::config::BackendConfig;
-use crate::backend::delivery::{Backend, NoAnswer, Outcome};
+use crate::backend::delivery::{Backend, NoResponse, Outcome};
 use crate::backend::event::Event;
 
 /// Deliveries in flight at a time: they begin in order of arrival, and none gets further ahead than this. The backend
@@ -106,7 +106,7 @@ enum Undelivered {
     #[error("the backend answered {0}, and not that it has received it")]
     Refused(StatusCode),
     #[error(transparent)]
-    NoAnswer(NoAnswer),
+    NoResponse(NoResponse),
     #[error("not tried, since there is no connection to the backend")]
     NotTried,
 }
@@ -135,10 +135,10 @@ impl Courier<'_> {
             let undelivered = match self.backend.deliver(&event).await {
                 Outcome::Confirmed => return Ok(()),
                 Outcome::Refused(status, _) => Undelivered::Refused(status),
-                Outcome::Unanswered(why) => Undelivered::NoAnswer(why),
+                Outcome::Unanswered(why) => Undelivered::NoResponse(why),
             };
             if tries == TRIES_MAX || !may_pass(&undelivered) {
-                if undelivered == Undelivered::NoAnswer(NoAnswer::NotConnected) {
+                if undelivered == Undelivered::NoResponse(NoResponse::NotConnected) {
                     self.disconnected.store(true, Ordering::Relaxed);
                 }
                 return Err(undelivered);
@@ -160,7 +160,7 @@ fn may_pass(undelivered: &Undelivered) -> bool {
                 | StatusCode::SERVICE_UNAVAILABLE
                 | StatusCode::GATEWAY_TIMEOUT
         ),
-        Undelivered::NoAnswer(_) => true,
+        Undelivered::NoResponse(_) => true,
         Undelivered::NotTried => false,
     }
 }
@@ -185,7 +185,7 @@ mod tests {
         for status in [200, 202, 301, 400, 403, 404, 413, 500] {
             assert!(!may_pass(&refused(status)), "{status}");
         }
-        assert!(may_pass(&Undelivered::NoAnswer(NoAnswer::NotConnected)));
+        assert!(may_pass(&Undelivered::NoResponse(NoResponse::NotConnected)));
         assert!(!may_pass(&Undelivered::NotTried));
     }
 }
