@@ -57,12 +57,12 @@ max_activations = 10
 "#;
 
 /// The rows, and what they are changed by.
-struct Scene {
+struct Fixture {
     settings: Settings,
     work: UnitOfWork,
 }
 
-impl Scene {
+impl Fixture {
     fn new() -> Self {
         Self::at(at(0))
     }
@@ -229,41 +229,46 @@ fn completed(id: &str, seconds: i64, session: stripe::CheckoutSession) -> Observ
 #[test]
 fn a_first_active_subscription_gives_tier_licence_key_and_widget_once() {
     let active = subscription("active", "price_pro");
-    let scene = Scene::new().see_all(&[created("a", 0, &active), snapshot("b", 1, &active), snapshot("b", 1, &active)]);
-    assert_eq!(scene.customer().tier, "pro");
-    let license = scene.license().unwrap();
+    let fixture =
+        Fixture::new().see_all(&[created("a", 0, &active), snapshot("b", 1, &active), snapshot("b", 1, &active)]);
+    assert_eq!(fixture.customer().tier, "pro");
+    let license = fixture.license().unwrap();
     assert_eq!((&*license.status, &*license.tier, license.max_activations), ("active", "pro", 3));
-    assert_eq!((scene.end().api_keys, scene.end().widgets), (1, 1));
-    assert_eq!(scene.told(), ["license_created", "subscription_created"]);
+    assert_eq!((fixture.end().api_keys, fixture.end().widgets), (1, 1));
+    assert_eq!(fixture.told(), ["license_created", "subscription_created"]);
 }
 
 #[test]
 fn an_incomplete_subscription_gives_nothing() {
-    let scene = Scene::new().see_all(&[created("a", 0, &subscription("incomplete", "price_pro"))]);
-    assert_eq!(scene.customer().tier, "free");
-    assert_eq!(scene.license(), None);
-    assert_eq!((scene.end().api_keys, scene.end().widgets), (0, 0));
+    let fixture = Fixture::new().see_all(&[created("a", 0, &subscription("incomplete", "price_pro"))]);
+    assert_eq!(fixture.customer().tier, "free");
+    assert_eq!(fixture.license(), None);
+    assert_eq!((fixture.end().api_keys, fixture.end().widgets), (0, 0));
 }
 
 #[test]
 fn a_stale_entitled_snapshot_still_gives_the_licence() {
     let (active, unpaid) = (subscription("active", "price_pro"), subscription("unpaid", "price_pro"));
-    let scene = Scene::new().see_all(&[snapshot("b", 10, &unpaid), snapshot("a", 5, &active)]);
-    assert_eq!(scene.license().unwrap().status, "suspended");
-    assert_eq!(scene.customer().tier, "free");
-    assert_eq!(scene.end().api_keys, 1);
+    let fixture = Fixture::new().see_all(&[snapshot("b", 10, &unpaid), snapshot("a", 5, &active)]);
+    assert_eq!(fixture.license().unwrap().status, "suspended");
+    assert_eq!(fixture.customer().tier, "free");
+    assert_eq!(fixture.end().api_keys, 1);
 }
 
 #[test]
 fn the_end_takes_the_tier_back_and_expires_the_licence_at_its_end() {
     let active = subscription("active", "price_pro");
     let gone = stripe::Subscription { ended_at: Some(START + 9), ..subscription("canceled", "price_pro") };
-    let scene = Scene::new().see_all(&[created("a", 0, &active), deleted("b", 10, &gone), snapshot("c", 20, &active)]);
-    assert_eq!(scene.customer().tier, "free");
-    let license = scene.license().unwrap();
+    let fixture =
+        Fixture::new().see_all(&[created("a", 0, &active), deleted("b", 10, &gone), snapshot("c", 20, &active)]);
+    assert_eq!(fixture.customer().tier, "free");
+    let license = fixture.license().unwrap();
     assert_eq!((&*license.status, license.expires_at), ("expired", Some(at(9))));
-    assert_eq!(scene.told(), ["license_created", "subscription_created", "license_expired", "subscription_cancelled"]);
-    let trail: Vec<_> = scene
+    assert_eq!(
+        fixture.told(),
+        ["license_created", "subscription_created", "license_expired", "subscription_cancelled"]
+    );
+    let trail: Vec<_> = fixture
         .work
         .appended()
         .map(|c: &AuditEntry| (&*c.change, c.to_value.as_deref(), c.event_id.as_deref()))
@@ -285,35 +290,35 @@ fn a_status_that_nobody_knows_changes_no_access() {
     let (active, strange) = (subscription("active", "price_pro"), subscription("on_holiday", "price_pro"));
     for order in [[0, 1], [1, 0]] {
         let events = [snapshot("a", 0, &active), snapshot("b", 10, &strange)];
-        let scene = Scene::new().see_all(order.map(|n| &events[n]));
-        assert_eq!(scene.customer().tier, "pro", "{order:?}");
-        assert_eq!(scene.license().unwrap().status, "active");
-        assert_eq!(scene.work.get::<Subscription>("sub_1").unwrap().status.as_deref(), Some("on_holiday"));
+        let fixture = Fixture::new().see_all(order.map(|n| &events[n]));
+        assert_eq!(fixture.customer().tier, "pro", "{order:?}");
+        assert_eq!(fixture.license().unwrap().status, "active");
+        assert_eq!(fixture.work.get::<Subscription>("sub_1").unwrap().status.as_deref(), Some("on_holiday"));
     }
 }
 
 #[test]
 fn a_price_that_no_plan_has_gives_a_licence_without_a_tier() {
-    let scene = Scene::new().see_all(&[created("a", 0, &subscription("active", "price_other"))]);
-    assert_eq!(scene.customer().tier, "free");
-    let license = scene.license().unwrap();
+    let fixture = Fixture::new().see_all(&[created("a", 0, &subscription("active", "price_other"))]);
+    assert_eq!(fixture.customer().tier, "free");
+    let license = fixture.license().unwrap();
     assert_eq!((&*license.status, &*license.tier, license.max_activations), ("active", "free", 1));
 }
 
 #[test]
 fn a_paid_invoice_speaks_for_its_subscription_until_the_first_snapshot_comes() {
-    let mut scene = Scene::new().see_all(&[completed("a", 0, session(None, None))]);
-    assert_eq!(scene.work.get::<Subscription>("sub_1").unwrap().status, None);
-    assert_eq!(scene.license(), None);
-    scene.see(&invoice_seen("b", 1, invoice("paid")));
-    let inferred = scene.work.get::<Subscription>("sub_1").unwrap();
+    let mut fixture = Fixture::new().see_all(&[completed("a", 0, session(None, None))]);
+    assert_eq!(fixture.work.get::<Subscription>("sub_1").unwrap().status, None);
+    assert_eq!(fixture.license(), None);
+    fixture.see(&invoice_seen("b", 1, invoice("paid")));
+    let inferred = fixture.work.get::<Subscription>("sub_1").unwrap();
     assert_eq!(
         (inferred.status.as_deref(), inferred.price_id.as_deref(), inferred.quantity),
         (Some("active"), Some("price_pro"), Some(2))
     );
-    assert_eq!((scene.customer().tier.as_str(), scene.license().unwrap().status.as_str()), ("pro", "active"));
-    scene.see(&snapshot("c", 0, &subscription("past_due", "price_team")));
-    let whole = scene.work.get::<Subscription>("sub_1").unwrap();
+    assert_eq!((fixture.customer().tier.as_str(), fixture.license().unwrap().status.as_str()), ("pro", "active"));
+    fixture.see(&snapshot("c", 0, &subscription("past_due", "price_team")));
+    let whole = fixture.work.get::<Subscription>("sub_1").unwrap();
     assert_eq!(
         (whole.status.as_deref(), whole.price_id.as_deref(), whole.quantity),
         (Some("past_due"), Some("price_team"), Some(1))
@@ -323,12 +328,12 @@ fn a_paid_invoice_speaks_for_its_subscription_until_the_first_snapshot_comes() {
 #[test]
 fn an_invoice_never_moves_backwards_and_its_attempts_never_fall() {
     let failing = stripe::Invoice { attempt_count: 3, ..invoice("open") };
-    let scene = Scene::new().see_all(&[
+    let fixture = Fixture::new().see_all(&[
         invoice_seen("a", 0, invoice("paid")),
         observed("b", 50, Object::Invoice(failing, true)),
         invoice_seen("c", 60, invoice("draft")),
     ]);
-    let row = scene.work.get::<Invoice>("in_1").unwrap();
+    let row = fixture.work.get::<Invoice>("in_1").unwrap();
     assert_eq!((&*row.status, row.attempts, row.amount_paid), ("paid", 3, 2900));
 }
 
@@ -336,7 +341,7 @@ fn an_invoice_never_moves_backwards_and_its_attempts_never_fall() {
 fn a_failed_payment_is_told_and_so_is_the_one_that_follows() {
     let active = subscription("active", "price_pro");
     let failed = |n| stripe::Invoice { attempt_count: n, ..invoice("open") };
-    let scene = Scene::new().see_all(&[
+    let fixture = Fixture::new().see_all(&[
         created("a", 0, &active),
         observed("b", 10, Object::Invoice(failed(1), true)),
         observed("b", 10, Object::Invoice(failed(1), true)),
@@ -344,7 +349,7 @@ fn a_failed_payment_is_told_and_so_is_the_one_that_follows() {
         invoice_seen("d", 20, invoice("paid")),
     ]);
     assert_eq!(
-        scene.told(),
+        fixture.told(),
         ["license_created", "subscription_created", "payment_failed", "subscription_past_due", "payment_succeeded"]
     );
 }
@@ -355,9 +360,12 @@ fn grace_for_a_failed_payment_ends_by_time_alone() {
         stripe::Subscription { latest_invoice: Some("in_1".to_owned()), ..subscription("past_due", "price_pro") };
     let failed = stripe::Invoice { attempt_count: 1, ..invoice("open") };
     let events = [snapshot("a", 0, &past_due), observed("b", 10, Object::Invoice(failed, true))];
-    let scene = Scene::new().see_all(&events);
-    assert_eq!((scene.customer().tier.as_str(), scene.customer().entitled_until), ("pro", Some(at(10 + 14 * 86400))));
-    let mut late = Scene::at(at(10 + 14 * 86400));
+    let fixture = Fixture::new().see_all(&events);
+    assert_eq!(
+        (fixture.customer().tier.as_str(), fixture.customer().entitled_until),
+        ("pro", Some(at(10 + 14 * 86400)))
+    );
+    let mut late = Fixture::at(at(10 + 14 * 86400));
     for event in &events {
         late.see(event);
     }
@@ -380,8 +388,8 @@ fn an_intent_that_pays_an_invoice_belongs_to_it_whichever_comes_first() {
         ..stripe::InvoicePayment::default()
     };
     let events = [observed("a", 0, Object::PaymentIntent(intent)), observed("b", 1, Object::InvoicePayment(tie))];
-    let forwards = Scene::new().see_all(&events);
-    let backwards = Scene::new().see_all(events.iter().rev());
+    let forwards = Fixture::new().see_all(&events);
+    let backwards = Fixture::new().see_all(events.iter().rev());
     assert_eq!(forwards.end(), backwards.end());
     assert_eq!(forwards.work.get::<Payment>("pi_1").unwrap().belongs_to.as_deref(), Some("in_1"));
 }
@@ -406,8 +414,8 @@ fn an_intent_goes_forward_within_a_second_whatever_its_events_are_called() {
         for (first, second) in [("a", "b"), ("b", "a")] {
             let events = [observed(first, 0, pair[0].clone()), observed(second, 0, pair[1].clone())];
             for order in [[0, 1], [1, 0]] {
-                let scene = Scene::new().see_all(order.map(|place| &events[place]));
-                let row = scene.work.get::<Payment>("pi_1").unwrap();
+                let fixture = Fixture::new().see_all(order.map(|place| &events[place]));
+                let row = fixture.work.get::<Payment>("pi_1").unwrap();
                 let Object::PaymentIntent(last) = &pair[1] else { unreachable!() };
                 assert_eq!((&row.status, &row.failure_code), (&last.status, &last.failure_code));
             }
@@ -428,14 +436,14 @@ fn a_paid_one_off_session_is_a_payment_and_an_unpaid_one_waits_for_its_money() {
     let waiting = completed("a", 0, one_off("unpaid"));
     let paid = observed("b", 90, Object::CheckoutSession(one_off("paid"), SessionOutcome::AsyncSucceeded));
     for order in [[&waiting, &paid], [&paid, &waiting]] {
-        let scene = Scene::new().see_all(order);
-        let row = scene.work.get::<Payment>("cs_1").unwrap();
+        let fixture = Fixture::new().see_all(order);
+        let row = fixture.work.get::<Payment>("cs_1").unwrap();
         assert_eq!((row.status.as_deref(), row.amount, row.paid_at), (Some("succeeded"), 500, Some(at(90))));
     }
-    let unpaid = Scene::new().see_all([&waiting]);
+    let unpaid = Fixture::new().see_all([&waiting]);
     assert_eq!(unpaid.work.get::<Payment>("cs_1").unwrap().status.as_deref(), Some("pending"));
     let subscribed = created("s", 0, &subscription("active", "price_pro"));
-    let told = Scene::new().see_all([&subscribed, &waiting, &paid, &paid]);
+    let told = Fixture::new().see_all([&subscribed, &waiting, &paid, &paid]);
     assert_eq!(told.told(), ["license_created", "subscription_created", "payment_succeeded"]);
 }
 
@@ -479,7 +487,7 @@ proptest! {
         events in life(), order in prop::collection::vec(any::<Index>(), 0..40)
     ) {
         let shuffled: Vec<_> = order.iter().map(|index| index.get(&events)).chain(events.iter().rev()).collect();
-        let (straight, shuffled) = (Scene::new().see_all(&events), Scene::new().see_all(shuffled));
+        let (straight, shuffled) = (Fixture::new().see_all(&events), Fixture::new().see_all(shuffled));
         prop_assert_eq!(straight.end(), shuffled.end());
     }
 }

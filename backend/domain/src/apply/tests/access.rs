@@ -27,15 +27,15 @@ fn orders(events: &[Observation]) -> Vec<Vec<Observation>> {
 }
 
 /// At `now`, in each order of `events`, each of them twice, `of` has to be `expected`.
-fn always_at<T: PartialEq + Debug>(now: Timestamp, events: &[Observation], expected: &T, of: impl Fn(&Scene) -> T) {
+fn always_at<T: PartialEq + Debug>(now: Timestamp, events: &[Observation], expected: &T, of: impl Fn(&Fixture) -> T) {
     for order in orders(events) {
-        let scene = Scene::at(now).see_all(order.iter().chain(&order));
+        let fixture = Fixture::at(now).see_all(order.iter().chain(&order));
         let names: Vec<_> = order.iter().map(|observation| &observation.source).collect();
-        assert_eq!(&of(&scene), expected, "{names:?}");
+        assert_eq!(&of(&fixture), expected, "{names:?}");
     }
 }
 
-fn always<T: PartialEq + Debug>(events: &[Observation], expected: &T, of: impl Fn(&Scene) -> T) {
+fn always<T: PartialEq + Debug>(events: &[Observation], expected: &T, of: impl Fn(&Fixture) -> T) {
     always_at(at(0), events, expected, of);
 }
 
@@ -49,9 +49,9 @@ fn named(id: &str, created: i64, status: &str, price: &str) -> stripe::Subscript
 }
 
 /// The current subscription, the tier, the licence's status and tier.
-fn access(scene: &Scene) -> (Option<String>, String, Option<(String, String)>) {
-    let customer = scene.customer();
-    let license = scene.license().map(|license| (license.status, license.tier));
+fn access(fixture: &Fixture) -> (Option<String>, String, Option<(String, String)>) {
+    let customer = fixture.customer();
+    let license = fixture.license().map(|license| (license.status, license.tier));
     (customer.current_subscription_id.clone(), customer.tier.clone(), license)
 }
 
@@ -76,7 +76,7 @@ fn neither_an_unfinished_purchase_nor_another_thing_takes_pro_away() {
 fn of_subscriptions_that_give_nothing_the_newest_that_goes_on_is_shown() {
     let ended = deleted("a", 20, &named("sub_a", 9, "canceled", "price_pro"));
     let unpaid = created("b", 5, &named("sub_b", 0, "unpaid", "price_team"));
-    let current = |scene: &Scene| scene.customer().current_subscription_id.clone();
+    let current = |fixture: &Fixture| fixture.customer().current_subscription_id.clone();
     always(&[ended.clone(), unpaid], &some("sub_b"), current);
     let also_ended = deleted("b", 5, &named("sub_b", 0, "canceled", "price_team"));
     always(&[ended, also_ended], &some("sub_a"), current);
@@ -86,9 +86,9 @@ fn of_subscriptions_that_give_nothing_the_newest_that_goes_on_is_shown() {
 fn a_paid_first_invoice_makes_an_incomplete_subscription_active() {
     let begun = created("a", 0, &subscription("incomplete", "price_pro"));
     let paid = invoice_seen("b", 30, invoice("paid"));
-    let shown = |scene: &Scene| {
-        let row = scene.work.get::<Subscription>("sub_1").unwrap();
-        (row.status.clone(), scene.customer().tier.clone(), scene.license().map(|license| license.status))
+    let shown = |fixture: &Fixture| {
+        let row = fixture.work.get::<Subscription>("sub_1").unwrap();
+        (row.status.clone(), fixture.customer().tier.clone(), fixture.license().map(|license| license.status))
     };
     always(&[begun.clone(), paid.clone()], &(some("active"), "pro".to_owned(), some("active")), shown);
     let expired =
@@ -101,10 +101,10 @@ fn a_deleted_customer_keeps_no_subscription_seen_or_not() {
     let active = created("a", 0, &subscription("active", "price_pro"));
     let gone = stripe::Customer { id: CUSTOMER.to_owned(), deleted: true, ..stripe::Customer::default() };
     let gone = observed("b", 50, Object::Customer { before: None, after: gone, deleted: true });
-    let shown = |scene: &Scene| {
-        let row = scene.work.get::<Subscription>("sub_1").unwrap();
-        let license = scene.license().unwrap();
-        (row.status.clone(), row.ended_at, scene.customer().tier.clone(), license.status, license.expires_at)
+    let shown = |fixture: &Fixture| {
+        let row = fixture.work.get::<Subscription>("sub_1").unwrap();
+        let license = fixture.license().unwrap();
+        (row.status.clone(), row.ended_at, fixture.customer().tier.clone(), license.status, license.expires_at)
     };
     let end = (some("canceled"), Some(at(50)), "free".to_owned(), "expired".to_owned(), Some(at(50)));
     always(&[active.clone(), gone.clone()], &end, shown);
@@ -148,7 +148,7 @@ fn claims() -> [Observation; 5] {
 
 #[test]
 fn the_strongest_claim_says_whose_customer_it_is() {
-    let user = |scene: &Scene| scene.customer().user_id.clone();
+    let user = |fixture: &Fixture| fixture.customer().user_id.clone();
     let all = claims();
     always(&all[..1], &some("by_reference"), user);
     always(&all[..3], &some("by_session"), user);
@@ -158,19 +158,19 @@ fn the_strongest_claim_says_whose_customer_it_is() {
 
 #[test]
 fn a_link_goes_before_every_claim_and_is_for_good() {
-    let mut scene = Scene::new().see_all(&claims());
-    let plans = scene.settings.plans.clone();
+    let mut fixture = Fixture::new().see_all(&claims());
+    let plans = fixture.settings.plans.clone();
     let mut link = |user: &str| {
-        let linked = customers::link(&mut scene.work, &plans, CUSTOMER, user);
-        entitlements::follow(&mut scene.work, &scene.settings, Cause::system(), CUSTOMER);
-        scene.work.release_savepoint();
-        (linked.is_ok(), scene.customer().user_id.clone())
+        let linked = customers::link(&mut fixture.work, &plans, CUSTOMER, user);
+        entitlements::follow(&mut fixture.work, &fixture.settings, Cause::system(), CUSTOMER);
+        fixture.work.release_savepoint();
+        (linked.is_ok(), fixture.customer().user_id.clone())
     };
     assert_eq!(link("linked"), (true, some("linked")));
     assert_eq!(link("linked"), (true, some("linked")));
     assert_eq!(link("other"), (false, some("linked")));
-    scene.see(&claims()[4]);
-    assert_eq!(scene.customer().user_id.as_deref(), Some("linked"));
+    fixture.see(&claims()[4]);
+    assert_eq!(fixture.customer().user_id.as_deref(), Some("linked"));
 }
 
 #[test]
@@ -190,7 +190,7 @@ fn name_and_address_are_the_newest_invoices_until_a_snapshot_comes() {
         invoice_seen("b", 10, with(Some("new@example.com"), None)),
         invoice_seen("c", 5, with(Some("middle@example.com"), None)),
     ];
-    let shown = |scene: &Scene| (scene.customer().email.clone(), scene.customer().name.clone());
+    let shown = |fixture: &Fixture| (fixture.customer().email.clone(), fixture.customer().name.clone());
     always(&events, &(some("new@example.com"), some("B. Buyer")), shown);
     // What happens later to an older invoice does not make it the newest.
     let made = |id: &str, created: i64, email: &str| stripe::Invoice {
@@ -228,9 +228,10 @@ fn grace_counts_from_the_first_failure_of_the_latest_invoice() {
         failed("in_2", "c", 200 * DAY),
         updated("d", 200 * DAY + 1, &active, &late),
     ];
-    let shown = |scene: &Scene| (scene.customer().tier.clone(), scene.customer().entitled_until);
+    let shown = |fixture: &Fixture| (fixture.customer().tier.clone(), fixture.customer().entitled_until);
     always_at(at(201 * DAY), &events, &("pro".to_owned(), Some(at(214 * DAY))), shown);
-    let license = |scene: &Scene| (scene.customer().tier.clone(), scene.license().map(|license| license.status));
+    let license =
+        |fixture: &Fixture| (fixture.customer().tier.clone(), fixture.license().map(|license| license.status));
     always_at(at(214 * DAY), &events, &("free".to_owned(), some("suspended")), license);
 }
 
@@ -238,7 +239,7 @@ fn grace_counts_from_the_first_failure_of_the_latest_invoice() {
 fn grace_counts_from_the_due_date_of_an_invoice_that_was_sent() {
     let sent = stripe::Invoice { id: "in_2".to_owned(), due_date: Some(START + 7 * DAY), ..invoice("open") };
     let events = [invoice_seen("a", 0, sent), snapshot("b", 8 * DAY, &past_due(Some("in_2")))];
-    let until = |scene: &Scene| scene.customer().entitled_until;
+    let until = |fixture: &Fixture| fixture.customer().entitled_until;
     always_at(at(8 * DAY), &events, &Some(at(21 * DAY)), until);
 }
 
@@ -252,16 +253,16 @@ fn grace_counts_from_the_first_past_due_snapshot_where_no_invoice_came() {
         snapshot("d", 103 * DAY, &late),
         snapshot("e", 105 * DAY, &late),
     ];
-    let until = |scene: &Scene| scene.customer().entitled_until;
+    let until = |fixture: &Fixture| fixture.customer().entitled_until;
     always_at(at(105 * DAY), &events, &Some(at(114 * DAY)), until);
-    always_at(at(114 * DAY), &events, &"free".to_owned(), |scene| scene.customer().tier.clone());
+    always_at(at(114 * DAY), &events, &"free".to_owned(), |fixture| fixture.customer().tier.clone());
 }
 
 #[test]
 fn a_subscription_whose_grace_is_over_takes_no_other_away() {
     let late = stripe::Subscription { id: "sub_2".to_owned(), created: Some(START + 9), ..past_due(None) };
     let events = [created("a", 0, &subscription("active", "price_team")), created("b", 9, &late)];
-    let tier = |scene: &Scene| scene.customer().tier.clone();
+    let tier = |fixture: &Fixture| fixture.customer().tier.clone();
     always_at(at(DAY), &events, &"pro".to_owned(), tier);
     always_at(at(15 * DAY), &events, &"team".to_owned(), tier);
 }
@@ -271,8 +272,8 @@ fn a_subscription_that_comes_with_another_customer_is_taken_from_the_first() {
     let of =
         |customer: &str| stripe::Subscription { customer: customer.to_owned(), ..subscription("active", "price_pro") };
     let events = [created("a", 0, &of(CUSTOMER)), snapshot("b", 9, &of("cus_2"))];
-    let tiers = |scene: &Scene| {
-        let tier = |id: &str| scene.work.get::<Customer>(id).map(|customer| customer.tier.clone());
+    let tiers = |fixture: &Fixture| {
+        let tier = |id: &str| fixture.work.get::<Customer>(id).map(|customer| customer.tier.clone());
         (tier(CUSTOMER), tier("cus_2"))
     };
     always(&events, &(some("free"), some("pro")), tiers);
@@ -284,10 +285,10 @@ fn what_an_object_is_of_is_kept_with_its_rows() {
         |observation: Observation| Observation { account: some("acct_1"), livemode: Some(true), ..observation };
     let events =
         [origin(created("a", 0, &subscription("active", "price_pro"))), origin(invoice_seen("b", 1, invoice("paid")))];
-    let origins = |scene: &Scene| {
-        let subscription = scene.work.get::<Subscription>("sub_1").unwrap();
-        let invoice = scene.work.get::<Invoice>("in_1").unwrap();
-        let customer = scene.customer();
+    let origins = |fixture: &Fixture| {
+        let subscription = fixture.work.get::<Subscription>("sub_1").unwrap();
+        let invoice = fixture.work.get::<Invoice>("in_1").unwrap();
+        let customer = fixture.customer();
         [
             (customer.account.clone(), customer.livemode),
             (subscription.account.clone(), subscription.livemode),
@@ -301,65 +302,65 @@ fn what_an_object_is_of_is_kept_with_its_rows() {
 #[test]
 fn the_audit_log_keeps_its_order() {
     let (active, late) = (subscription("active", "price_pro"), subscription("past_due", "price_team"));
-    let scene = Scene::new().see_all(&[created("a", 0, &active), updated("b", 9, &active, &late)]);
-    let numbers: Vec<_> = scene.work.appended().map(|entry: &AuditEntry| entry.number).collect();
+    let fixture = Fixture::new().see_all(&[created("a", 0, &active), updated("b", 9, &active, &late)]);
+    let numbers: Vec<_> = fixture.work.appended().map(|entry: &AuditEntry| entry.number).collect();
     assert_eq!(numbers, (1..=6).collect::<Vec<_>>());
-    assert_eq!(scene.customer().last_change, 6);
+    assert_eq!(fixture.customer().last_change, 6);
 }
 
 #[test]
 fn what_happens_without_a_licence_is_said_too() {
-    let mut scene =
-        Scene::new().see_all(&[created("a", 0, &subscription("incomplete", "price_pro")), failed("in_1", "b", 5)]);
-    scene.work.release_savepoint();
-    let told: Vec<_> = scene.work.announced().map(|said: &CustomerEvent| said.event.event_type.name()).collect();
-    assert_eq!((told, scene.license()), (vec!["subscription_created", "payment_failed"], None));
+    let mut fixture =
+        Fixture::new().see_all(&[created("a", 0, &subscription("incomplete", "price_pro")), failed("in_1", "b", 5)]);
+    fixture.work.release_savepoint();
+    let told: Vec<_> = fixture.work.announced().map(|said: &CustomerEvent| said.event.event_type.name()).collect();
+    assert_eq!((told, fixture.license()), (vec!["subscription_created", "payment_failed"], None));
 }
 
 #[test]
 fn the_log_of_a_licence_does_not_repeat_its_key() {
-    let scene = Scene::new().see_all(&[created("a", 0, &subscription("active", "price_pro"))]);
-    let key = scene.license().unwrap().key;
-    let log: Vec<_> = scene.work.appended().map(|event: &LicenseEvent| event.data.to_string()).collect();
+    let fixture = Fixture::new().see_all(&[created("a", 0, &subscription("active", "price_pro"))]);
+    let key = fixture.license().unwrap().key;
+    let log: Vec<_> = fixture.work.appended().map(|event: &LicenseEvent| event.data.to_string()).collect();
     assert!(log.iter().all(|data| !data.contains(&key)), "{log:?}");
 }
 
 #[test]
 fn a_revoked_licence_stays_so_whatever_its_subscription_does() {
-    let mut scene = Scene::new().see_all(&[created("a", 0, &subscription("active", "price_pro"))]);
-    let revoked = License { status: "revoked".to_owned(), revoked_at: Some(at(1)), ..scene.license().unwrap() };
-    scene.work.insert(revoked);
-    scene.work.release_savepoint();
-    scene.see(&deleted("b", 9, &subscription("canceled", "price_pro")));
-    scene.see(&created("c", 20, &named("sub_2", 20, "active", "price_team")));
-    let license = scene.license().unwrap();
+    let mut fixture = Fixture::new().see_all(&[created("a", 0, &subscription("active", "price_pro"))]);
+    let revoked = License { status: "revoked".to_owned(), revoked_at: Some(at(1)), ..fixture.license().unwrap() };
+    fixture.work.insert(revoked);
+    fixture.work.release_savepoint();
+    fixture.see(&deleted("b", 9, &subscription("canceled", "price_pro")));
+    fixture.see(&created("c", 20, &named("sub_2", 20, "active", "price_team")));
+    let license = fixture.license().unwrap();
     assert_eq!((&*license.status, license.revoked_at, &*license.tier), ("revoked", Some(at(1)), "team"));
 }
 
 #[test]
 fn other_plans_give_tier_and_licence_to_whoever_they_entitle() {
     let strict = PLANS.replace("past_due_days = 14", "entitled_statuses = [\"active\"]");
-    let mut scene = Scene::new();
-    scene.settings.plans = Arc::new(Plans::parse(&strict).unwrap());
-    let mut scene = scene.see_all(&[created("a", 0, &subscription("trialing", "price_pro"))]);
-    assert_eq!((scene.customer().tier.as_str(), scene.license()), ("free", None));
-    scene.settings.plans = Arc::new(Plans::parse(PLANS).unwrap());
-    entitlements::reapply_plans(&mut scene.work, &scene.settings, CUSTOMER);
-    assert_eq!((scene.customer().tier.as_str(), scene.license().unwrap().status.as_str()), ("pro", "active"));
-    assert_eq!(scene.customer().plans_digest, scene.settings.plans.digest());
+    let mut fixture = Fixture::new();
+    fixture.settings.plans = Arc::new(Plans::parse(&strict).unwrap());
+    let mut fixture = fixture.see_all(&[created("a", 0, &subscription("trialing", "price_pro"))]);
+    assert_eq!((fixture.customer().tier.as_str(), fixture.license()), ("free", None));
+    fixture.settings.plans = Arc::new(Plans::parse(PLANS).unwrap());
+    entitlements::reapply_plans(&mut fixture.work, &fixture.settings, CUSTOMER);
+    assert_eq!((fixture.customer().tier.as_str(), fixture.license().unwrap().status.as_str()), ("pro", "active"));
+    assert_eq!(fixture.customer().plans_digest, fixture.settings.plans.digest());
 }
 
 #[test]
 fn an_event_under_other_plans_brings_the_customers_other_rows_along() {
     let renamed = PLANS.replace("tier = \"pro\"", "tier = \"gold\"");
-    let mut scene = Scene::new().see_all(&[
+    let mut fixture = Fixture::new().see_all(&[
         created("a", 9, &named("sub_1", 9, "active", "price_pro")),
         created("b", 0, &named("sub_2", 0, "active", "price_team")),
     ]);
-    scene.settings.plans = Arc::new(Plans::parse(&renamed).unwrap());
-    scene.see(&snapshot("c", 20, &named("sub_2", 0, "past_due", "price_team")));
-    assert_eq!(scene.customer().tier, "gold");
-    let by_plans: Vec<_> = scene.work.appended().filter(|entry: &&AuditEntry| entry.actor == "system").collect();
+    fixture.settings.plans = Arc::new(Plans::parse(&renamed).unwrap());
+    fixture.see(&snapshot("c", 20, &named("sub_2", 0, "past_due", "price_team")));
+    assert_eq!(fixture.customer().tier, "gold");
+    let by_plans: Vec<_> = fixture.work.appended().filter(|entry: &&AuditEntry| entry.actor == "system").collect();
     assert_eq!(by_plans.len(), 1, "{by_plans:?}");
 }
 
@@ -404,9 +405,9 @@ mod by_invoices {
     }
 
     /// Price, quantity, tier and the end of the period.
-    fn told(scene: &Scene) -> (Option<String>, Option<i64>, String, Option<Timestamp>) {
-        let row = scene.work.get::<Subscription>("sub_1").unwrap();
-        (row.price_id.clone(), row.quantity, scene.customer().tier.clone(), row.current_period_end)
+    fn told(fixture: &Fixture) -> (Option<String>, Option<i64>, String, Option<Timestamp>) {
+        let row = fixture.work.get::<Subscription>("sub_1").unwrap();
+        (row.price_id.clone(), row.quantity, fixture.customer().tier.clone(), row.current_period_end)
     }
 
     fn is(
@@ -471,9 +472,9 @@ mod by_invoices {
     #[test]
     fn an_invoice_of_nothing_of_its_own_says_only_that_it_is_active() {
         let fee = Line { of_subscription_item: false, ..charge("price_team", 50_000, 1, 0, 0) };
-        let shown = |scene: &Scene| {
-            let row = scene.work.get::<Subscription>("sub_1").unwrap();
-            (row.status.clone(), row.price_id.clone(), scene.customer().tier.clone())
+        let shown = |fixture: &Fixture| {
+            let row = fixture.work.get::<Subscription>("sub_1").unwrap();
+            (row.status.clone(), row.price_id.clone(), fixture.customer().tier.clone())
         };
         always(&[paid("a", 0, &[fee])], &(some("active"), None, "free".to_owned()), shown);
     }
@@ -504,6 +505,6 @@ mod by_invoices {
     fn until_an_invoice_is_paid_there_is_no_subscription() {
         let open = invoice_seen("a", 0, invoice("open"));
         let events = [open, completed("b", 1, session(None, None))];
-        always(&events, &None, |scene| scene.customer().current_subscription_id.clone());
+        always(&events, &None, |fixture| fixture.customer().current_subscription_id.clone());
     }
 }

@@ -50,15 +50,15 @@ fn orders(events: &[Observation]) -> Vec<Vec<Observation>> {
 }
 
 /// In each order of `events`, each of them twice, `of` has to be `expected`.
-fn always<T: PartialEq + Debug>(events: &[Observation], expected: &T, of: impl Fn(&Scene) -> T) {
+fn always<T: PartialEq + Debug>(events: &[Observation], expected: &T, of: impl Fn(&Fixture) -> T) {
     for order in orders(events) {
-        let mut scene = Scene::new();
-        scene.settings.plans = Arc::new(Plans::parse(SOLD).expect("the plans of this test are right"));
+        let mut fixture = Fixture::new();
+        fixture.settings.plans = Arc::new(Plans::parse(SOLD).expect("the plans of this test are right"));
         for observation in order.iter().chain(&order) {
-            scene.see(observation);
+            fixture.see(observation);
         }
         let names: Vec<_> = order.iter().map(|observation| &observation.source).collect();
-        assert_eq!(&of(&scene), expected, "{names:?}");
+        assert_eq!(&of(&fixture), expected, "{names:?}");
     }
 }
 
@@ -117,17 +117,17 @@ fn lifetime_invoice() -> stripe::Invoice {
     }
 }
 
-fn payment<'s>(scene: &'s Scene, id: &str) -> Option<&'s Payment> {
-    scene.work.get(id)
+fn payment<'s>(fixture: &'s Fixture, id: &str) -> Option<&'s Payment> {
+    fixture.work.get(id)
 }
 
-fn amount_and_status(scene: &Scene, id: &str) -> Option<(i64, String)> {
-    payment(scene, id).map(|payment| (payment.amount, payment.status.clone().expect("it is no placeholder")))
+fn amount_and_status(fixture: &Fixture, id: &str) -> Option<(i64, String)> {
+    payment(fixture, id).map(|payment| (payment.amount, payment.status.clone().expect("it is no placeholder")))
 }
 
 /// Tier, and status and plan of the licence.
-fn access(scene: &Scene) -> (String, Option<(String, Option<String>)>) {
-    (scene.customer().tier.clone(), scene.license().map(|license| (license.status, license.plan_id)))
+fn access(fixture: &Fixture) -> (String, Option<(String, Option<String>)>) {
+    (fixture.customer().tier.clone(), fixture.license().map(|license| (license.status, license.plan_id)))
 }
 
 fn gold(status: &str) -> (String, Option<(String, Option<String>)>) {
@@ -139,13 +139,13 @@ fn gold(status: &str) -> (String, Option<(String, Option<String>)>) {
 fn what_was_captured_was_paid_and_not_what_was_asked_for() {
     let events =
         [observed("a", 0, intent("requires_capture", 5000, 0)), observed("b", 60, intent("succeeded", 5000, 2000))];
-    always(&events, &Some((2000, "succeeded".to_owned())), |scene| amount_and_status(scene, "pi_1"));
+    always(&events, &Some((2000, "succeeded".to_owned())), |fixture| amount_and_status(fixture, "pi_1"));
 }
 
 #[test]
 fn a_session_that_costs_nothing_is_paid_at_once() {
     let events = [completed("a", 0, one_off("no_payment_required", 0))];
-    always(&events, &Some((0, "succeeded".to_owned())), |scene| amount_and_status(scene, "cs_1"));
+    always(&events, &Some((0, "succeeded".to_owned())), |fixture| amount_and_status(fixture, "cs_1"));
 }
 
 #[test]
@@ -156,19 +156,19 @@ fn a_session_is_paid_when_its_intent_is() {
         observed("b", 90, intent("succeeded", 500, 500)),
     ];
     let expected = (Some((500, "succeeded".to_owned())), Some(at(90)), some("cs_1"));
-    always(&events, &expected, |scene| {
-        let paid_at = payment(scene, "cs_1").and_then(|payment| payment.paid_at);
-        let belongs_to = payment(scene, "pi_1").and_then(|payment| payment.belongs_to.clone());
-        (amount_and_status(scene, "cs_1"), paid_at, belongs_to)
+    always(&events, &expected, |fixture| {
+        let paid_at = payment(fixture, "cs_1").and_then(|payment| payment.paid_at);
+        let belongs_to = payment(fixture, "pi_1").and_then(|payment| payment.belongs_to.clone());
+        (amount_and_status(fixture, "cs_1"), paid_at, belongs_to)
     });
-    let told = Scene::new().see_all(&events);
+    let told = Fixture::new().see_all(&events);
     assert_eq!(told.told(), ["license_created", "subscription_created", "payment_succeeded"]);
 }
 
 #[test]
 fn a_session_counts_what_was_captured_of_it() {
     let events = [completed("a", 0, one_off("unpaid", 5000)), observed("b", 90, intent("succeeded", 5000, 2000))];
-    always(&events, &Some((2000, "succeeded".to_owned())), |scene| amount_and_status(scene, "cs_1"));
+    always(&events, &Some((2000, "succeeded".to_owned())), |fixture| amount_and_status(fixture, "cs_1"));
 }
 
 #[test]
@@ -182,13 +182,13 @@ fn what_was_only_named_is_no_payment() {
     };
     let events =
         [invoice_seen("a", 0, named), observed("b", 1, Object::InvoicePayment(link)), observed("c", 2, refunded(100))];
-    always(&events, &0, |scene| scene.work.all::<Payment>().count());
+    always(&events, &0, |fixture| fixture.work.all::<Payment>().count());
 }
 
 #[test]
 fn what_was_given_back_never_falls() {
     let events = [observed("a", 0, refunded(900)), observed("b", 60, refunded(2900))];
-    always(&events, &Some(2900), |scene| scene.work.get("pi_1").map(|charge: &Charge| charge.refunded));
+    always(&events, &Some(2900), |fixture| fixture.work.get("pi_1").map(|charge: &Charge| charge.refunded));
 }
 
 #[test]
@@ -203,8 +203,8 @@ fn a_changed_card_counts_before_the_card_as_it_was_attached() {
             observed(attached, 0, Object::PaymentMethod(card("4242"), MethodChange::Attached)),
             observed(updated, 0, Object::PaymentMethod(card("1881"), MethodChange::Updated)),
         ];
-        always(&events, &some("1881"), |scene| {
-            scene.work.get("pm_1").and_then(|method: &PaymentMethod| method.last4.clone())
+        always(&events, &some("1881"), |fixture| {
+            fixture.work.get("pm_1").and_then(|method: &PaymentMethod| method.last4.clone())
         });
     }
 }
@@ -218,7 +218,7 @@ fn a_price_stays_its_plans_when_its_lookup_key_moves_on() {
         state
     };
     let events = [created("a", 0, &with_key(Some("pro_monthly"))), snapshot("b", 2_600_000, &with_key(None))];
-    always(&events, &"pro".to_owned(), |scene| scene.customer().tier.clone());
+    always(&events, &"pro".to_owned(), |fixture| fixture.customer().tier.clone());
 }
 
 #[test]
@@ -226,20 +226,20 @@ fn a_price_is_another_plans_when_that_one_matches_it() {
     let mut keyed = subscription("active", "price_team");
     keyed.items[0].price.lookup_key = some("pro_monthly");
     let events = [created("a", 0, &keyed), snapshot("b", 60, &subscription("active", "price_team"))];
-    always(&events, &"team".to_owned(), |scene| scene.customer().tier.clone());
+    always(&events, &"team".to_owned(), |fixture| fixture.customer().tier.clone());
 }
 
 #[test]
 fn an_item_of_quantity_0_gives_nothing() {
     let mut state = subscription("active", "price_team");
     state.items[0].quantity = Some(0);
-    always(&[created("a", 0, &state)], &"free".to_owned(), |scene| scene.customer().tier.clone());
+    always(&[created("a", 0, &state)], &"free".to_owned(), |fixture| fixture.customer().tier.clone());
     let mut item = state.items[0].clone();
     item.price = PriceRef { id: some("price_x"), lookup_key: some("pro_monthly"), product: None };
     item.quantity = Some(25);
     state.items.push(item);
-    always(&[created("a", 0, &state)], &("pro".to_owned(), Some(75)), |scene| {
-        (scene.customer().tier.clone(), scene.license().map(|license| license.max_activations))
+    always(&[created("a", 0, &state)], &("pro".to_owned(), Some(75)), |fixture| {
+        (fixture.customer().tier.clone(), fixture.license().map(|license| license.max_activations))
     });
 }
 
@@ -247,10 +247,10 @@ fn an_item_of_quantity_0_gives_nothing() {
 fn what_an_invoice_sold_for_good_gives_tier_licence_key_and_widget() {
     let events = [invoice_seen("a", 0, lifetime_invoice())];
     let expected = (gold("active"), Some(10), 1, 1, None);
-    always(&events, &expected, |scene| {
-        let End { api_keys, widgets, .. } = scene.end();
-        let machines = scene.license().map(|license| license.max_activations);
-        (access(scene), machines, api_keys, widgets, scene.customer().current_subscription_id.clone())
+    always(&events, &expected, |fixture| {
+        let End { api_keys, widgets, .. } = fixture.end();
+        let machines = fixture.license().map(|license| license.max_activations);
+        (access(fixture), machines, api_keys, widgets, fixture.customer().current_subscription_id.clone())
     });
 }
 
@@ -273,8 +273,8 @@ fn what_was_bought_for_good_ends_when_all_of_it_is_given_back() {
     let bought = completed("a", 0, lifetime_session());
     always(&[bought.clone(), observed("b", 60, refunded(9899))], &gold("active"), access);
     let ended = [bought, observed("b", 60, refunded(900)), observed("c", 90, refunded(9900))];
-    always(&ended, &(gold("expired"), Some(at(90))), |scene| {
-        (access(scene), scene.license().and_then(|license| license.expires_at))
+    always(&ended, &(gold("expired"), Some(at(90))), |fixture| {
+        (access(fixture), fixture.license().and_then(|license| license.expires_at))
     });
 }
 
@@ -330,5 +330,5 @@ fn a_live_plan_of_a_subscription_goes_before_what_was_bought_for_good() {
 #[test]
 fn a_plan_of_a_subscription_is_none_that_is_bought_for_good() {
     let events = [created("s", 0, &subscription("active", "price_lifetime"))];
-    always(&events, &"free".to_owned(), |scene| scene.customer().tier.clone());
+    always(&events, &"free".to_owned(), |fixture| fixture.customer().tier.clone());
 }
