@@ -38,4 +38,6 @@ pub mod purchases;
 pub mod sealer;
 pub mod settings;
 pub mod subscriptions;
+#[cfg(test)]
+mod testing;
 pub mod widgets;

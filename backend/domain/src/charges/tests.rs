@@ -1,10 +1,9 @@
 //! What was given back, in every order in which it can be told.
 
-use std::slice;
-
 use tollgate_stripe::{Charge, Refund};
 
 use super::given_back::GivenBack;
+use crate::testing::orders;
 
 /// One thing that is told of a charge, and the second.
 #[derive(Clone, Debug)]
@@ -33,20 +32,7 @@ fn see(told: &[Told]) -> GivenBack {
     given_back
 }
 
-/// Every order of `told`, and every one twice.
-fn orders(told: &[Told]) -> Vec<Vec<Told>> {
-    if told.len() < 2 {
-        return vec![told.to_vec()];
-    }
-    (0..told.len())
-        .flat_map(|index| {
-            let mut rest = told.to_vec();
-            let first = rest.remove(index);
-            orders(&rest).into_iter().map(move |rest| [slice::from_ref(&first), &rest[..]].concat())
-        })
-        .collect()
-}
-
+/// In each order of `told`, and with all of it twice, so much was given back.
 fn always(told: &[Told], amount: i64) {
     let first = see(told);
     for order in orders(told) {

@@ -35,36 +35,9 @@ interval = "month"
 max_activations = 10
 "#;
 
-/// Every order of `events`.
-fn orders(events: &[Observation]) -> Vec<Vec<Observation>> {
-    if events.len() < 2 {
-        return vec![events.to_vec()];
-    }
-    (0..events.len())
-        .flat_map(|index| {
-            let mut rest = events.to_vec();
-            let first = rest.remove(index);
-            orders(&rest).into_iter().map(move |rest| [slice::from_ref(&first), &rest[..]].concat())
-        })
-        .collect()
-}
-
 /// In each order of `events`, each of them twice, `of` has to be `expected`.
 fn always<T: PartialEq + Debug>(events: &[Observation], expected: &T, of: impl Fn(&Fixture) -> T) {
-    for order in orders(events) {
-        let mut fixture = Fixture::new();
-        fixture.settings.plans = Arc::new(Plans::parse(SOLD).expect("the plans of this test are right"));
-        for observation in order.iter().chain(&order) {
-            fixture.see(observation);
-        }
-        let names: Vec<_> = order.iter().map(|observation| &observation.source).collect();
-        assert_eq!(&of(&fixture), expected, "{names:?}");
-    }
-}
-
-#[expect(clippy::unnecessary_wraps, reason = "what the fields of objects are")]
-fn some(text: &str) -> Option<String> {
-    Some(text.to_owned())
+    always_from(|| Fixture::selling(SOLD), events, expected, of);
 }
 
 fn intent(status: &str, asked: i64, received: i64) -> Object {
@@ -331,4 +304,90 @@ fn a_live_plan_of_a_subscription_goes_before_what_was_bought_for_good() {
 fn a_plan_of_a_subscription_is_none_that_is_bought_for_good() {
     let events = [created("s", 0, &subscription("active", "price_lifetime"))];
     always(&events, &"free".to_owned(), |fixture| fixture.customer().tier.clone());
+}
+
+#[test]
+fn an_invoice_never_moves_backwards_and_its_attempts_never_fall() {
+    let failing = stripe::Invoice { attempt_count: 3, ..invoice("open") };
+    let fixture = Fixture::new().see_all(&[
+        invoice_seen("a", 0, invoice("paid")),
+        observed("b", 50, Object::Invoice(failing, true)),
+        invoice_seen("c", 60, invoice("draft")),
+    ]);
+    let row = fixture.work.get::<Invoice>("in_1").unwrap();
+    assert_eq!((&*row.status, row.attempts, row.amount_paid), ("paid", 3, 2900));
+}
+
+#[test]
+fn an_intent_that_pays_an_invoice_belongs_to_it_whichever_comes_first() {
+    let intent = stripe::PaymentIntent {
+        id: "pi_1".to_owned(),
+        status: Some("succeeded".to_owned()),
+        amount: 2900,
+        ..stripe::PaymentIntent::default()
+    };
+    let tie = stripe::InvoicePayment {
+        id: "inpay_1".to_owned(),
+        invoice: Some("in_1".to_owned()),
+        payment_intent: Some("pi_1".to_owned()),
+        ..stripe::InvoicePayment::default()
+    };
+    let events = [observed("a", 0, Object::PaymentIntent(intent)), observed("b", 1, Object::InvoicePayment(tie))];
+    let forwards = Fixture::new().see_all(&events);
+    let backwards = Fixture::new().see_all(events.iter().rev());
+    assert_eq!(forwards.end(), backwards.end());
+    assert_eq!(forwards.work.get::<Payment>("pi_1").unwrap().belongs_to.as_deref(), Some("in_1"));
+}
+
+#[test]
+fn an_intent_goes_forward_within_a_second_whatever_its_events_are_called() {
+    let intent = |status: &str, failure: Option<&str>| {
+        Object::PaymentIntent(stripe::PaymentIntent {
+            id: "pi_1".to_owned(),
+            status: Some(status.to_owned()),
+            failure_code: failure.map(str::to_owned),
+            ..stripe::PaymentIntent::default()
+        })
+    };
+    let life = [
+        intent("requires_payment_method", None),
+        intent("requires_action", None),
+        intent("processing", None),
+        intent("requires_payment_method", Some("card_declined")),
+    ];
+    for pair in life.windows(2) {
+        for (first, second) in [("a", "b"), ("b", "a")] {
+            let events = [observed(first, 0, pair[0].clone()), observed(second, 0, pair[1].clone())];
+            for order in [[0, 1], [1, 0]] {
+                let fixture = Fixture::new().see_all(order.map(|place| &events[place]));
+                let row = fixture.work.get::<Payment>("pi_1").unwrap();
+                let Object::PaymentIntent(last) = &pair[1] else { unreachable!() };
+                assert_eq!((&row.status, &row.failure_code), (&last.status, &last.failure_code));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_paid_one_off_session_is_a_payment_and_an_unpaid_one_waits_for_its_money() {
+    let one_off = |paid: &str| stripe::CheckoutSession {
+        mode: Some("payment".to_owned()),
+        payment_status: Some(paid.to_owned()),
+        subscription: None,
+        amount_total: Some(500),
+        currency: Some("eur".to_owned()),
+        ..session(None, None)
+    };
+    let waiting = completed("a", 0, one_off("unpaid"));
+    let paid = observed("b", 90, Object::CheckoutSession(one_off("paid"), SessionOutcome::AsyncSucceeded));
+    for order in [[&waiting, &paid], [&paid, &waiting]] {
+        let fixture = Fixture::new().see_all(order);
+        let row = fixture.work.get::<Payment>("cs_1").unwrap();
+        assert_eq!((row.status.as_deref(), row.amount, row.paid_at), (Some("succeeded"), 500, Some(at(90))));
+    }
+    let unpaid = Fixture::new().see_all([&waiting]);
+    assert_eq!(unpaid.work.get::<Payment>("cs_1").unwrap().status.as_deref(), Some("pending"));
+    let subscribed = created("s", 0, &subscription("active", "price_pro"));
+    let told = Fixture::new().see_all([&subscribed, &waiting, &paid, &paid]);
+    assert_eq!(told.told(), ["license_created", "subscription_created", "payment_succeeded"]);
 }
