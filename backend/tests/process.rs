@@ -137,7 +137,7 @@ async fn a_database_that_nobody_migrates_is_not_ready_until_somebody_does() {
     assert_eq!(backend.get("/v1/webhook-events").await.status(), 200);
 }
 
-/// What the relay does: one connection for all that is under way.
+/// What the relay does: one connection for all that is in flight.
 #[tokio::test]
 async fn one_http2_connection_without_tls_carries_a_thousand_requests_at_once() {
     const REQUESTS: usize = 1000;
@@ -199,22 +199,22 @@ fn a_certificate_that_cannot_be_used_is_named_before_anything_listens() {
 }
 
 #[tokio::test]
-async fn what_is_under_way_at_a_stop_is_finished_and_nothing_new_is_taken() {
+async fn what_is_in_flight_at_a_stop_is_finished_and_nothing_new_is_taken() {
     for signal in [Signal::TERM, Signal::INT] {
         let mut backend = Backend::start(Variables::good()).await;
         backend.is_ready().await;
         let idle = Connection::open(&backend).await;
         let event = r#"{"id":"evt_1","type":"x.y"}"#;
         let (first, last) = event.split_at(20);
-        let mut under_way = Connection::open(&backend).await;
-        under_way.send(&backend.head("POST", INTAKE, event.len())).await;
-        under_way.send(first).await;
+        let mut in_flight = Connection::open(&backend).await;
+        in_flight.send(&backend.head("POST", INTAKE, event.len())).await;
+        in_flight.send(first).await;
         backend.has_in_flight(1).await;
 
         backend.signal(signal);
         backend.refuses_connections().await;
-        under_way.send(last).await;
-        let answer = under_way.read_to_end().await;
+        in_flight.send(last).await;
+        let answer = in_flight.read_to_end().await;
         assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
         assert!(answer.ends_with(r#"{"received":true,"eventId":"evt_1","outcome":"ignored"}"#), "{answer}");
         assert_eq!(idle.read_to_end().await, "");

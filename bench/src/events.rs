@@ -5,7 +5,7 @@ use tollgate_tests::stripe::{ApiVersion, Checkout, Event, Stripe};
 
 use crate::AT_ONCE;
 
-/// `count` events that have never been sent before. Many customers are under way at once, each a step further than the
+/// `count` events that have never been sent before. Many customers are active at once, each a step further than the
 /// one that came after it: [`AT_ONCE`] neighbours are about as many customers, and of every type that there is.
 pub(crate) fn fresh(count: usize) -> Vec<Event> {
     // Half of all numbers, so that counting on from one never ends.
@@ -16,7 +16,7 @@ pub(crate) fn fresh(count: usize) -> Vec<Event> {
             break;
         }
         let story = story(seed);
-        // In each round of the clock every customer under way does one thing, and so many new ones come that it
+        // In each round of the clock every active customer does one thing, and so many new ones come that it
         // stays with AT_ONCE of them.
         let comes_in = customer * story.len() / AT_ONCE;
         events.extend(story.into_iter().enumerate().map(|(step, event)| (comes_in + step, event)));

@@ -64,7 +64,7 @@ struct Effort {
     events: usize,
 }
 
-/// How many events are under way at once, wherever a limit speaks of 64.
+/// How many events are in flight at once, wherever a limit speaks of 64.
 const AT_ONCE: usize = 64;
 
 fn main() -> Result<()> {

@@ -23,7 +23,7 @@ const BODY_BYTES_DEFAULT: usize = 1024 * 1024;
 const BODY_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// `RELAY_FORWARD_DEADLINE_MS`, when it is not set.
 const DEADLINE_MS_DEFAULT: u64 = 3000;
-/// Longer than that Stripe does not wait for an answer.
+/// Longer than that Stripe does not wait for a response.
 const DEADLINE_MS_MAX: u64 = 30_000;
 /// `RELAY_JOURNAL_DAYS_MAX`, when it is not set, and at most: ten years.
 const JOURNAL_DAYS: (u32, u32) = (14, 3650);
@@ -41,11 +41,11 @@ pub struct Config {
     pub tls: Option<Arc<Tls>>,
     /// `RELAY_REQUIRE_HTTPS`: refuse what did not come by https.
     pub require_https: bool,
-    /// `STRIPE_WEBHOOK_SECRET`: several while a roll lasts.
+    /// `STRIPE_WEBHOOK_SECRET`: several while one is rotated.
     pub webhook_secrets: Secrets,
     /// `RELAY_ACK`.
     pub ack: Ack,
-    /// `RELAY_FORWARD_DEADLINE_MS`: how long an answer waits for the backend.
+    /// `RELAY_FORWARD_DEADLINE_MS`: how long a response may wait for the backend.
     pub forward_deadline: Duration,
     /// `RELAY_BODY_BYTES_MAX`: how long a webhook's body may be.
     pub body_bytes_max: usize,

@@ -36,7 +36,7 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// One or more secrets that are good at the same time, while a roll lasts. Never empty.
+/// One or more secrets that are accepted at the same time, while one is rotated. Never empty.
 #[derive(Clone, Debug)]
 pub struct Secrets(Vec<Secret>);
 

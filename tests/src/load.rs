@@ -1,7 +1,7 @@
 //! A bounded load on a loopback address: signed events over so many kept connections, repeated as Stripe repeats them.
 //!
 //! Cheap, so that what is measured is the other side: bodies and signatures are made before the first one is sent, and
-//! each connection is one task with one request under way.
+//! each connection is one task with one request in flight.
 //!
 //! ```no_run
 //! # async fn f() {

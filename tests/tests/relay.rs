@@ -448,9 +448,9 @@ on_each_engine!(a_crowd_that_meets_a_slow_backend_is_delivered_without_a_nudge, 
     let held = stack.database.hold("LOCK TABLE webhook_events IN EXCLUSIVE MODE").await;
     let crowd = load::paid_invoices(400, 1).events;
     stack.deliver_all(&crowd, 64).await;
-    // More are under way, one by one, than may be once the backend has said that it takes several at once.
+    // More are in flight, one by one, than may be once the backend has said that it takes several at once.
     let forwarded = async || stack.relay.log().matches("Forwarding event").count() >= 200;
-    wait_until("many are under way", SOON, forwarded).await;
+    wait_until("many are in flight", SOON, forwarded).await;
     drop(held);
     stack.settled_within(2 * SOON).await;
     for event in &crowd {
@@ -540,7 +540,7 @@ fn the_journal_can_be_read_with_the_relay_running_and_stopped() {
                 events.len()
             );
             let shown = stack.journal(&["show", &events[5].id]);
-            assert!(shown.status.success() && shown.stdout == events[5].body, "the very bytes");
+            assert!(shown.status.success() && shown.stdout == events[5].body, "the exact bytes");
             assert_eq!(stack.journal(&["show", "evt_nobody_has"]).status.code(), Some(1));
 
             let exported = stack.journal(&["export"]);

@@ -1,4 +1,4 @@
-//! Starting and stopping in good order, and refusing to start in bad.
+//! Starting and stopping cleanly, and refusing to start on a bad configuration.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -134,7 +134,7 @@ impl Db {
         self.pools.connections()
     }
 
-    /// Ends every connection, once what is under way has ended.
+    /// Ends every connection, once what is in flight has ended.
     pub async fn close(&self) {
         self.pools.close().await;
     }

@@ -20,7 +20,7 @@ const HEADER_BYTES: usize = 1 + KEY_NAME_BYTES;
 /// Random, so that replicas need not agree on them: good for 2³² texts a key, and a customer has one or two.
 const NONCE_BYTES: usize = 12;
 
-/// Seals under the newest key and opens under any of those that are good while a roll lasts.
+/// Seals under the newest key and opens under any of those that are accepted while one is rotated.
 #[derive(Clone)]
 pub struct Sealer {
     /// Never empty; the first one seals.

@@ -29,7 +29,7 @@ async fn postgres_schema(db: &Db) -> Schema {
             "timestamp with time zone" => Kind::Time,
             "json" => Kind::Json,
             "bytea" => Kind::Bytes,
-            other => panic!("{table}.{column} is {other}, which the door does not know"),
+            other => panic!("{table}.{column} is {other}, which tollgate-db does not know"),
         };
         ((table, column), Stored { kind, nullable: nullable == "YES" })
     };

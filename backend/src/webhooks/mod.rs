@@ -1,4 +1,4 @@
-//! Webhook events: taken once, in effect once, kept with their very bytes.
+//! Webhook events: taken once, in effect once, kept with their exact bytes.
 //!
 //! The way of an event: [`inbox::Inbox::take`] parses it and hands it to a writer; the writer takes all that
 //! wait, claims their ids, loads what they touch, applies each ([`tollgate_domain::apply`]) and writes what changed, in one

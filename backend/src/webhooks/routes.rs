@@ -56,7 +56,7 @@ impl Fairing for AcceptPost {
     }
 }
 
-/// What the relay hands over: the very bytes, of one event or of several.
+/// What the relay hands over: the exact bytes, of one event or of several.
 enum IntakeBody {
     One(Bytes),
     Several(Vec<Bytes>),
@@ -211,7 +211,7 @@ struct EventView {
     received_at: String,
     processed_at: Option<String>,
     next_attempt_at: Option<String>,
-    /// The very bytes, as the text that they are.
+    /// The exact bytes, as the text that they are.
     #[serde(skip_serializing_if = "Option::is_none")]
     payload: Option<String>,
 }

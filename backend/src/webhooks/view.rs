@@ -127,7 +127,7 @@ pub async fn find(tx: &mut Tx, id: &str) -> Result<Option<EventRow>, DbError> {
     .await
 }
 
-/// The very bytes of one event.
+/// The exact bytes of one event.
 pub async fn payload(tx: &mut Tx, id: &str) -> Result<Option<Vec<u8>>, DbError> {
     let row: Option<(Vec<u8>,)> =
         tx.sql("SELECT payload FROM webhook_events WHERE id = $1").bind(id).optional().await?;

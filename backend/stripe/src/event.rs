@@ -1,4 +1,4 @@
-//! An event: its envelope, read once at the door, and the observation that it carries.
+//! An event: its envelope, read once at the edge, and the observation that it carries.
 
 use std::fmt;
 
@@ -56,7 +56,7 @@ pub struct Event {
     pub object_id: Option<String>,
     /// The customer that its object names or is; for a detached payment method, whose it was.
     pub customer_id: Option<String>,
-    /// The very bytes.
+    /// The exact bytes.
     pub payload: Bytes,
 }
 

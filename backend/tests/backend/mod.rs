@@ -196,10 +196,10 @@ impl Backend {
         until("it is ready", async || (self.get("/ready").await.status() == 200).then_some(())).await;
     }
 
-    /// Waits until so many requests are under way, beside the one that asks.
+    /// Waits until so many requests are in flight, beside the one that asks.
     pub(crate) async fn has_in_flight(&self, count: usize) {
         let line = format!("tollgate_backend_requests_in_flight {}\n", count + 1);
-        until("the requests are under way", async || {
+        until("the requests are in flight", async || {
             self.get("/metrics").await.text().await.unwrap().contains(&line).then_some(())
         })
         .await;

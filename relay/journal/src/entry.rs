@@ -47,7 +47,7 @@ pub struct NewEntry {
     pub received_at: Timestamp,
     /// That of the request which brought it.
     pub request_id: RequestId,
-    /// The very bytes.
+    /// The exact bytes.
     pub body: Bytes,
 }
 
@@ -64,7 +64,7 @@ pub struct Entry {
     pub received_at: Timestamp,
     /// That of the request which brought it.
     pub request_id: String,
-    /// The very bytes.
+    /// The exact bytes.
     pub body: Bytes,
     /// Whether the backend has confirmed it, or an operator has discarded it.
     pub confirmed: bool,

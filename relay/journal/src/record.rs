@@ -66,7 +66,7 @@ pub struct EntryRecord<'a> {
     pub event_type: &'a str,
     /// The `X-Request-Id` under which it came.
     pub request_id: &'a str,
-    /// The event's very bytes.
+    /// The event's exact bytes.
     pub body: &'a [u8],
 }
 

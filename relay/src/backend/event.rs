@@ -14,7 +14,7 @@ pub struct Event {
     pub request_id: RequestId,
     /// The trace of that request, when it named one.
     pub trace: Option<TraceParent>,
-    /// The very bytes that Stripe signed.
+    /// The exact bytes that Stripe signed.
     pub body: Bytes,
 }
 

@@ -142,7 +142,7 @@ where
         }
     }
 
-    /// Waits for what comes before the first request, but not for ever, and not when the place is needed or the relay
+    /// Waits for what comes before the first request, but not forever, and not when the place is needed or the relay
     /// drains.
     async fn before_first_request<T>(&self, coming: impl Future<Output = T>, place: &Place) -> Option<T> {
         let mut phase = self.phase.clone();

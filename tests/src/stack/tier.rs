@@ -13,7 +13,7 @@ use crate::http::Http;
 use crate::process::{Process, Program};
 use crate::wait::{SOON, wait_for, wait_until};
 
-/// A stop in good order takes at most ten seconds; the rest is for a busy machine.
+/// A clean stop takes at most ten seconds; the rest is for a busy machine.
 pub const STOP_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// How many times a process that finds its port taken, by somebody outside of these tests, is started.

@@ -52,7 +52,7 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Write one event to standard output: the very bytes that Stripe signed, and nothing else.
+    /// Write one event to standard output: the exact bytes that Stripe signed, and nothing else.
     Show {
         /// The event's id, evt_…
         #[arg(value_name = "EVENT_ID")]

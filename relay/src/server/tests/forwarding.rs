@@ -55,7 +55,7 @@ async fn a_backend_that_speaks_only_http_1_gets_that() {
 /// A relay whose backend takes `first` and then responds no more, so that events wait.
 async fn with_events_waiting(backend: &Backend, events: usize) -> TestRelay {
     let mut setup = Setup::with(backend, &[]);
-    // What has no response is not given up either: only so many requests are under way.
+    // What has no response is not given up either: only so many requests are in flight.
     setup.config.bounds.slow_after = Duration::from_secs(600);
     let relay = setup.start().await;
     relay.take("first").await;
@@ -92,7 +92,7 @@ async fn what_waits_together_goes_together_to_a_backend_that_takes_sequences() {
 }
 
 #[tokio::test]
-async fn an_event_that_a_buyer_is_held_for_waits_neither_for_those_that_wait_nor_for_those_under_way() {
+async fn a_checkout_event_waits_for_neither_queued_nor_in_flight_ones() {
     let backend = Backend::start(|_| Reply::ConfirmAndTakeSequences).await;
     let relay = with_events_waiting(&backend, 200).await;
     let request_of = |id: &str| {
@@ -125,7 +125,7 @@ async fn each_goes_alone_to_a_backend_that_does_not_say_that_it_takes_sequences(
     relay.take("evt_again").await;
     backend.wait_for("evt_again", 1).await;
     let alone = backend.asked().iter().filter(|asked| !asked.is_sequence()).count();
-    assert!(alone >= 65, "as many as may be under way went before any response: {alone}");
+    assert!(alone >= 65, "as many as may be in flight went before any response: {alone}");
 }
 
 #[tokio::test]
@@ -161,7 +161,7 @@ async fn long_events_do_not_go_in_one_company() {
 async fn of_several_in_one_request_only_those_that_failed_are_delivered_again() {
     let backend = Backend::start(|_| Reply::ConfirmAndTakeSequences).await;
     let relay = with_events_waiting(&backend, 20).await;
-    // Two are under way; the others go together and meet this.
+    // Two are in flight; the others go together and meet this.
     backend.reply(|_| Reply::FailOnly(&["evt_7", "evt_9"]));
     backend.open_the_gate();
     backend.wait_for("evt_7", 3).await;
@@ -218,7 +218,7 @@ async fn events_that_make_the_backend_hang_hold_up_no_other() {
 
 #[tokio::test]
 async fn an_event_that_waits_for_a_slot_goes_when_slow_ones_end() {
-    // More than may be under way to a backend that takes sequences, which it says only then.
+    // More than may be in flight to a backend that takes sequences, which it says only then.
     let (backend, relay) = with_slow_requests(70).await;
     relay.take("evt_1").await;
     until(|| relay.inner.forwarder.backend().takes_sequences()).await;

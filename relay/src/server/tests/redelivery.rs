@@ -126,7 +126,7 @@ async fn an_event_in_trouble_is_repeated_also_while_ready_is_not_good() {
 }
 
 #[tokio::test]
-async fn an_event_that_is_under_way_is_not_delivered_a_second_time_beside_it() {
+async fn an_event_that_is_in_flight_is_not_delivered_a_second_time_beside_it() {
     let backend =
         Backend::start(
             |asked| {

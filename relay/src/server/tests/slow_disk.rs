@@ -171,7 +171,7 @@ impl Stalled {
 
 impl Drop for Stalled {
     fn drop(&mut self) {
-        // The journal's thread must not wait for ever.
+        // The journal's thread must not wait forever.
         self.gate.set_closed(false);
     }
 }
