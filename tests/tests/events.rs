@@ -272,8 +272,8 @@ on_each_engine!(invoice_payment_paid_ties_an_intent_to_its_invoice_so_that_it_is
     stack.assert_true_to(&stripe, &customer).await;
     let payments = "SELECT count(*) FROM payments WHERE status = 'succeeded' AND belongs_to IS NULL";
     assert_eq!(stack.database.number(payments).await, 1);
-    let tied = "SELECT count(*) FROM payments WHERE kind = 'intent' AND belongs_to IS NOT NULL";
-    assert_eq!(stack.database.number(tied).await, 1);
+    let linked = "SELECT count(*) FROM payments WHERE kind = 'intent' AND belongs_to IS NOT NULL";
+    assert_eq!(stack.database.number(linked).await, 1);
 });
 
 on_each_engine!(a_payment_intent_ends_as_it_ended_in_any_order, async |engine| {

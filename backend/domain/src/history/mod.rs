@@ -118,7 +118,7 @@ impl<T: State> History<T> {
     }
 
     /// The newest second, if nothing but the names of its snapshots says which of them is the last.
-    pub fn tie(&self) -> Option<i64> {
+    pub fn ambiguous_second(&self) -> Option<i64> {
         let newest = self.0.last()?.second;
         let (older, second): (Vec<_>, Vec<_>) = self.0.iter().partition(|snapshot| snapshot.second < newest);
         let ends = ends_of_second(&second, last_of(older.into_iter()));

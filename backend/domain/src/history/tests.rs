@@ -77,7 +77,7 @@ fn an_announcement_changes_nothing_that_a_change_of_its_second_tells() {
     assert_eq!(last(&[look("a", 10, 2), announced("b", 1)]), 2);
     assert_eq!(last(&[announced("a", 2), creation("b", 10, 1)]), 2);
     assert_eq!(last(&[look("b", 9, 1), announced("a", 2)]), 2);
-    assert_eq!(history(&[announced("b", 1), look("a", 10, 2)]).tie(), None);
+    assert_eq!(history(&[announced("b", 1), look("a", 10, 2)]).ambiguous_second(), None);
 }
 
 #[test]
@@ -87,10 +87,10 @@ fn what_nothing_tells_apart_the_larger_id_decides() {
 }
 
 #[test]
-fn only_what_nothing_tells_apart_is_a_tie() {
-    let tie = |snapshots: &[Snapshot<Light>]| history(snapshots).tie();
-    assert_eq!(tie(&[look("a", 10, 1), look("b", 10, 2)]), Some(10));
-    assert_eq!(tie(&[step("a", 10, 1, 2), step("b", 10, 1, 3)]), Some(10));
+fn only_what_nothing_tells_apart_is_ambiguous() {
+    let ambiguous = |snapshots: &[Snapshot<Light>]| history(snapshots).ambiguous_second();
+    assert_eq!(ambiguous(&[look("a", 10, 1), look("b", 10, 2)]), Some(10));
+    assert_eq!(ambiguous(&[step("a", 10, 1, 2), step("b", 10, 1, 3)]), Some(10));
     for told_apart in [
         vec![],
         vec![look("a", 10, 1)],
@@ -102,7 +102,7 @@ fn only_what_nothing_tells_apart_is_a_tie() {
         vec![creation("b", 10, 1), look("a", 10, 2)],
         vec![look("a", 10, OFF_FOR_GOOD), look("b", 10, 1)],
     ] {
-        assert_eq!(tie(&told_apart), None, "{told_apart:?}");
+        assert_eq!(ambiguous(&told_apart), None, "{told_apart:?}");
     }
 }
 
@@ -153,7 +153,7 @@ fn a_field_that_a_release_adds_does_not_break_the_chain_of_a_second() {
         assert_eq!(serde_json::to_string(&history).expect("it is JSON"), kept);
         assert!(history.observe(Snapshot::new("a", 10, false, Some(&before), after)));
         assert_eq!(history.last().map(|last| &last.state), Some(&end));
-        assert_eq!(history.tie(), None);
+        assert_eq!(history.ambiguous_second(), None);
     }
 }
 

@@ -44,10 +44,11 @@ pub fn ambiguous_orders<'a>(
         AmbiguousOrder { object_type, id: id.to_owned(), account, second }
     };
     let customers = changes.of::<Customer>().map(|change| change.after);
-    let customers = customers.filter_map(|row| Some(order(ObjectType::Customer, &row.id, row.history.tie()?)));
+    let customers =
+        customers.filter_map(|row| Some(order(ObjectType::Customer, &row.id, row.history.ambiguous_second()?)));
     let subscriptions = changes.of::<Subscription>().map(|change| change.after);
     let subscriptions =
-        subscriptions.filter_map(|row| Some(order(ObjectType::Subscription, &row.id, row.history.tie()?)));
+        subscriptions.filter_map(|row| Some(order(ObjectType::Subscription, &row.id, row.history.ambiguous_second()?)));
     customers.chain(subscriptions).collect()
 }
 

@@ -123,7 +123,7 @@ impl Stripe {
     }
 
     /// Notes that an intent has paid an invoice.
-    pub(super) fn tie(&mut self, invoice: &str, intent: &str, now: i64) {
+    pub(super) fn link_intent(&mut self, invoice: &str, intent: &str, now: i64) {
         let payment = InvoicePayment {
             id: self.ids.long("inpay"),
             invoice: invoice.to_owned(),

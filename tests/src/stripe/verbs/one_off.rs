@@ -186,7 +186,7 @@ impl Stripe {
         invoice.paid_at = Some(now);
         let paid = invoice.clone();
         self.emit("invoice.finalized", finalized);
-        self.tie(&id, intent, now);
+        self.link_intent(&id, intent, now);
         self.emit("invoice.paid", paid.clone());
         self.emit("invoice.payment_succeeded", paid);
         id

@@ -326,13 +326,13 @@ fn an_intent_that_pays_an_invoice_belongs_to_it_whichever_comes_first() {
         amount: 2900,
         ..stripe::PaymentIntent::default()
     };
-    let tie = stripe::InvoicePayment {
+    let link = stripe::InvoicePayment {
         id: "inpay_1".to_owned(),
         invoice: Some("in_1".to_owned()),
         payment_intent: Some("pi_1".to_owned()),
         ..stripe::InvoicePayment::default()
     };
-    let events = [observed("a", 0, Object::PaymentIntent(intent)), observed("b", 1, Object::InvoicePayment(tie))];
+    let events = [observed("a", 0, Object::PaymentIntent(intent)), observed("b", 1, Object::InvoicePayment(link))];
     let forwards = Fixture::new().see_all(&events);
     let backwards = Fixture::new().see_all(events.iter().rev());
     assert_eq!(forwards.end(), backwards.end());

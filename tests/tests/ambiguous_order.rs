@@ -42,11 +42,11 @@ async fn is_to_end(stack: &Stack, customer: &str) -> Option<bool> {
     stack.customer(customer).await?["subscription"]["cancelAtPeriodEnd"].as_bool()
 }
 
-on_each_engine!(a_tie_that_no_event_breaks_is_settled_by_asking_stripe, async |engine| {
+on_each_engine!(an_order_that_no_event_tells_is_settled_by_asking_stripe, async |engine| {
     let mut stripe = Stripe::fresh();
     let (bought, events) = there_and_back(&mut stripe);
     let api = Api::start(&stripe).await;
-    // Within the second of the tie nobody can know what will yet happen in it.
+    // Within the ambiguous second nobody can know what will yet happen in it.
     api.fail(&[500, 429]);
     let config = StackConfig::on(engine).backend("STRIPE_API_BASE", &api.base).backend("STRIPE_SECRET_KEY", SECRET_KEY);
     let stack = Stack::spawn(config.backend("RUST_LOG", "trace")).await;
@@ -104,7 +104,7 @@ on_each_engine!(a_customer_is_asked_for_as_well_and_one_that_stripe_does_not_kno
     assert!(stack.customer(&customers[0]).await.is_some(), "what its events said stays");
 });
 
-on_each_engine!(an_answer_of_the_very_second_of_an_event_that_says_otherwise_is_asked_for_again, async |engine| {
+on_each_engine!(a_response_of_the_same_second_as_an_event_is_asked_for_again, async |engine| {
     let mut stripe = Stripe::fresh();
     let (bought, events) = there_and_back(&mut stripe);
     // What Stripe answers at first is from a second in which there was more to come.
@@ -131,7 +131,7 @@ on_each_engine!(an_answer_of_the_very_second_of_an_event_that_says_otherwise_is_
     }
 });
 
-on_each_engine!(without_a_key_the_larger_event_id_decides_a_tie, async |engine| {
+on_each_engine!(without_a_key_the_larger_event_id_decides, async |engine| {
     let mut stripe = Stripe::fresh();
     let (bought, events) = there_and_back(&mut stripe);
     let stack = Stack::spawn(StackConfig::on(engine)).await;
