@@ -69,7 +69,7 @@ fn parse(stat: &str) -> Option<Fields> {
     // The second field is the program's name in brackets, which may hold anything.
     let (_, rest) = stat.rsplit_once(')')?;
     let fields: Vec<&str> = rest.split_whitespace().collect();
-    let ticks = |place: usize| fields.get(place)?.parse().ok();
+    let ticks = |index: usize| fields.get(index)?.parse().ok();
     Some(Fields { parent: fields.get(1)?.parse().ok()?, cpu_ticks: [ticks(11)?, ticks(12)?, ticks(13)?, ticks(14)?] })
 }
 

@@ -29,13 +29,13 @@ pub(crate) async fn measure(effort: Effort) -> Result<Vec<Budget>> {
     let (mut starts, mut memory): ([Figure; 2], [Figure; 2]) = Default::default();
     for _ in 0..effort.rounds {
         let mut running = Vec::new();
-        for (place, tier) in [&stack.backends[0], &stack.relay].into_iter().enumerate() {
+        for (index, tier) in [&stack.backends[0], &stack.relay].into_iter().enumerate() {
             let (process, took) = start(tier, &stack.http).await?;
-            starts[place].push(took.as_secs_f64() * 1000.0);
+            starts[index].push(took.as_secs_f64() * 1000.0);
             running.push(process);
         }
-        for (place, process) in running.iter().enumerate() {
-            memory[place].push(cpu::resident_bytes(process.id())? as f64 / MIB);
+        for (index, process) in running.iter().enumerate() {
+            memory[index].push(cpu::resident_bytes(process.id())? as f64 / MIB);
         }
         for mut process in running {
             process.terminate(STOP_TIMEOUT).await;

@@ -338,11 +338,11 @@ async fn a_backend_restored_from_an_old_backup_needs_one_command() {
     let expected: Vec<_> = (0..1000).map(|number| format!("evt_{number:04}")).collect();
     assert_eq!(backend.sorted_ids(), expected);
     // In order of arrival, as far as several at a time allow.
-    let place = |id: &String| expected.iter().position(|other| other == id).unwrap();
+    let position = |id: &String| expected.iter().position(|other| other == id).unwrap();
     let mut newest_begun = 0;
     for id in backend.ids() {
-        newest_begun = newest_begun.max(place(&id));
-        assert!(place(&id) + 200 > newest_begun, "{id} came after {newest_begun}");
+        newest_begun = newest_begun.max(position(&id));
+        assert!(position(&id) + 200 > newest_begun, "{id} came after {newest_begun}");
     }
 }
 

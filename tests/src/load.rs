@@ -199,8 +199,8 @@ pub async fn run(plan: LoadPlan) -> LoadReport {
 fn summary(mut latencies: Vec<Duration>) -> Latency {
     latencies.sort_unstable();
     let at = |part: f64| {
-        let place = (latencies.len() as f64 * part) as usize;
-        latencies.get(place.min(latencies.len().saturating_sub(1))).copied().unwrap_or_default()
+        let index = (latencies.len() as f64 * part) as usize;
+        latencies.get(index.min(latencies.len().saturating_sub(1))).copied().unwrap_or_default()
     };
     Latency { p50: at(0.5), p90: at(0.9), p99: at(0.99), max: at(1.0) }
 }
@@ -232,10 +232,10 @@ impl Worker {
 
     async fn work(mut self, next: Arc<AtomicUsize>) -> Self {
         loop {
-            let place = next.fetch_add(1, Ordering::Relaxed);
-            let Some(delivery) = self.plan.deliveries.get(place).cloned() else { return self };
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            let Some(delivery) = self.plan.deliveries.get(index).cloned() else { return self };
             if !self.deliver(&delivery).await {
-                self.given_up.push(place);
+                self.given_up.push(index);
             }
         }
     }

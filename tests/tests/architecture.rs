@@ -248,8 +248,8 @@ fn nobody_imports_another_modules_store() {
     let mut wrong = Vec::new();
     for member in members() {
         for import in &sources(&member).imports {
-            let Some(place) = import.path.iter().position(|step| step == "store") else { continue };
-            if !import.from.starts_with(&import.path[..place]) {
+            let Some(index) = import.path.iter().position(|step| step == "store") else { continue };
+            if !import.from.starts_with(&import.path[..index]) {
                 wrong.push(at(import));
             }
         }

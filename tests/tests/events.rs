@@ -224,8 +224,8 @@ on_each_engine!(an_invoice_moves_forward_only_and_its_attempts_never_fall, async
 
     // What came before comes again later, under other ids and newer times: nothing goes back.
     let about_it = before.iter().filter(|event| event.json()["data"]["object"]["id"] == invoice.as_str());
-    for (place, event) in about_it.enumerate() {
-        let again = changed(event, "/id", format!("evt_again_{place}_{customer}").into());
+    for (index, event) in about_it.enumerate() {
+        let again = changed(event, "/id", format!("evt_again_{index}_{customer}").into());
         stack.tell(&[again]).await;
         stack.assert_true_to(&stripe, &customer).await;
     }

@@ -45,8 +45,8 @@ on_each_engine!(a_relay_that_is_told_to_stop_under_load_loses_nothing_it_answere
     assert!(report.responses.keys().all(|status| *status == 200), "what it answered it took: {:?}", report.responses);
     stack.start().await;
     stack.settled().await;
-    for (place, event) in load.events.iter().enumerate() {
-        if report.given_up.binary_search(&place).is_err() {
+    for (index, event) in load.events.iter().enumerate() {
+        if report.given_up.binary_search(&index).is_err() {
             let record = stack.event(&event.id).await.unwrap_or_else(|| panic!("{} was answered 200", event.id));
             assert_eq!(record["status"], "processed");
         }

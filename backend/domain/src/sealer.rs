@@ -170,13 +170,13 @@ mod tests {
     fn any_changed_bit_and_any_missing_byte_is_noticed() {
         let sealer = sealer(&[NEW, OLD]);
         let sealed = seal(&sealer, "tg_live_0");
-        for place in 0..sealed.len() {
+        for index in 0..sealed.len() {
             for bit in 0..8 {
                 let mut changed = sealed.to_vec();
-                changed[place] ^= 1 << bit;
-                assert!(opens(&sealer, &changed).is_none(), "byte {place}, bit {bit}");
+                changed[index] ^= 1 << bit;
+                assert!(opens(&sealer, &changed).is_none(), "byte {index}, bit {bit}");
             }
-            assert!(opens(&sealer, &sealed[..place]).is_none(), "{place} bytes");
+            assert!(opens(&sealer, &sealed[..index]).is_none(), "{index} bytes");
         }
     }
 

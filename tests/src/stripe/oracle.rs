@@ -207,8 +207,8 @@ fn compare(path: &str, expected: &Value, seen: &Value, found: &mut Vec<String>) 
             }
         }
         (Value::Array(wanted), Value::Array(there)) if wanted.len() == there.len() => {
-            for (place, (wanted, there)) in wanted.iter().zip(there).enumerate() {
-                compare(&format!("{path}[{place}]"), wanted, there, found);
+            for (index, (wanted, there)) in wanted.iter().zip(there).enumerate() {
+                compare(&format!("{path}[{index}]"), wanted, there, found);
             }
         }
         (Value::String(wanted), Value::String(there)) if wanted.ends_with(ANY) => {

@@ -203,12 +203,12 @@ impl Stripe {
         let now = self.now;
         let trial = trial_days.map(|days| Period { start: now, end: now + days * super::DAY });
         let period = trial.unwrap_or(Period { start: now, end: now + prices[0].interval.seconds() });
-        let items = prices.iter().enumerate().map(|(place, price)| Item {
+        let items = prices.iter().enumerate().map(|(index, price)| Item {
             id: self.ids.short("si", 14),
             created: now,
             price,
             lookup_key: None,
-            quantity: if place == 0 { quantity } else { 1 },
+            quantity: if index == 0 { quantity } else { 1 },
             period,
             deleted: false,
         });

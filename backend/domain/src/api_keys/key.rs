@@ -152,11 +152,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn one_wrong_letter_is_noticed(seed: u64, place in 8..57_usize, letter in 0..62_usize) {
+        fn one_wrong_letter_is_noticed(seed: u64, index in 8..57_usize, letter in 0..62_usize) {
             let key = key(true, seed);
             let mut text = key.expose().as_bytes().to_vec();
-            prop_assume!(text[place] != LETTERS[letter]);
-            text[place] = LETTERS[letter];
+            prop_assume!(text[index] != LETTERS[letter]);
+            text[index] = LETTERS[letter];
             prop_assert!(ApiKey::parse(std::str::from_utf8(&text).unwrap()).is_none());
         }
 

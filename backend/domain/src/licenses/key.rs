@@ -31,8 +31,8 @@ impl LicenseKey {
     pub fn parse(text: &str) -> Option<Self> {
         let mut numbers = [0; RANDOM_LETTERS + 1];
         let mut typed = 0;
-        for (place, character) in text.chars().enumerate() {
-            if place == TYPED_CHARACTERS_MAX {
+        for (index, character) in text.chars().enumerate() {
+            if index == TYPED_CHARACTERS_MAX {
                 return None;
             }
             if character.is_whitespace() || is_dash(character) {
@@ -52,8 +52,8 @@ impl LicenseKey {
 
     fn of(numbers: impl IntoIterator<Item = u8>) -> Self {
         let mut key = Zeroizing::new(String::with_capacity(30));
-        for (place, number) in numbers.into_iter().enumerate() {
-            if place > 0 && place % GROUP_LETTERS == 0 {
+        for (index, number) in numbers.into_iter().enumerate() {
+            if index > 0 && index % GROUP_LETTERS == 0 {
                 key.push('-');
             }
             key.push(char::from(LETTERS[usize::from(number)]));
@@ -176,10 +176,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn one_wrong_letter_is_noticed(seed: u64, place in 0..25_usize, letter in 0..32_usize) {
+        fn one_wrong_letter_is_noticed(seed: u64, index in 0..25_usize, letter in 0..32_usize) {
             let mut typed = letters_of(seed);
-            prop_assume!(typed[place] != LETTERS[letter]);
-            typed[place] = LETTERS[letter];
+            prop_assume!(typed[index] != LETTERS[letter]);
+            typed[index] = LETTERS[letter];
             prop_assert!(LicenseKey::parse(std::str::from_utf8(&typed).unwrap()).is_none());
         }
 

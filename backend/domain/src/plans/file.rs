@@ -89,16 +89,16 @@ fn terms(table: Table, problems: &mut Problems) -> Option<Terms> {
     let tables = top.tables("plan");
     top.finish();
     let plans: Vec<_> =
-        tables.into_iter().enumerate().filter_map(|(place, table)| plan(place + 1, table, problems)).collect();
+        tables.into_iter().enumerate().filter_map(|(index, table)| plan(index + 1, table, problems)).collect();
     refuse_duplicates(&plans, problems);
     Some(Terms { default_tier: default_tier?, entitled_statuses, past_due_days, plans })
 }
 
 /// The plan of the `place`-th `[[plan]]`.
-fn plan(place: usize, table: Table, problems: &mut Problems) -> Option<Plan> {
+fn plan(number: usize, table: Table, problems: &mut Problems) -> Option<Plan> {
     let place = match table.get("id").and_then(Value::as_str) {
         Some(id) => format!("plan `{id}`: "),
-        None => format!("plan number {place}: "),
+        None => format!("plan number {number}: "),
     };
     let mut entries = Entries { place, table, problems };
     let id = entries.required_text("id");

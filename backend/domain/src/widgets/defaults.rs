@@ -45,7 +45,7 @@ pub enum WidgetsError {
     /// A widget has no name.
     #[error("widget number {number} has a blank name")]
     Nameless {
-        /// Its place, counted from 1.
+        /// Its number, counted from 1.
         number: usize,
     },
     /// Two widgets have one name.
@@ -79,9 +79,9 @@ impl WidgetDefaults {
             return Err(WidgetsError::TooMany);
         }
         let mut names = HashSet::new();
-        for (place, WidgetDefault { name, config }) in widgets.iter().enumerate() {
+        for (index, WidgetDefault { name, config }) in widgets.iter().enumerate() {
             if name.trim().is_empty() {
-                return Err(WidgetsError::Nameless { number: place + 1 });
+                return Err(WidgetsError::Nameless { number: index + 1 });
             }
             if !names.insert(name) {
                 return Err(WidgetsError::Duplicate { name: name.clone() });

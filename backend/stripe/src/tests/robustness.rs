@@ -46,7 +46,7 @@ fn paths(value: &Value, path: &str, found: &mut Vec<String>) {
             members.iter().for_each(|(name, value)| paths(value, &format!("{path}/{name}"), found));
         }
         Value::Array(elements) => {
-            elements.iter().enumerate().for_each(|(place, value)| paths(value, &format!("{path}/{place}"), found));
+            elements.iter().enumerate().for_each(|(index, value)| paths(value, &format!("{path}/{index}"), found));
         }
         _ => {}
     }

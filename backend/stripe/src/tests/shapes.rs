@@ -89,9 +89,9 @@ fn plan(id: &str) -> Value {
     })
 }
 
-fn item(shape: Shape, place: usize, id: &str, sub: &Sub) -> Value {
+fn item(shape: Shape, index: usize, id: &str, sub: &Sub) -> Value {
     let mut item = json!({
-        "id": format!("si_{place}"), "object": "subscription_item", "created": 1_760_000_000, "discounts": [],
+        "id": format!("si_{index}"), "object": "subscription_item", "created": 1_760_000_000, "discounts": [],
         "metadata": {"user_id": "not this one"}, "plan": plan(id), "price": price(id), "quantity": sub.quantity,
         "subscription": "sub_1", "tax_rates": [],
     });
@@ -103,7 +103,7 @@ fn item(shape: Shape, place: usize, id: &str, sub: &Sub) -> Value {
 
 /// `sub` as `shape` shows it.
 pub(super) fn subscription(shape: Shape, sub: &Sub) -> Value {
-    let items: Vec<_> = sub.prices.iter().enumerate().map(|(place, id)| item(shape, place, id, sub)).collect();
+    let items: Vec<_> = sub.prices.iter().enumerate().map(|(index, id)| item(shape, index, id, sub)).collect();
     let single = |value: Value| if sub.prices.len() == 1 { value } else { Value::Null };
     let mut metadata = Map::from_iter([("team".to_owned(), json!("blue"))]);
     metadata.extend(sub.user_id.map(|user_id| ("user_id".to_owned(), json!(user_id))));

@@ -295,7 +295,7 @@ fn reaches_private(target: &str, decodings: usize) -> bool {
         "live",
     ]
     .iter()
-    .any(|private| private.split('/').enumerate().all(|(place, segment)| resolved.get(place) == Some(&segment)))
+    .any(|private| private.split('/').enumerate().all(|(index, segment)| resolved.get(index) == Some(&segment)))
 }
 
 #[test]
@@ -313,7 +313,7 @@ fn the_lenient_server_of_these_tests_does_find_private_routes() {
 }
 
 fn escaped_once(text: &str, which: u64) -> String {
-    let escape = |(place, byte): (usize, u8)| match ((which >> (place % 64)) & 1, place % 2) {
+    let escape = |(index, byte): (usize, u8)| match ((which >> (index % 64)) & 1, index % 2) {
         (0, _) => char::from(byte).to_string(),
         (_, 0) => format!("%{byte:02x}"),
         (_, _) => format!("%{byte:02X}"),

@@ -359,7 +359,7 @@ fn an_intent_goes_forward_within_a_second_whatever_its_events_are_called() {
         for (first, second) in [("a", "b"), ("b", "a")] {
             let events = [observed(first, 0, pair[0].clone()), observed(second, 0, pair[1].clone())];
             for order in [[0, 1], [1, 0]] {
-                let fixture = Fixture::new().see_all(order.map(|place| &events[place]));
+                let fixture = Fixture::new().see_all(order.map(|index| &events[index]));
                 let row = fixture.work.get::<Payment>("pi_1").unwrap();
                 let Object::PaymentIntent(last) = &pair[1] else { unreachable!() };
                 assert_eq!((&row.status, &row.failure_code), (&last.status, &last.failure_code));
