@@ -19,13 +19,13 @@ use crate::write::WriteError;
 pub(super) const PAGE: i64 = 64;
 
 /// How long a customer is left alone that is in trouble.
-const TROUBLE_BACKOFF: Backoff = Backoff { first: Duration::from_secs(30), longest: Duration::from_secs(3600) };
+const RETRY_BACKOFF: Backoff = Backoff { first: Duration::from_secs(30), longest: Duration::from_secs(3600) };
 
 /// The customers that could not be brought into step when they were tried last. Empty nearly always.
 #[derive(Default)]
-pub(super) struct InTrouble(Mutex<BTreeMap<String, Trouble>>);
+pub(super) struct InTrouble(Mutex<BTreeMap<String, FailureState>>);
 
-struct Trouble {
+struct FailureState {
     failures: u32,
     next_attempt: Instant,
 }
@@ -45,7 +45,7 @@ impl InTrouble {
         }
         match write(app, &customers, &rule).await {
             Ok(()) => {
-                self.troubles().retain(|id, _| !customers.contains(id));
+                self.failures().retain(|id, _| !customers.contains(id));
                 return Ok(customers.len());
             }
             Err(WriteError::Database(failure @ DbError::Unavailable { .. })) => return Err(failure),
@@ -55,7 +55,7 @@ impl InTrouble {
         for customer in customers {
             match write(app, std::slice::from_ref(&customer), &rule).await {
                 Ok(()) => {
-                    self.troubles().remove(&customer);
+                    self.failures().remove(&customer);
                     changed += 1;
                 }
                 Err(WriteError::Database(failure @ DbError::Unavailable { .. })) => return Err(failure),
@@ -66,23 +66,23 @@ impl InTrouble {
     }
 
     fn may_try(&self, customer: &str) -> bool {
-        self.troubles().get(customer).is_none_or(|trouble| trouble.next_attempt <= Instant::now())
+        self.failures().get(customer).is_none_or(|state| state.next_attempt <= Instant::now())
     }
 
     /// The first failure is for a person to see; the others repeat it.
     fn note(&self, app: &App, customer: String, failure: &WriteError<Infallible>) {
-        let mut troubles = self.troubles();
-        let failures = troubles.get(&customer).map_or(0, |trouble| trouble.failures) + 1;
+        let mut states = self.failures();
+        let failures = states.get(&customer).map_or(0, |state| state.failures) + 1;
         if failures == 1 {
             error!(customer.id = %customer, "could not bring customer {customer} into step, retrying: {failure}");
         } else {
             debug!(customer.id = %customer, "could not bring customer {customer} into step again: {failure}");
         }
-        let next_attempt = Instant::now() + TROUBLE_BACKOFF.after(failures, &app.rng);
-        troubles.insert(customer, Trouble { failures, next_attempt });
+        let next_attempt = Instant::now() + RETRY_BACKOFF.after(failures, &app.rng);
+        states.insert(customer, FailureState { failures, next_attempt });
     }
 
-    fn troubles(&self) -> MutexGuard<'_, BTreeMap<String, Trouble>> {
+    fn failures(&self) -> MutexGuard<'_, BTreeMap<String, FailureState>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
