@@ -22,7 +22,7 @@ use crate::record::{Record, Verb, statement};
 use crate::value::{Bind, storable};
 use crate::writes::{Parameters, Writes};
 
-/// How long we wait for a server's answer. It ends a statement by itself before that (see `Terms`), unless the network
+/// How long we wait for a server's answer. It ends a statement by itself before that (`statement_timeout`), unless the network
 /// or the server is gone without a word.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
 

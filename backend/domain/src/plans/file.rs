@@ -8,7 +8,7 @@ use std::path::Path;
 
 use toml::{Table, Value};
 
-use crate::plans::{Plan, Plans, Terms};
+use crate::plans::{Plan, PlanFile, Plans};
 
 /// How big the file may be. A thousand plans take a tenth of it; a path that leads elsewhere may lead to anything.
 const FILE_BYTES_MAX: u64 = 4 << 20;
@@ -64,9 +64,9 @@ impl Plans {
             message: error.message().to_owned(),
         })?;
         let mut problems = Problems::default();
-        let terms = terms(table, &mut problems);
-        match terms {
-            Some(terms) if problems.0.is_empty() => Ok(Self::new(terms)),
+        let file = plan_file(table, &mut problems);
+        match file {
+            Some(file) if problems.0.is_empty() => Ok(Self::new(file)),
             _ => Err(PlansError::Unusable(problems.0)),
         }
     }
@@ -81,7 +81,7 @@ impl Problems {
     }
 }
 
-fn terms(table: Table, problems: &mut Problems) -> Option<Terms> {
+fn plan_file(table: Table, problems: &mut Problems) -> Option<PlanFile> {
     let mut top = Entries { place: String::new(), table, problems };
     let default_tier = top.required_text("default_tier");
     let entitled_statuses = top.statuses("entitled_statuses");
@@ -91,7 +91,7 @@ fn terms(table: Table, problems: &mut Problems) -> Option<Terms> {
     let plans: Vec<_> =
         tables.into_iter().enumerate().filter_map(|(index, table)| plan(index + 1, table, problems)).collect();
     refuse_duplicates(&plans, problems);
-    Some(Terms { default_tier: default_tier?, entitled_statuses, past_due_days, plans })
+    Some(PlanFile { default_tier: default_tier?, entitled_statuses, past_due_days, plans })
 }
 
 /// The plan of the `place`-th `[[plan]]`.

@@ -19,7 +19,7 @@ pub use file::PlansError;
 /// Everything that is on sale, and what entitles to it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plans {
-    terms: Terms,
+    file: PlanFile,
     digest: String,
     by_id: HashMap<String, usize>,
     /// Those of subscriptions.
@@ -47,7 +47,7 @@ pub enum Sale {
 
 /// What the file says.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-struct Terms {
+struct PlanFile {
     default_tier: String,
     entitled_statuses: BTreeSet<String>,
     past_due_days: Option<u32>,
@@ -84,29 +84,29 @@ pub struct Plan {
 }
 
 impl Plans {
-    fn new(terms: Terms) -> Self {
+    fn new(file: PlanFile) -> Self {
         Self {
-            digest: terms.digest(),
-            by_id: terms.plans.iter().enumerate().map(|(index, plan)| (plan.id.clone(), index)).collect(),
-            recurring: PriceIndex::of(&terms.plans, Sale::Recurring),
-            for_good: PriceIndex::of(&terms.plans, Sale::ForGood),
-            terms,
+            digest: file.digest(),
+            by_id: file.plans.iter().enumerate().map(|(index, plan)| (plan.id.clone(), index)).collect(),
+            recurring: PriceIndex::of(&file.plans, Sale::Recurring),
+            for_good: PriceIndex::of(&file.plans, Sale::ForGood),
+            file,
         }
     }
 
     /// The tier of whoever is entitled to no other.
     pub fn default_tier(&self) -> &str {
-        &self.terms.default_tier
+        &self.file.default_tier
     }
 
     /// Whether a subscription in `status` gives what was bought. One that Stripe added later does not.
     pub fn is_entitled(&self, status: &str) -> bool {
-        self.terms.entitled_statuses.contains(status)
+        self.file.entitled_statuses.contains(status)
     }
 
     /// How long after its first failed attempt a `past_due` subscription still entitles; `None`: as long as it is that.
     pub fn past_due_days(&self) -> Option<u32> {
-        self.terms.past_due_days
+        self.file.past_due_days
     }
 
     /// The plan that `price` belongs to by what is written on it: by its id, else by its lookup key, else by its
@@ -117,12 +117,12 @@ impl Plans {
         let index = find(by_price, price.id.as_ref())
             .or_else(|| find(by_lookup_key, price.lookup_key.as_ref()))
             .or_else(|| find(by_product, price.product.as_ref()))?;
-        self.terms.plans.get(index)
+        self.file.plans.get(index)
     }
 
     /// The plan that `price` belongs to by its lookup key alone.
     fn of_lookup_key(&self, price: &PriceRef, sale: Sale) -> Option<&Plan> {
-        self.terms.plans.get(*self.index(sale).by_lookup_key.get(price.lookup_key.as_ref()?)?)
+        self.file.plans.get(*self.index(sale).by_lookup_key.get(price.lookup_key.as_ref()?)?)
     }
 
     /// Whether a plan names the price `id` itself.
@@ -137,7 +137,7 @@ impl Plans {
 
     /// Whether anything is bought for good.
     pub fn sell_for_good(&self) -> bool {
-        self.terms.plans.iter().any(|plan| plan.sale() == Sale::ForGood)
+        self.file.plans.iter().any(|plan| plan.sale() == Sale::ForGood)
     }
 
     fn index(&self, sale: Sale) -> &PriceIndex {
@@ -149,12 +149,12 @@ impl Plans {
 
     /// The plan that the operator calls `id`.
     pub fn by_id(&self, id: &str) -> Option<&Plan> {
-        self.terms.plans.get(*self.by_id.get(id)?)
+        self.file.plans.get(*self.by_id.get(id)?)
     }
 
     /// All of them, in the file's order.
     pub fn all(&self) -> &[Plan] {
-        &self.terms.plans
+        &self.file.plans
     }
 
     /// Stands for what the file says (not for how it says it), to tell that it was changed: hex SHA-256.
@@ -163,7 +163,7 @@ impl Plans {
     }
 }
 
-impl Terms {
+impl PlanFile {
     fn digest(&self) -> String {
         let json = serde_json::to_vec(self).expect("texts, numbers and maps with text keys are always JSON");
         hex::encode(Sha256::digest(json))
