@@ -21,6 +21,48 @@ fn a_failed_payment_is_told_and_so_is_the_one_that_follows() {
 }
 
 #[test]
+fn a_payment_is_told_in_one_form_whatever_it_pays() {
+    let one_off = |payment_status: &str, intent: Option<&str>| stripe::CheckoutSession {
+        mode: some("payment"),
+        payment_status: some(payment_status),
+        subscription: None,
+        payment_intent: intent.map(str::to_owned),
+        amount_total: Some(500),
+        currency: some("eur"),
+        created: Some(START),
+        ..session(None, None)
+    };
+    let paying = stripe::PaymentIntent {
+        id: "pi_1".to_owned(),
+        customer: some(CUSTOMER),
+        status: some("succeeded"),
+        amount: 500,
+        ..stripe::PaymentIntent::default()
+    };
+    let named = |id: &str, session| stripe::CheckoutSession { id: id.to_owned(), ..session };
+    let waiting = completed("d", 30, named("cs_2", one_off("unpaid", Some("pi_1"))));
+    let fixture = Fixture::new().see_all(&[
+        created("a", 0, &subscription("active", "price_pro")),
+        failed("in_1", "b", 10),
+        invoice_seen("c", 20, invoice("paid")),
+        waiting,
+        observed("e", 40, Object::PaymentIntent(paying)),
+        completed("f", 50, one_off("paid", None)),
+    ]);
+    let log = fixture.work.appended().filter(|event: &&LicenseEvent| event.r#type.starts_with("payment_"));
+    let told: Vec<_> = log.map(|event| format!("{} {}", event.r#type, *event.data)).collect();
+    assert_eq!(
+        told,
+        [
+            r#"payment_failed {"payment":{"amount":2900,"createdAt":"2025-06-15T15:06:40Z","currency":"usd","failureCode":null,"id":"in_1","invoiceId":"in_1","paymentIntentId":null,"status":"failed"}}"#,
+            r#"payment_succeeded {"payment":{"amount":2900,"createdAt":"2025-06-15T15:06:40Z","currency":"usd","failureCode":null,"id":"in_1","invoiceId":"in_1","paymentIntentId":null,"status":"succeeded"}}"#,
+            r#"payment_succeeded {"payment":{"amount":500,"createdAt":"2025-06-15T15:06:40Z","currency":"eur","failureCode":null,"id":"cs_2","invoiceId":null,"paymentIntentId":"pi_1","status":"succeeded"}}"#,
+            r#"payment_succeeded {"payment":{"amount":500,"createdAt":"2025-06-15T15:06:40Z","currency":"eur","failureCode":null,"id":"cs_1","invoiceId":null,"paymentIntentId":null,"status":"succeeded"}}"#,
+        ]
+    );
+}
+
+#[test]
 fn what_happens_without_a_licence_is_said_too() {
     let mut fixture =
         Fixture::new().see_all(&[created("a", 0, &subscription("incomplete", "price_pro")), failed("in_1", "b", 5)]);
