@@ -2,11 +2,12 @@
 
 pub mod view;
 
-use serde_json::json;
 use tollgate_shared::Timestamp;
-use tollgate_shared::clock::{from_unix, rfc3339};
+use tollgate_shared::clock::from_unix;
 
-use crate::events::{EventType, PendingEvent};
+use crate::events::PendingEvent;
+use crate::payments;
+use crate::payments::view::PaymentOutcome;
 use tollgate_db::{UnitOfWork, record};
 use tollgate_stripe::{self as stripe, Observation};
 
@@ -168,25 +169,10 @@ pub fn apply(
         None => next,
     };
     work.insert(row.clone());
-    let event_type = match (was_paid, &*row.status) {
-        (false, "paid") => EventType::PaymentSucceeded,
-        (false, "draft" | "open") if failed && row.attempts > attempts_were => EventType::PaymentFailed,
+    let outcome = match (was_paid, &*row.status) {
+        (false, "paid") => PaymentOutcome::Succeeded,
+        (false, "draft" | "open") if failed && row.attempts > attempts_were => PaymentOutcome::Failed,
         _ => return None,
     };
-    Some(PendingEvent { event_type, data: json!({ "payment": view(&row) }) })
-}
-
-/// An invoice as a payment, as the desktop apps see it.
-fn view(row: &Invoice) -> serde_json::Value {
-    let paid = row.status == "paid";
-    json!({
-        "id": row.id,
-        "invoiceId": row.id,
-        "paymentIntentId": null,
-        "amount": if paid { row.amount_paid } else { row.amount_due },
-        "currency": row.currency,
-        "status": if paid { "succeeded" } else { "failed" },
-        "failureCode": null,
-        "createdAt": row.created_at.map(rfc3339),
-    })
+    Some(payments::event(view::payment(&row, outcome)))
 }

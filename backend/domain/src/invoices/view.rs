@@ -5,6 +5,10 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use tollgate_db::{DbError, Tx};
 use tollgate_shared::Timestamp;
+use tollgate_shared::clock::rfc3339;
+
+use crate::invoices::Invoice;
+use crate::payments::view::{PaymentEventView, PaymentOutcome};
 
 /// What a customer paid, owes and was given back. Sums in minor units, gross.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -16,6 +20,24 @@ pub struct PaymentsView {
     refunded: BTreeMap<String, i64>,
     paid_invoices: Vec<String>,
     open_invoices: BTreeMap<String, i64>,
+}
+
+/// An invoice as a payment, as desktop apps are told of it.
+pub fn payment(row: &Invoice, outcome: PaymentOutcome) -> PaymentEventView {
+    let amount = match outcome {
+        PaymentOutcome::Succeeded => row.amount_paid,
+        PaymentOutcome::Failed => row.amount_due,
+    };
+    PaymentEventView {
+        id: row.id.clone(),
+        invoice_id: Some(row.id.clone()),
+        payment_intent_id: None,
+        amount: Some(amount),
+        currency: row.currency.clone(),
+        status: outcome,
+        failure_code: None,
+        created_at: row.created_at.map(rfc3339),
+    }
 }
 
 /// What `customer_id` paid, owes and was given back.

@@ -4,12 +4,15 @@
 //! 2025-03-31 on an intent itself hardly says so: that comes from `invoice_payment.paid` or from the session, and is
 //! kept with the intent's [`charges`] until there is a payment that it can be said of.
 
-use serde_json::{Value, json};
+pub mod view;
+
+use serde_json::json;
 use tollgate_shared::Timestamp;
-use tollgate_shared::clock::{from_unix, rfc3339};
+use tollgate_shared::clock::from_unix;
 
 use crate::charges::{self, prefer_invoice};
 use crate::events::{EventType, PendingEvent};
+use crate::payments::view::{PaymentEventView, PaymentOutcome};
 use tollgate_db::{UnitOfWork, record};
 use tollgate_stripe::{self as stripe, Observation, SessionOutcome};
 
@@ -128,7 +131,7 @@ pub fn apply_session(
         SessionOutcome::Open | SessionOutcome::Expired => return None,
     };
     if !is_payment(session, outcome) {
-        return (status == "failed").then(|| event_of_session(session, EventType::PaymentFailed));
+        return (status == "failed").then(|| event_of_session(session, PaymentOutcome::Failed));
     }
     let status_was = work.get(&session.id).and_then(|known: &Payment| known.status.clone());
     let mut row = Payment::placeholder(&session.id);
@@ -150,8 +153,8 @@ pub fn apply_session(
     }
     match status_is.as_deref() {
         now if now == status_was.as_deref() || session.invoice.is_some() => None,
-        Some("succeeded") => Some(event_of_session(session, EventType::PaymentSucceeded)),
-        Some("failed") => Some(event_of_session(session, EventType::PaymentFailed)),
+        Some("succeeded") => Some(event_of_session(session, PaymentOutcome::Succeeded)),
+        Some("failed") => Some(event_of_session(session, PaymentOutcome::Failed)),
         _ => None,
     }
 }
@@ -178,7 +181,7 @@ pub fn apply_intent(
     let session = work.all().find(is_session)?.id.clone();
     let paid = pay_by_intent(work, &session, &intent.id);
     let session = work.get::<Payment>(&session).filter(|row| paid && row.belongs_to.is_none())?;
-    Some(PendingEvent { event_type: EventType::PaymentSucceeded, data: json!({ "payment": view(session) }) })
+    Some(event(PaymentEventView::of_paid(session)))
 }
 
 /// Marks a session as paid whose intent is, with what has come: less than the session asked for where only a part was
@@ -252,31 +255,15 @@ fn advance(work: &mut UnitOfWork, observation: &Observation, mut next: Payment) 
     status
 }
 
-/// A session's payment, as the desktop apps see it.
-fn event_of_session(session: &stripe::CheckoutSession, event_type: EventType) -> PendingEvent {
-    let payment = json!({
-        "id": session.id,
-        "invoiceId": session.invoice,
-        "paymentIntentId": session.payment_intent,
-        "amount": session.amount_total,
-        "currency": session.currency,
-        "status": if event_type == EventType::PaymentSucceeded { "succeeded" } else { "failed" },
-        "failureCode": null,
-        "createdAt": session.created.and_then(from_unix).map(rfc3339),
-    });
-    PendingEvent { event_type, data: json!({ "payment": payment }) }
+fn event_of_session(session: &stripe::CheckoutSession, outcome: PaymentOutcome) -> PendingEvent {
+    event(PaymentEventView::of_session(session, outcome))
 }
 
-/// The payment that a session is, as the desktop apps see it.
-fn view(session: &Payment) -> Value {
-    json!({
-        "id": session.id,
-        "invoiceId": session.belongs_to,
-        "paymentIntentId": session.payment_intent_id,
-        "amount": session.amount,
-        "currency": session.currency,
-        "status": "succeeded",
-        "failureCode": null,
-        "createdAt": session.created_at.map(rfc3339),
-    })
+/// What the apps are told of `payment`.
+pub fn event(payment: PaymentEventView) -> PendingEvent {
+    let event_type = match payment.status {
+        PaymentOutcome::Succeeded => EventType::PaymentSucceeded,
+        PaymentOutcome::Failed => EventType::PaymentFailed,
+    };
+    PendingEvent { event_type, data: json!({ "payment": payment }) }
 }
