@@ -41,7 +41,6 @@ impl BareServer {
             environment: vec![(SECRET.to_owned(), secret.to_owned())],
             folder: folder.to_owned(),
             log: folder.join("bare-server.log"),
-            user: None,
         };
         let process = program.start();
         let (http, url) = (Http::default(), format!("http://{address}/"));

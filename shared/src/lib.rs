@@ -1,7 +1,7 @@
 //! What both tiers of Tollgate agree on: how an event is signed and framed, how configuration is read, how time and
 //! randomness are handed in, what an error looks like, what may be logged, and how a process starts and ends.
 //!
-//! Nothing in here knows HTTP servers or databases.
+//! Nothing in here knows HTTP servers or databases, but for `testing`, which starts the database server of the tests.
 
 pub mod backoff;
 pub mod clock;
@@ -17,6 +17,8 @@ pub mod rng;
 pub mod secret;
 pub mod signing;
 pub mod telemetry;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 pub mod tls;
 
 pub use clock::{Clock, Timestamp};

@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Mutex, PoisonError};
@@ -47,8 +46,6 @@ pub struct Program {
     pub folder: PathBuf,
     /// Standard output and error are appended here.
     pub log: PathBuf,
-    /// User and group to run as, when not ours.
-    pub user: Option<(u32, u32)>,
 }
 
 impl Program {
@@ -70,9 +67,6 @@ impl Program {
     fn command(&self) -> Command {
         let mut command = Command::new(&self.path);
         command.args(&self.arguments).env_clear().envs(self.environment.iter().cloned()).current_dir(&self.folder);
-        if let Some((user, group)) = self.user {
-            command.uid(user).gid(group);
-        }
         command
     }
 }
@@ -101,11 +95,6 @@ impl Process {
     pub async fn exited(&mut self, limit: Duration) -> ExitStatus {
         let what = format!("{} ends", self.name);
         wait_for(&what, limit, async || self.status()).await
-    }
-
-    /// Gone when this returns; only for one that was told to end.
-    pub fn wait(&mut self) {
-        self.child.wait().expect("a child of ours can be waited for");
     }
 
     /// The exit status, if it has ended.

@@ -385,7 +385,6 @@ fn program(
         environment,
         folder: folder.path().join("empty"),
         log: folder.path().join(format!("{name}.log")),
-        user: None,
     }
 }
 

@@ -59,9 +59,9 @@ async fn happen(fault: Fault, stack: &mut Stack) {
             stack.backend().start(&http).await;
         }
         Fault::Postgres => {
-            let cluster = stack.database.cluster().expect("only a stack on PostgreSQL has this fault");
-            cluster.stop_immediately();
-            cluster.start_again().await;
+            let server = stack.database.server().expect("only a stack on PostgreSQL has this fault");
+            server.stop_immediately();
+            server.start_again().await;
         }
     }
 }

@@ -465,11 +465,11 @@ on_each_engine!(with_the_backends_acknowledgement_its_failure_is_stripes_to_repe
     stack.deliver_all(&events, 1).await;
     // No waiting: the answer came after the commit.
     stack.assert_true_to(&stripe, &customer).await;
-    if let Some(cluster) = stack.database.cluster() {
-        cluster.stop_immediately();
+    if let Some(server) = stack.database.server() {
+        server.stop_immediately();
         let answer = stack.deliver(EVENT.into()).await;
         assert_eq!((answer.status, &*answer.error_code()), (503, "backend_failed"));
-        cluster.start_again().await;
+        server.start_again().await;
         stack.settled().await;
     }
     // One that is not there at all is the journal's case.

@@ -93,7 +93,6 @@ fn bare(name: &str, environment: &[(&str, &str)], arguments: &[&str]) -> (Progra
         environment: environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
         folder: folder.path().to_owned(),
         log: folder.path().join("log"),
-        user: None,
     };
     (program, folder)
 }
@@ -179,9 +178,9 @@ fn both_binaries_say_what_they_are() {
 
 on_each_engine!(a_database_that_is_away_at_start_is_waited_for, async |engine| {
     let mut stack = Stack::prepare(StackConfig { durable: true, ..quiet(engine) }).await;
-    let held = match stack.database.cluster() {
-        Some(cluster) => {
-            cluster.stop_immediately();
+    let held = match stack.database.server() {
+        Some(server) => {
+            server.stop_immediately();
             None
         }
         // A file is never away, but another process may have it.
@@ -198,8 +197,8 @@ on_each_engine!(a_database_that_is_away_at_start_is_waited_for, async |engine| {
     stack.deliver_all(&stripe.events(ApiVersion::Endive), 4).await;
 
     drop(held);
-    if let Some(cluster) = stack.database.cluster() {
-        cluster.start_again().await;
+    if let Some(server) = stack.database.server() {
+        server.start_again().await;
     }
     stack.start().await;
     stack.settled().await;
@@ -213,11 +212,11 @@ on_each_engine!(a_database_that_goes_away_and_comes_back_costs_no_event, async |
     let events = stripe.events(ApiVersion::Endive);
     let (first, rest) = events.split_at(10);
     stack.tell(first).await;
-    if let Some(cluster) = stack.database.cluster() {
-        cluster.stop_immediately();
+    if let Some(server) = stack.database.server() {
+        server.stop_immediately();
         stack.deliver_all(rest, 4).await;
         assert_eq!(stack.backlog().await, Some(rest.len() as u64));
-        cluster.start_again().await;
+        server.start_again().await;
     } else {
         // The file is in the backend's own process: they go away together.
         stack.backend().kill();

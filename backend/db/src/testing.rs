@@ -1,11 +1,9 @@
 //! Both engines for a test: fresh, migrated, and gone afterwards.
 //!
-//! PostgreSQL is the server of `TOLLGATE_TEST_POSTGRES` (the URL of a superuser), or a throw-away one of this process's
-//! own. Where it is not installed tests fail and say what to install: an engine is never skipped. What is migrated once is
-//! copied for each test.
+//! PostgreSQL is the [`Server`] of the environment, or a throw-away one that this process shares. What is migrated once
+//! is copied for each test.
 
 mod plans;
-mod server;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -16,11 +14,11 @@ use std::{fs, thread};
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection, SqlSafeStr as _, SqliteConnection};
 use tempfile::TempDir;
 use tokio::runtime::Builder;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OnceCell};
 use tokio::time::{sleep, timeout};
 use tollgate_shared::Rng;
+use tollgate_shared::testing::postgres::Server;
 
-use self::server::Server;
 use crate::database::Db;
 use crate::engine::Engine;
 use crate::migrate::Migrations;
@@ -81,9 +79,9 @@ impl Database {
         match engine {
             Engine::Sqlite => Self::in_folder(folder(), migrations),
             Engine::Postgres => {
-                let server = Server::shared().await;
+                let server = server().await;
                 let name = format!("t_{}", hex::encode(Rng::system().bytes::<8>()));
-                server.execute(format!("CREATE DATABASE {name}")).await.expect("a database can be made");
+                execute(server, format!("CREATE DATABASE {name}")).await.expect("a database can be made");
                 Self::on_server(server, name, migrations)
             }
         }
@@ -98,11 +96,11 @@ impl Database {
                 Self::in_folder(folder, migrations)
             }
             Engine::Postgres => {
-                let server = Server::shared().await;
+                let server = server().await;
                 let template = postgres_template(server, migrations).await;
                 let name = format!("t_{}", hex::encode(Rng::system().bytes::<8>()));
                 let make = format!("CREATE DATABASE {name} TEMPLATE {template}");
-                server.execute(make).await.expect("a database can be copied");
+                execute(server, make).await.expect("a database can be copied");
                 Self::on_server(server, name, migrations)
             }
         }
@@ -162,7 +160,7 @@ impl Drop for Database {
         let Kept::Postgres { server, name } = &self.kept else { return };
         let (server, drop_it) = (*server, format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"));
         // A thread, since a runtime is running on this one. Failing to tidy up is no failure of the test.
-        let _ = thread::spawn(move || block_on(server.execute(drop_it))).join();
+        let _ = thread::spawn(move || block_on(execute(server, drop_it))).join();
     }
 }
 
@@ -191,8 +189,8 @@ async fn sqlite_template(migrations: &'static Migrations) -> Arc<[u8]> {
     template
 }
 
-/// A migrated database on `server`, made once for each state of the migrations. Of several processes that make it at once one wins: it gets its name when it is
-/// finished.
+/// A migrated database on `server`, made once for each state of the migrations. Of several processes that make it at
+/// once one wins: it gets its name when it is finished.
 async fn postgres_template(server: &'static Server, migrations: &'static Migrations) -> String {
     static TEMPLATES: Mutex<BTreeSet<String>> = Mutex::const_new(BTreeSet::new());
     let mut templates = TEMPLATES.lock().await;
@@ -200,7 +198,7 @@ async fn postgres_template(server: &'static Server, migrations: &'static Migrati
     if templates.contains(&template) {
         return template;
     }
-    let mut connection = server.connect().await.expect("the server of the tests takes connections");
+    let mut connection = connect(server).await.expect("the server of the tests takes connections");
     let there = sqlx::query("SELECT 1 FROM pg_database WHERE datname = $1").bind(&template);
     let is_there = connection.fetch_optional(there).await.expect("databases can be listed").is_some();
     connection.close().await.expect("a connection can be closed");
@@ -211,21 +209,25 @@ async fn postgres_template(server: &'static Server, migrations: &'static Migrati
         db.close().await;
         let Kept::Postgres { name, .. } = &draft.kept else { unreachable!("it was made on PostgreSQL") };
         // Refused where another process was faster: its template is the same.
-        let _ = server.execute(format!("ALTER DATABASE {name} RENAME TO {template}")).await;
+        let _ = execute(server, format!("ALTER DATABASE {name} RENAME TO {template}")).await;
     }
     templates.insert(template.clone());
     template
 }
 
-impl Server {
-    async fn connect(&self) -> Result<PgConnection, sqlx::Error> {
-        PgConnection::connect(&self.url("postgres")).await
-    }
+/// The server that this process uses: to its end, with which one of our own ends too.
+async fn server() -> &'static Server {
+    static SHARED: OnceCell<Server> = OnceCell::const_new();
+    SHARED.get_or_init(Server::of_environment).await
+}
 
-    /// Runs a statement of an administrator.
-    async fn execute(&self, sql: String) -> Result<(), sqlx::Error> {
-        let mut connection = self.connect().await?;
-        connection.execute(AssertSqlSafe(sql)).await?;
-        connection.close().await
-    }
+async fn connect(server: &Server) -> Result<PgConnection, sqlx::Error> {
+    PgConnection::connect(&server.url("postgres")).await
+}
+
+/// Runs a statement of an administrator.
+async fn execute(server: &Server, sql: String) -> Result<(), sqlx::Error> {
+    let mut connection = connect(server).await?;
+    connection.execute(AssertSqlSafe(sql)).await?;
+    connection.close().await
 }
