@@ -25,20 +25,7 @@ pub(crate) const INTERNAL_KEY: &str = "an-internal-key";
 /// When tests begin: 2025-06-15T15:06:40Z.
 pub(crate) const START: i64 = 1_750_000_000;
 
-pub(crate) const PLANS: &str = r#"
-default_tier = "free"
-
-[[plan]]
-id = "pro_monthly"
-tier = "pro"
-name = "Pro, monthly"
-stripe_price = "price_pro_month"
-currency = "usd"
-unit_amount = 2900
-interval = "month"
-max_activations = 3
-features = { sync = true, seats = 3 }
-"#;
+pub(crate) const PLANS: &str = include_str!("../tests/plans.toml");
 
 /// The application, with a clock that stands still.
 pub(crate) struct TestApp {

@@ -24,21 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// How often a condition is looked at.
 const LOOK: Duration = Duration::from_millis(5);
 
-const PLANS: &str = r#"
-default_tier = "free"
-entitled_statuses = ["trialing", "active", "past_due"]
-
-[[plan]]
-id = "pro_monthly"
-tier = "pro"
-name = "Pro, monthly"
-stripe_price = "price_pro_month"
-currency = "usd"
-unit_amount = 2900
-interval = "month"
-max_activations = 3
-features = { sync = true, seats = 3 }
-"#;
+const PLANS: &str = include_str!("../plans.toml");
 
 /// The environment and the folder of a process that is not started yet. Clones share the folder.
 #[derive(Clone, Debug)]

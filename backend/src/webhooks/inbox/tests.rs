@@ -32,6 +32,22 @@ mod held;
 
 const START: i64 = 1_780_000_000;
 
+/// An inbox whose database fails when it is told to.
+struct Fixture {
+    inbox: Inbox,
+    db: Db,
+    faults: Arc<Faults>,
+    clock: Clock,
+}
+
+impl Fixture {
+    fn on(db: Db) -> Self {
+        let (faults, clock) = (Arc::new(Faults::default()), clock());
+        let db = db.with_faults(faults.clone());
+        Self { inbox: Inbox::open(app(db.clone(), clock.clone())), db, faults, clock }
+    }
+}
+
 fn app(db: Db, clock: Clock) -> App {
     let config = testing::config(&[("STRIPE_LIVEMODE", "false"), ("STRIPE_ACCOUNTS", "acct_ours")]);
     App::new(Arc::new(config), db, clock, Rng::system()) // replicas that draw the same numbers would make the same keys
@@ -185,10 +201,7 @@ fn whichever_operation_fails_the_event_is_in_effect_once_in_the_end() {
 fn fail_each_operation_in_turn(engine: Engine, moment: Moment, failure: &DbError) {
     block_on(async {
         let database = migrated(engine).await;
-        let faults = Arc::new(Faults::default());
-        let db = database.open().with_faults(faults.clone());
-        let clock = clock();
-        let inbox = Inbox::open(app(db.clone(), clock.clone()));
+        let Fixture { inbox, db, faults, clock } = Fixture::on(database.open());
         let mut failures = 0;
         for nth in 1.. {
             let customer = format!("cus_{nth}");
@@ -232,10 +245,7 @@ fn fail_each_operation_in_turn(engine: Engine, moment: Moment, failure: &DbError
 #[test]
 fn what_failed_waits_for_its_time_and_repeats_use_up_no_attempts() {
     on_each_engine!(async |db| {
-        let faults = Arc::new(Faults::default());
-        let db = db.with_faults(faults.clone());
-        let clock = clock();
-        let inbox = Inbox::open(app(db.clone(), clock.clone()));
+        let Fixture { inbox, db, faults, clock } = Fixture::on(db);
         assert_eq!(retry::run(&inbox).await.unwrap(), 0);
         let event = updated("2", "cus_1", 1, "active", 2);
         fail_next(&faults);
@@ -267,10 +277,7 @@ fn fail_next(faults: &Faults) {
 #[test]
 fn the_eighth_failure_makes_a_dead_letter() {
     on_each_engine!(async |db| {
-        let faults = Arc::new(Faults::default());
-        let db = db.with_faults(faults.clone());
-        let clock = clock();
-        let inbox = Inbox::open(app(db.clone(), clock.clone()));
+        let Fixture { inbox, db, faults, clock } = Fixture::on(db);
         let event = updated("1", "cus_1", 0, "active", 1);
         for attempt in 1..=8 {
             fail_next(&faults);

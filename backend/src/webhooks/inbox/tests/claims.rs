@@ -61,10 +61,7 @@ fn an_operators_retry_reads_the_payload_that_is_stored() {
 #[test]
 fn an_operators_retry_that_fails_is_tried_again_from_the_first() {
     on_each_engine!(async |db| {
-        let faults = Arc::new(Faults::default());
-        let db = db.with_faults(faults.clone());
-        let clock = clock();
-        let inbox = Inbox::open(app(db.clone(), clock.clone()));
+        let Fixture { inbox, db, faults, clock } = Fixture::on(db);
         let event = updated("1", "cus_1", 0, "active", 1);
         for _ in 0..8 {
             fail_next(&faults);
@@ -119,11 +116,8 @@ fn of_two_replicas_retries_each_event_goes_to_one() {
 #[test]
 fn outages_and_restarts_use_up_no_attempts() {
     on_each_engine!(async |db| {
-        let faults = Arc::new(Faults::default());
-        let db = db.with_faults(faults.clone());
-        let clock = clock();
+        let Fixture { inbox: first, db, faults, clock } = Fixture::on(db);
         let event = updated("1", "cus_1", 0, "active", 1);
-        let first = Inbox::open(app(db.clone(), clock.clone()));
         fail_next(&faults);
         assert_eq!(take(&first, &event).await, Err(IntakeError::RetryScheduled));
         let failed = known(&db, "evt_1").await;
@@ -166,10 +160,7 @@ fn what_an_outage_has_failed_is_due_when_it_is_over() {
 #[test]
 fn large_events_are_retried_a_few_at_a_time() {
     on_each_engine!(async |db| {
-        let faults = Arc::new(Faults::default());
-        let db = db.with_faults(faults.clone());
-        let clock = clock();
-        let inbox = Inbox::open(app(db.clone(), clock.clone()));
+        let Fixture { inbox, faults, clock, .. } = Fixture::on(db);
         for n in 0..4 {
             let mut object = subscription(&format!("cus_{n}"), "active", 1);
             object["description"] = "x".repeat(3 << 20).into();
