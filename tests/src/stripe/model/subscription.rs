@@ -1,0 +1,147 @@
+//! What is sold and subscribed to.
+
+use super::Metadata;
+use crate::stripe::DAY;
+
+/// How often a price is billed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Interval {
+    /// Every 30 days, in this Stripe.
+    Month,
+    /// Every 365 days.
+    Year,
+    /// Once, for good.
+    Once,
+}
+
+impl Interval {
+    /// Its length in seconds; none for what is billed once.
+    pub fn seconds(self) -> i64 {
+        match self {
+            Self::Month => 30 * DAY,
+            Self::Year => 365 * DAY,
+            Self::Once => 0,
+        }
+    }
+}
+
+/// What can be bought.
+#[derive(Debug, PartialEq)]
+pub struct Price {
+    /// `price_…`
+    pub id: &'static str,
+    /// `prod_…`
+    pub product: &'static str,
+    /// The name that it was made with; it can move to another price, see
+    /// [`Stripe::move_lookup_key`](crate::stripe::Stripe::move_lookup_key).
+    pub lookup_key: Option<&'static str>,
+    /// Lower case.
+    pub currency: &'static str,
+    /// For one, for one interval.
+    pub unit_amount: i64,
+    /// How often.
+    pub interval: Interval,
+}
+
+/// A span of time, from and to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Period {
+    /// First second.
+    pub start: i64,
+    /// First second after it.
+    pub end: i64,
+}
+
+/// A line of a subscription.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Item {
+    /// `si_…`
+    pub id: String,
+    /// When it was added.
+    pub created: i64,
+    /// What.
+    pub price: &'static Price,
+    /// The name that the price has at this moment.
+    pub lookup_key: Option<&'static str>,
+    /// How many.
+    pub quantity: i64,
+    /// What is paid for.
+    pub period: Period,
+    /// Gone, and still listed.
+    pub deleted: bool,
+}
+
+/// `subscription.status`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// The first payment has not come.
+    Incomplete,
+    /// It did not come for 23 hours. Final.
+    IncompleteExpired,
+    /// Not paid for yet, and usable.
+    Trialing,
+    /// Paid for.
+    Active,
+    /// A renewal has failed.
+    PastDue,
+    /// Given up, but not ended.
+    Unpaid,
+    /// Without invoices until it is resumed.
+    Paused,
+    /// Ended. Final.
+    Canceled,
+}
+
+impl Status {
+    /// As Stripe writes it.
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::Incomplete => "incomplete",
+            Self::IncompleteExpired => "incomplete_expired",
+            Self::Trialing => "trialing",
+            Self::Active => "active",
+            Self::PastDue => "past_due",
+            Self::Unpaid => "unpaid",
+            Self::Paused => "paused",
+            Self::Canceled => "canceled",
+        }
+    }
+
+    /// Whether it has ended for good.
+    pub fn is_final(self) -> bool {
+        matches!(self, Self::IncompleteExpired | Self::Canceled)
+    }
+}
+
+/// What a customer pays for again and again.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Subscription {
+    /// `sub_…`
+    pub id: String,
+    /// Whose.
+    pub customer: String,
+    /// When it was made.
+    pub created: i64,
+    /// Where it stands.
+    pub status: Status,
+    /// At least one.
+    pub items: Vec<Item>,
+    /// Ends with its period.
+    pub cancel_at_period_end: bool,
+    /// Ends then.
+    pub cancel_at: Option<i64>,
+    /// When the end was asked for.
+    pub canceled_at: Option<i64>,
+    /// When it ended.
+    pub ended_at: Option<i64>,
+    /// Its trial, over or not.
+    pub trial: Option<Period>,
+    /// `pause_collection.behavior`: invoices are made, money is not taken.
+    pub pause_collection: Option<&'static str>,
+    /// Free text; `user_id` is ours.
+    pub metadata: Metadata,
+    /// Above the customer's.
+    pub default_payment_method: Option<String>,
+    /// Its newest.
+    pub latest_invoice: Option<String>,
+}
