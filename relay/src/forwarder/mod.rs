@@ -116,7 +116,9 @@ impl Forwarder {
                 return;
             }
             if timeout_at(deadline, ended).await.is_err() {
-                warn!("stopped before the backend had answered all: what is unconfirmed goes again at the next start");
+                warn!(
+                    "stopped before the backend had confirmed all: unconfirmed events will be redelivered on restart"
+                );
                 return;
             }
         }

@@ -56,7 +56,7 @@ pub enum StartError {
     #[error("could not open the journal")]
     Journal(#[from] OpenError),
     /// Commands could not reach the journal while it is open.
-    #[error("could not open the journal's door for commands")]
+    #[error("could not open the journal's socket for commands")]
     Control(#[source] std::io::Error),
     /// The backend cannot be spoken to as configured.
     #[error("could not prepare deliveries to the backend")]

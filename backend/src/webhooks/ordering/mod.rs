@@ -1,4 +1,4 @@
-//! Objects whose newest snapshots share a second, and which nothing but their events' ids tell apart.
+//! Objects whose newest snapshots are from the same second, and that only their event ids distinguish.
 //!
 //! The ids decide such an order alike everywhere, but they may be wrong; where Stripe can be asked, [`refetch`] asks it.
 
