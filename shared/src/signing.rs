@@ -5,6 +5,7 @@
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
+use smallvec::SmallVec;
 use subtle::ConstantTimeEq;
 
 use crate::clock::Timestamp;
@@ -99,15 +100,15 @@ impl Verifier {
 /// A signature header as Stripe would send it for `body` at `timestamp` (Unix seconds).
 pub fn sign(secret: &Secret, timestamp: i64, body: &[u8]) -> String {
     let t = timestamp.to_string();
-    format!("t={t},v1={}", hex::encode(signature(keyed(secret), &t, body)))
+    format!("t={t},v1={}", hex::encode(signature(keyed(secret), t.as_bytes(), body)))
 }
 
 fn keyed(secret: &Secret) -> Hmac<Sha256> {
     Hmac::new_from_slice(secret.expose().as_bytes()).expect("HMAC takes a key of any length")
 }
 
-fn signature(mut mac: Hmac<Sha256>, signed_timestamp: &str, body: &[u8]) -> [u8; 32] {
-    mac.update(signed_timestamp.as_bytes());
+fn signature(mut mac: Hmac<Sha256>, signed_timestamp: &[u8], body: &[u8]) -> [u8; 32] {
+    mac.update(signed_timestamp);
     mac.update(b".");
     mac.update(body);
     mac.finalize().into_bytes().into()
@@ -117,10 +118,11 @@ fn signature(mut mac: Hmac<Sha256>, signed_timestamp: &str, body: &[u8]) -> [u8;
 #[derive(Clone, Debug)]
 pub struct SignatureHeader {
     /// `t`, as written: that text is what was signed.
-    signed_timestamp: String,
+    signed_timestamp: SmallVec<[u8; 20]>,
     timestamp: i64,
-    /// All of them: how many there may be is bounded by how long a header may be.
-    signatures: Vec<[u8; 32]>,
+    /// All of them: how many there may be is bounded by how long a header may be. Stripe sends one, and two while a secret
+    /// is rolled.
+    signatures: SmallVec<[[u8; 32]; 2]>,
     /// Why there may be parts that were not read.
     passed_over: Option<HeaderFault>,
 }
@@ -134,7 +136,7 @@ impl SignatureHeader {
         let mut signed_timestamp = None;
         let mut has_v1 = false;
         let mut has_blanks = false;
-        let mut signatures = Vec::new();
+        let mut signatures = SmallVec::new();
         for item in header.split(',') {
             let Some((name, value)) = item.split_once('=') else { continue };
             match name {
@@ -154,12 +156,12 @@ impl SignatureHeader {
             (None, false) => None,
         };
         let malformed = |fault| SignatureError::Malformed(passed_over.unwrap_or(fault));
-        let signed_timestamp = signed_timestamp.ok_or_else(|| malformed(HeaderFault::NoTimestamp))?.to_owned();
-        let timestamp = decimal(&signed_timestamp).ok_or_else(|| malformed(HeaderFault::UnreadableTimestamp))?;
+        let signed_timestamp = signed_timestamp.ok_or_else(|| malformed(HeaderFault::NoTimestamp))?;
+        let timestamp = decimal(signed_timestamp).ok_or_else(|| malformed(HeaderFault::UnreadableTimestamp))?;
         if !has_v1 {
             return Err(malformed(HeaderFault::NoSignature));
         }
-        Ok(Self { signed_timestamp, timestamp, signatures, passed_over })
+        Ok(Self { signed_timestamp: signed_timestamp.as_bytes().into(), timestamp, signatures, passed_over })
     }
 }
 
