@@ -30,6 +30,8 @@ const WRITES_MAX: u32 = 4;
 /// The inbox's writers on PostgreSQL, a connection each. Measured with 64 events waiting on two cores: a second one takes
 /// a fifth more events a second, for no more CPU an event in either process; a third one gains nothing.
 const INBOX_WRITERS: u32 = 2;
+/// What waits beside the writers for rows that somebody else holds; opened when there is such a thing.
+const INBOX_LANE: u32 = 2;
 /// The same on SQLite, where each is a thread, and one writes at a time.
 const SQLITE_LOOKUPS_MAX: u32 = 4;
 const SQLITE_LISTS_MAX: u32 = 2;
@@ -121,7 +123,7 @@ impl Pools {
                     write: pool(WRITES_MAX),
                     lookups: pool(LOOKUPS_MAX),
                     lists: pool(LISTS_MAX),
-                    inbox: pool(INBOX_WRITERS),
+                    inbox: pool(INBOX_WRITERS + INBOX_LANE),
                 })
             }
         }
@@ -202,7 +204,7 @@ impl Pools {
     pub(super) async fn inbox_probe(&self, faults: Option<Arc<Faults>>) -> Result<Tx, DbError> {
         match self {
             Self::Sqlite { file, write, .. } => begin_writing_sqlite(file, write, faults).await,
-            Self::Postgres { write, .. } => begin_postgres(write, faults, |_| INBOX_PROBE).await,
+            Self::Postgres { inbox, .. } => begin_postgres(inbox, faults, |_| INBOX_PROBE).await,
         }
     }
 

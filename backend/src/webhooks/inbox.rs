@@ -140,7 +140,8 @@ impl Inbox {
         let intent = Intent::of(&event, &self.filter);
         count_version(&event);
         let (answer, response) = oneshot::channel();
-        Ok((id, Job { event, intent, mode, request_id: request_id.clone(), since, answer }, response))
+        let request_id = request_id.clone();
+        Ok((id, Job { event, intent, mode, request_id, since, put_aside_at: None, answer }, response))
     }
 
     /// The app that it works for.

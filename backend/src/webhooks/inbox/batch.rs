@@ -124,7 +124,13 @@ impl BatchWriter {
             Ok(answer) => answer,
             Err(failure) => {
                 self.note(&failure);
-                error!(event.id = %id, %request_id, reason = failure.class(), "could not store event {id}: {failure}");
+                let reason = failure.class();
+                // Its sender keeps it and brings it again. That somebody else works at this very event is no trouble.
+                if matches!(failure, DbError::Locked { .. }) {
+                    warn!(event.id = %id, %request_id, reason, "could not store event {id}: {failure}");
+                } else {
+                    error!(event.id = %id, %request_id, reason, "could not store event {id}: {failure}");
+                }
                 Err(IntakeError::NotStored)
             }
         }

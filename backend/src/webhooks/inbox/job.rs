@@ -24,6 +24,8 @@ pub(super) struct Job {
     pub(super) request_id: RequestId,
     /// When it was handed in.
     pub(super) since: Instant,
+    /// When it was put aside because somebody else holds its rows.
+    pub(super) put_aside_at: Option<Instant>,
     pub(super) answer: oneshot::Sender<Answer>,
 }
 
@@ -121,6 +123,11 @@ impl Job {
     /// How long ago it was handed in.
     pub(super) fn age(&self) -> Duration {
         self.since.elapsed()
+    }
+
+    /// How long ago it was put aside.
+    pub(super) fn put_aside_for(&self) -> Duration {
+        self.put_aside_at.map_or(Duration::ZERO, |at| at.elapsed())
     }
 
     pub(super) fn answer(self, answer: Answer) {

@@ -1,13 +1,16 @@
 //! The lane beside the writers: events whose rows somebody else holds (another replica that hangs in the middle of a
 //! transaction, a session of an operator) wait here, and nobody waits behind them.
 //!
-//! Whoever handed one in waits two and a half seconds at most; then the event is stored as failed, and the retry job brings it again.
+//! Whoever handed one in waits two and a half seconds at most; then the event is stored as failed, and the retry job
+//! brings it again.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tollgate_db::DbError;
@@ -22,6 +25,10 @@ use crate::delay_queue::DelayQueue;
 
 /// How long an event waits for its rows before it is stored as failed: a little less than the relay waits for a response.
 const WAIT_MAX: Duration = Duration::from_millis(2500);
+
+/// Keys whose rows are waited for at the same time, each on a connection of its own. A look stands in the database's queue
+/// for a while, so that it has its turn beside another replica that writes to the same customer again and again.
+const LOOKS_MAX: usize = 2;
 
 /// How long the rows of one key are left alone between two looks.
 const LOOK_BACKOFF: Backoff = Backoff { first: Duration::from_millis(25), longest: Duration::from_millis(200) };
@@ -77,12 +84,13 @@ impl Lane {
     }
 
     /// Puts events aside.
-    pub(super) fn put_aside(&self, jobs: Vec<Job>) {
+    pub(super) fn put_aside(&self, mut jobs: Vec<Job>) {
         if jobs.is_empty() {
             return;
         }
-        for job in &jobs {
+        for job in &mut jobs {
             self.held.remember(job.lock_key());
+            job.put_aside_at = Some(Instant::now());
         }
         // A writer never waits for the lane. Where there is no room in it, and in a shutdown, the events are still the
         // sender's.
@@ -132,7 +140,8 @@ struct Group {
 async fn run(batches: BatchWriter, held: Arc<HeldKeys>, incoming: Arc<tokio::sync::Mutex<mpsc::Receiver<Vec<Job>>>>) {
     let mut incoming = incoming.lock().await;
     let mut groups: BTreeMap<String, Group> = BTreeMap::new();
-    let mut looks = DelayQueue::default();
+    let mut due = DelayQueue::default();
+    let mut looks = FuturesUnordered::new();
     loop {
         tokio::select! {
             jobs = incoming.recv() => {
@@ -140,17 +149,27 @@ async fn run(batches: BatchWriter, held: Arc<HeldKeys>, incoming: Arc<tokio::syn
                 for job in jobs {
                     let key = job.lock_key().to_owned();
                     let group = groups.entry(key.clone()).or_insert_with(|| {
-                        looks.push(Instant::now(), key);
+                        due.push(Instant::now(), key);
                         Group::default()
                     });
                     group.jobs.push(job);
                 }
             }
-            key = looks.pop() => {
-                let group = groups.remove(&key).unwrap_or_default();
-                if let Some((next_look, group)) = look(&batches, &held, &key, group).await {
-                    groups.insert(key.clone(), group);
-                    looks.push(next_look, key);
+            key = due.pop(), if looks.len() < LOOKS_MAX => {
+                // The group stays while it is looked at: what comes meanwhile waits in it.
+                let group = groups.get_mut(&key).expect("a key is due once for each group");
+                let batch = group.jobs.drain(..BATCH_MAX.min(group.jobs.len())).collect();
+                looks.push(look(&batches, &held, key, batch, group.looks));
+            }
+            Some((key, left)) = looks.next() => {
+                let group = groups.get_mut(&key).expect("a group stays while it is looked at");
+                group.looks = if left.is_held { group.looks + 1 } else { 0 };
+                group.jobs.splice(..0, left.jobs);
+                if group.jobs.is_empty() {
+                    groups.remove(&key);
+                } else {
+                    let rest = LOOK_BACKOFF.after(group.looks, &batches.app.rng);
+                    due.push(Instant::now() + if left.is_held { rest } else { Duration::ZERO }, key);
                 }
             }
         }
@@ -158,48 +177,48 @@ async fn run(batches: BatchWriter, held: Arc<HeldKeys>, incoming: Arc<tokio::syn
     }
 }
 
-/// Applies the events of one key if its rows are free. Gives what is left, and when to look again.
-async fn look(batches: &BatchWriter, held: &HeldKeys, key: &str, mut group: Group) -> Option<(Instant, Group)> {
-    let batch: Vec<Job> = group.jobs.drain(..BATCH_MAX.min(group.jobs.len())).collect();
-    if batch.is_empty() {
-        return None;
-    }
-    match batches.apply(&batch, LockWait::Probe).await {
+/// What a look leaves to be done.
+struct Left {
+    /// Those that wait on, in their order.
+    jobs: Vec<Job>,
+    is_held: bool,
+}
+
+/// Applies events of one key if its rows come free soon; `looks` is how often they were found held before. Those that have
+/// waited for too long are stored as failed.
+async fn look(batches: &BatchWriter, held: &HeldKeys, key: String, batch: Vec<Job>, looks: u32) -> (String, Left) {
+    let mut left = Left { jobs: Vec::new(), is_held: false };
+    match batches.apply(&batch, LockWait::Batch).await {
         Ok(answers) => {
-            held.forget(key);
-            if group.looks > 0 {
-                info!(looks = group.looks, "rows that somebody else held are free again");
+            held.forget(&key);
+            if looks > 0 {
+                info!(looks, "rows that somebody else held are free again");
             }
             batch.into_iter().zip(answers).for_each(|(job, answer)| job.answer(answer));
-            group.looks = 0;
         }
         Err(failure @ DbError::Locked { .. }) => {
-            held.remember(key);
-            if group.looks == 0 {
+            held.remember(&key);
+            left.is_held = true;
+            if looks == 0 {
                 warn!(
                     events = batch.len(),
                     "somebody else holds the rows of {} events: they wait beside the others",
                     batch.len()
                 );
             }
-            group.looks += 1;
-            let mut waiting = Vec::new();
             for job in batch {
-                if job.age() < WAIT_MAX {
-                    waiting.push(job);
+                if job.put_aside_for() < WAIT_MAX {
+                    left.jobs.push(job);
                 } else {
                     let answer = batches.store_failure(&job, &failure, LockWait::Probe).await;
                     job.answer(answer);
                 }
             }
-            waiting.append(&mut group.jobs);
-            group.jobs = waiting;
         }
         Err(failure) => {
-            held.forget(key);
-            batches.apply_each(batch, failure, LockWait::Probe).await;
+            held.forget(&key);
+            batches.apply_each(batch, failure, LockWait::Batch).await;
         }
     }
-    let rest = if group.looks == 0 { Duration::ZERO } else { LOOK_BACKOFF.after(group.looks, &batches.app.rng) };
-    (!group.jobs.is_empty()).then(|| (Instant::now() + rest, group))
+    (key, left)
 }
