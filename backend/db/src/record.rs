@@ -113,14 +113,24 @@ pub(super) enum Verb {
         /// Whether to lock them.
         for_update: bool,
     },
+    /// Rows by either of two columns' values.
+    LoadByEither {
+        /// The columns.
+        by: [&'static str; 2],
+        /// Whether to lock them.
+        for_update: bool,
+    },
     /// Insert, or replace all but the key.
     Upsert,
     /// Insert what is not there, and say the keys of that.
     Insert,
     /// Insert, and fail where a unique constraint forbids it.
     Append,
-    /// Insert what is not there, and give every row, locked.
-    LoadOrInsert,
+    /// Insert what is not there, and give every row, locked, with those by another column's values.
+    LoadOrInsert {
+        /// The column.
+        also_by: Option<&'static str>,
+    },
     /// Lock what nobody else has locked, and give every key, with whether that was done. Only for PostgreSQL.
     LockFree,
 }
@@ -151,13 +161,13 @@ fn text(engine: Engine, verb: Verb, first: usize, table: &str, columns: &[Column
     let rows = rows(engine, first, columns);
     match verb {
         Verb::Load { by, for_update } => {
-            let (matches, lock) = match engine {
-                // One writer at a time: there is nothing to lock.
-                Engine::Sqlite => (format!("IN (SELECT value FROM json_each(${first}))"), ""),
-                Engine::Postgres if for_update => (format!("= ANY (${first})"), " FOR UPDATE"),
-                Engine::Postgres => (format!("= ANY (${first})"), ""),
-            };
-            format!("SELECT {names} FROM {table} WHERE \"{by}\" {matches} ORDER BY \"{key}\"{lock}")
+            let matching = is_one_of(engine, by, first);
+            format!("SELECT {names} FROM {table} WHERE {matching} ORDER BY \"{key}\"{}", lock(engine, for_update))
+        }
+        Verb::LoadByEither { by: [one, other], for_update } => {
+            let [one, other] = [is_one_of(engine, one, first), is_one_of(engine, other, first + 1)];
+            let lock = lock(engine, for_update);
+            format!("SELECT {names} FROM {table} WHERE {one} OR {other} ORDER BY \"{key}\"{lock}")
         }
         Verb::Upsert => {
             let replaced = list(&columns[1..], |column| format!("\"{0}\" = excluded.\"{0}\"", column.name));
@@ -165,24 +175,46 @@ fn text(engine: Engine, verb: Verb, first: usize, table: &str, columns: &[Column
         }
         Verb::Insert => format!("INSERT INTO {table} ({names}) {rows} ON CONFLICT DO NOTHING RETURNING \"{key}\""),
         Verb::Append => format!("INSERT INTO {table} ({names}) {rows}"),
-        Verb::LoadOrInsert => match engine {
-            Engine::Sqlite => format!(
-                "INSERT INTO {table} ({names}) {rows} ON CONFLICT DO NOTHING; \
-                 SELECT {names} FROM {table} WHERE \"{key}\" IN (SELECT value ->> 0 FROM jsonb_each(${first}))"
-            ),
-            // What the one half inserts the other does not see, and what the one finds it leaves to the other.
-            Engine::Postgres => format!(
-                "WITH made AS (INSERT INTO {table} ({names}) {rows} ON CONFLICT DO NOTHING RETURNING {names}), \
-                 known AS (SELECT {names} FROM {table} WHERE \"{key}\" = ANY (${first}) ORDER BY \"{key}\" FOR UPDATE) \
-                 SELECT {names} FROM known UNION ALL SELECT {names} FROM made"
-            ),
-        },
+        Verb::LoadOrInsert { also_by } => {
+            let after = first + if engine == Engine::Sqlite { 2 } else { columns.len() };
+            let also = also_by.map(|by| format!(" OR {}", is_one_of(engine, by, after))).unwrap_or_default();
+            match engine {
+                Engine::Sqlite => format!(
+                    "INSERT INTO {table} ({names}) {rows} ON CONFLICT DO NOTHING; \
+                     SELECT {names} FROM {table} \
+                     WHERE \"{key}\" IN (SELECT value ->> 0 FROM jsonb_each(${first})){also}"
+                ),
+                // What the one half inserts the other does not see, and what the one finds it leaves to the other.
+                Engine::Postgres => format!(
+                    "WITH made AS (INSERT INTO {table} ({names}) {rows} ON CONFLICT DO NOTHING RETURNING {names}), \
+                     known AS (SELECT {names} FROM {table} WHERE \"{key}\" = ANY (${first}){also} \
+                               ORDER BY \"{key}\" FOR UPDATE) \
+                     SELECT {names} FROM known UNION ALL SELECT {names} FROM made"
+                ),
+            }
+        }
         Verb::LockFree => format!(
             "WITH free AS MATERIALIZED \
                  (SELECT \"{key}\" FROM {table} WHERE \"{key}\" = ANY (${first}) ORDER BY \"{key}\" FOR UPDATE SKIP LOCKED) \
              SELECT \"{key}\", free.\"{key}\" IS NOT NULL FROM {table} LEFT JOIN free USING (\"{key}\") \
              WHERE \"{key}\" = ANY (${first})"
         ),
+    }
+}
+
+/// Whether a column has one of the values of the parameter `$index`.
+fn is_one_of(engine: Engine, column: &str, index: usize) -> String {
+    match engine {
+        Engine::Sqlite => format!("\"{column}\" IN (SELECT value FROM json_each(${index}))"),
+        Engine::Postgres => format!("\"{column}\" = ANY (${index})"),
+    }
+}
+
+fn lock(engine: Engine, for_update: bool) -> &'static str {
+    match engine {
+        Engine::Postgres if for_update => " FOR UPDATE",
+        // One writer at a time: there is nothing to lock.
+        Engine::Sqlite | Engine::Postgres => "",
     }
 }
 

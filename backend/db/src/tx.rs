@@ -1,8 +1,8 @@
 //! One transaction on either engine, and the statements in it.
 
+mod loads;
 mod locks;
 
-use std::collections::BTreeSet;
 use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +19,7 @@ use crate::engine::Engine;
 use crate::error::DbError;
 use crate::faults::{Faults, Operation};
 use crate::record::{Record, Verb, statement};
-use crate::value::{Bind, storable};
+use crate::value::Bind;
 use crate::writes::{Parameters, Writes};
 
 /// How long we wait for a server's answer. It ends a statement by itself before that (`statement_timeout`), unless the network
@@ -74,6 +74,8 @@ macro_rules! on_either {
     }};
 }
 
+pub(crate) use on_either;
+
 const THERE: &str = "a transaction has its connection until it is dropped";
 
 impl Tx {
@@ -117,70 +119,6 @@ impl Tx {
     pub fn sql<'t>(&'t mut self, sql: &'static str) -> Query<'t> {
         let parameters = Ok(Parameters::none(self.engine()));
         Query { tx: self, sql, parameters }
-    }
-
-    /// The rows whose column `by` is any of `keys`, in the order of their own keys. No keys, no statement.
-    pub async fn load<T: Record>(
-        &mut self,
-        by: &'static str,
-        keys: &BTreeSet<String>,
-        lock: Lock,
-    ) -> Result<Vec<T>, DbError> {
-        if keys.is_empty() {
-            return Ok(Vec::new());
-        }
-        self.count(Operation::Statement)?;
-        let sql = statement::<T>(self.engine(), Verb::Load { by, for_update: lock == Lock::ForUpdate }, 1);
-        let sql = AssertSqlSafe(sql);
-        let keys: Vec<_> = keys.iter().map(|key| storable(key)).collect();
-        let read = on_either!(self, |connection|
-            sqlite: async {
-                let keys = serde_json::to_string(&keys).expect("a list of texts is always JSON");
-                let rows = connection.fetch_all(sqlx::query(sql).bind(keys)).await?;
-                Ok(rows.iter().map(T::of_sqlite).collect::<Result<Vec<_>, _>>())
-            },
-            postgres: async {
-                let rows = connection.fetch_all(sqlx::query(sql).bind(keys)).await?;
-                Ok(rows.iter().map(T::of_postgres).collect::<Result<Vec<_>, _>>())
-            },
-        );
-        read?.map_err(|error| DbError::of_row(error, T::TABLE, T::COLUMNS))
-    }
-
-    /// The rows with the keys of `placeholders`, locked until the transaction ends. One that is not there is inserted as
-    /// its placeholder is: what is not there cannot be locked. Each key may stand in them once. No rows, no statement.
-    pub async fn load_or_insert<T: Record>(&mut self, placeholders: &[&T]) -> Result<Vec<T>, DbError> {
-        let mut rows = Vec::with_capacity(placeholders.len());
-        for piece in bulk::pieces(placeholders) {
-            rows.extend(self.load_or_insert_piece(piece).await?);
-        }
-        let mut missing: BTreeSet<_> = placeholders.iter().map(|row| row.key().to_owned()).collect();
-        for row in &rows {
-            missing.remove(row.key());
-        }
-        // Inserted by somebody else while the statement ran: too late to be seen by its one half, too early for the other.
-        rows.extend(self.load::<T>(T::key_column(), &missing, Lock::ForUpdate).await?);
-        Ok(rows)
-    }
-
-    async fn load_or_insert_piece<T: Record>(&mut self, placeholders: &[&T]) -> Result<Vec<T>, DbError> {
-        self.count(Operation::Statement)?;
-        let sql = AssertSqlSafe(statement::<T>(self.engine(), Verb::LoadOrInsert, 1));
-        let read = on_either!(self, |connection|
-            sqlite: async {
-                let mut parameters = SqliteArguments::default();
-                bulk::add_json_and_blob(placeholders, &mut parameters).map_err(sqlx::Error::Encode)?;
-                let rows = connection.fetch_all(sqlx::query_with(sql, parameters)).await?;
-                Ok(rows.iter().map(T::of_sqlite).collect::<Result<Vec<_>, _>>())
-            },
-            postgres: async {
-                let mut parameters = PgArguments::default();
-                bulk::add_arrays(placeholders, &mut parameters).map_err(sqlx::Error::Encode)?;
-                let rows = connection.fetch_all(sqlx::query_with(sql, parameters)).await?;
-                Ok(rows.iter().map(T::of_postgres).collect::<Result<Vec<_>, _>>())
-            },
-        );
-        read?.map_err(|error| DbError::of_row(error, T::TABLE, T::COLUMNS))
     }
 
     /// Inserts those of `rows` that no unique constraint forbids, and says the keys of those. No rows, no statement.

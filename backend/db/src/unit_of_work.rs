@@ -51,7 +51,14 @@ impl UnitOfWork {
     /// Takes in rows as they are in the database. Without rows too the table is then a part of what is written: always
     /// the same tables are one prepared statement.
     pub fn add_loaded<T: Record>(&mut self, rows: Vec<T>) {
-        self.table_mut::<Rows<T>>().loaded.extend(rows.into_iter().map(|row| (row.key().to_owned(), row)));
+        self.table_mut::<Rows<T>>().add_loaded(rows);
+    }
+
+    /// The same for a table of which most transactions change nothing: it is written only by one that does. Each such
+    /// table doubles the number of prepared statements, so there should be few of them.
+    pub fn add_seldom_changed<T: Record>(&mut self, rows: Vec<T>) {
+        self.add_loaded(rows);
+        self.table_mut::<Rows<T>>().seldom_change = true;
     }
 
     /// The row as it is now.
@@ -76,7 +83,7 @@ impl UnitOfWork {
 
     /// Puts a new row in, or one that has changed in the place of what was there.
     pub fn insert<T: Record>(&mut self, row: T) {
-        self.table_mut::<Rows<T>>().draft.insert(row.key().to_owned(), row);
+        self.table_mut::<Rows<T>>().insert(row);
     }
 
     /// Adds a row that nothing may forbid: one that a unique constraint refuses fails the whole transaction.
@@ -136,7 +143,8 @@ impl UnitOfWork {
             table.forget_unchanged();
         }
         let tables = in_order_of_references(self.tables);
-        let writes = tables.iter().fold(tx.writes(), |writes, (_, table)| table.add_to(writes));
+        let written = tables.iter().filter(|(_, table)| !table.can_be_left_out());
+        let writes = written.fold(tx.writes(), |writes, (_, table)| table.add_to(writes));
         tx.write(writes).await?;
         Ok(Changes { tables })
     }
@@ -173,9 +181,8 @@ pub struct Change<'a, T> {
 impl Changes {
     /// The rows of one type that are new or have changed.
     pub fn of<T: Record>(&self) -> impl Iterator<Item = Change<'_, T>> {
-        table::<Rows<T>>(&self.tables).into_iter().flat_map(|rows| {
-            rows.changed.iter().map(move |(key, after)| Change { before: rows.loaded.get(key), after })
-        })
+        let rows = table::<Rows<T>>(&self.tables).into_iter();
+        rows.flat_map(Rows::changes).map(|(before, after)| Change { before, after })
     }
 
     /// The rows of one type that were appended, in order.

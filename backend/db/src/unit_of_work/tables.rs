@@ -2,7 +2,6 @@
 
 use std::any::Any;
 use std::collections::BTreeMap;
-use std::mem;
 
 use crate::record::Record;
 use crate::writes::Writes;
@@ -17,6 +16,10 @@ pub(super) trait Table: Any + Send + Sync {
     fn rollback(&mut self);
     /// Leaves out rows that are as they were loaded.
     fn forget_unchanged(&mut self) {}
+    /// Whether it can be left out of what is written: nothing of it has changed, and something hardly ever does.
+    fn can_be_left_out(&self) -> bool {
+        false
+    }
     fn add_to(&self, writes: Writes) -> Writes;
     fn effects(&self) -> Vec<Effect<'_>>;
 }
@@ -37,34 +40,76 @@ pub struct Effect<'a> {
 
 /// The rows of one table that are replaced as they change.
 pub(super) struct Rows<T> {
-    pub(super) loaded: BTreeMap<String, T>,
-    pub(super) changed: BTreeMap<String, T>,
+    rows: BTreeMap<String, Versions<T>>,
+    /// The keys of those that have a draft.
+    drafted: Vec<String>,
+    /// Whether most transactions change none of them.
+    pub(super) seldom_change: bool,
+}
+
+/// One row, as it was at each stage. In one place, so that a look at it is one walk down the tree.
+struct Versions<T> {
+    /// As it is in the database.
+    loaded: Option<T>,
+    /// At the last savepoint, where it has changed.
+    changed: Option<T>,
     /// Since the last savepoint.
-    pub(super) draft: BTreeMap<String, T>,
+    draft: Option<T>,
 }
 
 impl<T> Default for Rows<T> {
     fn default() -> Self {
-        Self { loaded: BTreeMap::new(), changed: BTreeMap::new(), draft: BTreeMap::new() }
+        Self { rows: BTreeMap::new(), drafted: Vec::new(), seldom_change: false }
+    }
+}
+
+impl<T> Default for Versions<T> {
+    fn default() -> Self {
+        Self { loaded: None, changed: None, draft: None }
+    }
+}
+
+impl<T> Versions<T> {
+    fn before(&self) -> Option<&T> {
+        self.changed.as_ref().or(self.loaded.as_ref())
+    }
+
+    fn now(&self) -> Option<&T> {
+        self.draft.as_ref().or(self.before())
     }
 }
 
 impl<T: Record> Rows<T> {
     pub(super) fn get(&self, key: &str) -> Option<&T> {
-        self.draft.get(key).or_else(|| self.before(key))
+        self.rows.get(key)?.now()
     }
 
     pub(super) fn before(&self, key: &str) -> Option<&T> {
-        self.changed.get(key).or_else(|| self.loaded.get(key))
+        self.rows.get(key)?.before()
     }
 
     pub(super) fn all(&self) -> impl Iterator<Item = &T> {
-        let in_changed = self.changed.values().filter(|row| !self.draft.contains_key(row.key()));
-        let only_loaded = self
-            .loaded
-            .values()
-            .filter(|row| !self.draft.contains_key(row.key()) && !self.changed.contains_key(row.key()));
-        self.draft.values().chain(in_changed).chain(only_loaded)
+        self.rows.values().filter_map(Versions::now)
+    }
+
+    pub(super) fn add_loaded(&mut self, rows: Vec<T>) {
+        for row in rows {
+            let key = row.key().to_owned();
+            self.rows.entry(key).or_default().loaded = Some(row);
+        }
+    }
+
+    pub(super) fn insert(&mut self, row: T) {
+        let key = row.key().to_owned();
+        let versions = self.rows.entry(key.clone()).or_default();
+        if versions.draft.replace(row).is_none() {
+            self.drafted.push(key);
+        }
+    }
+
+    /// Those that have changed, with how they were in the database.
+    pub(super) fn changes(&self) -> impl Iterator<Item = (Option<&T>, &T)> {
+        self.rows.values().filter_map(|row| Some((row.loaded.as_ref(), row.changed.as_ref()?)))
     }
 }
 
@@ -78,25 +123,44 @@ impl<T: Record> Table for Rows<T> {
     }
 
     fn release_savepoint(&mut self) {
-        // `append` would build the whole tree anew for the few rows of one event.
-        self.changed.extend(mem::take(&mut self.draft));
+        for key in self.drafted.drain(..) {
+            if let Some(versions) = self.rows.get_mut(&key) {
+                versions.changed = versions.draft.take();
+            }
+        }
     }
 
     fn rollback(&mut self) {
-        self.draft.clear();
+        for key in self.drafted.drain(..) {
+            if let Some(versions) = self.rows.get_mut(&key) {
+                versions.draft = None;
+            }
+        }
     }
 
     fn forget_unchanged(&mut self) {
-        self.changed.retain(|key, row| self.loaded.get(key) != Some(row));
+        for versions in self.rows.values_mut() {
+            if versions.changed == versions.loaded {
+                versions.changed = None;
+            }
+        }
+    }
+
+    fn can_be_left_out(&self) -> bool {
+        self.seldom_change && self.changes().next().is_none()
     }
 
     fn add_to(&self, writes: Writes) -> Writes {
-        writes.upsert(&self.changed.values().collect::<Vec<_>>())
+        writes.upsert(&self.changes().map(|(_, row)| row).collect::<Vec<_>>())
     }
 
     fn effects(&self) -> Vec<Effect<'_>> {
-        let of_row = |key| Effect { table: T::TABLE, key, is_new: !self.loaded.contains_key::<str>(key) };
-        self.changed.keys().map(String::as_str).map(of_row).collect()
+        let of_row = |(loaded, row): (Option<&T>, _)| Effect {
+            table: T::TABLE,
+            key: <T as Record>::key(row),
+            is_new: loaded.is_none(),
+        };
+        self.changes().map(of_row).collect()
     }
 }
 
