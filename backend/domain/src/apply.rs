@@ -162,12 +162,12 @@ async fn load_with(
     load_invoices(tx, plans, &mut work, touched).await?;
     let shown = work.all::<Subscription>().flat_map(Subscription::price_ids).chain(&touched.prices);
     let prices = prices::to_look_up(plans, shown);
-    work.add_loaded::<KnownPrice>(tx.load("id", &prices, Lock::None).await?);
-    work.add_loaded(load_or_make(tx, &touched.charges, Charge::placeholder).await?);
-    work.add_loaded(load_or_make(tx, &touched.payments, Payment::placeholder).await?);
-    work.add_loaded::<Payment>(tx.load("payment_intent_id", &touched.charges, Lock::ForUpdate).await?);
-    purchases::load(tx, &mut work, plans, customers, &touched.purchases).await?;
-    work.add_loaded(load_or_make(tx, &touched.payment_methods, PaymentMethod::placeholder).await?);
+    work.add_seldom_changed::<KnownPrice>(tx.load("id", &prices, Lock::None).await?);
+    load_money(tx, plans, &mut work, touched).await?;
+    let has_bought = |id: &&String| work.get::<Customer>(id).is_some_and(|customer| customer.has_purchases);
+    let buyers = customers.iter().filter(has_bought).cloned().collect();
+    purchases::load(tx, &mut work, plans, &buyers).await?;
+    work.add_seldom_changed(load_or_make(tx, &touched.payment_methods, PaymentMethod::placeholder).await?);
     let licenses: Vec<License> = tx.load("customer_id", customers, Lock::ForUpdate).await?;
     let logs = licenses.iter().map(|license| license.id.clone()).collect();
     work.add_loaded::<LicenseLog>(tx.load("license_id", &logs, Lock::ForUpdate).await?);
@@ -192,11 +192,13 @@ async fn load_customers(
     let now = work.now();
     let placeholder = |id: &str| Customer::placeholder(now, id, plans);
     work.add_loaded(load_or_make(tx, customers, placeholder).await?);
-    let of_customers: Vec<Subscription> = tx.load("customer_id", customers, Lock::None).await?;
-    let known: BTreeSet<_> = of_customers.iter().map(|subscription| subscription.id.clone()).collect();
+    let by = [("customer_id", customers), ("id", subscriptions)];
+    let (of_customers, elsewhere): (Vec<Subscription>, Vec<Subscription>) = tx
+        .load_by_either(by, Lock::None)
+        .await?
+        .into_iter()
+        .partition(|subscription: &Subscription| customers.contains(&subscription.customer_id));
     work.add_loaded(of_customers);
-    let unknown = subscriptions.difference(&known).cloned().collect();
-    let elsewhere: Vec<Subscription> = tx.load("id", &unknown, Lock::None).await?;
     let others: BTreeSet<_> = elsewhere.into_iter().map(|subscription| subscription.customer_id).collect();
     work.add_loaded(load_or_make(tx, &others, placeholder).await?);
     work.add_loaded::<Subscription>(tx.load("customer_id", &others, Lock::None).await?);
@@ -213,6 +215,19 @@ async fn load_invoices(tx: &mut Tx, plans: &Plans, work: &mut UnitOfWork, touche
     }
     work.add_loaded::<Invoice>(tx.load("id", &ids, Lock::ForUpdate).await?);
     work.add_loaded(load_or_make(tx, &touched.invoices_of_nobody, Invoice::placeholder).await?);
+    Ok(())
+}
+
+/// Loads the payments that are touched and what was given back of them. Of what is sold for good, something may have been
+/// given back before it was seen.
+async fn load_money(tx: &mut Tx, plans: &Plans, work: &mut UnitOfWork, touched: &Touched) -> Result<(), DbError> {
+    let sold = if plans.sell_for_good() { &touched.purchases } else { &BTreeSet::new() };
+    let charges: Vec<_> = touched.charges.iter().map(|id| Charge::placeholder(id)).collect();
+    let charges: Vec<_> = charges.iter().collect();
+    work.add_loaded(tx.load_or_insert_also(&charges, "belongs_to", sold).await?);
+    let payments: Vec<_> = touched.payments.iter().map(|id| Payment::placeholder(id)).collect();
+    let payments: Vec<_> = payments.iter().collect();
+    work.add_loaded(tx.load_or_insert_also(&payments, "payment_intent_id", &touched.charges).await?);
     Ok(())
 }
 
@@ -261,7 +276,9 @@ pub fn apply(work: &mut UnitOfWork, settings: &Settings, observation: &Observati
                 if let Some(subscription) = &session.subscription {
                     subscriptions::name(work, observation, subscription, customer);
                 }
-                purchases::apply_session(work, observation.livemode, session);
+                if let Some(buyer) = purchases::apply_session(work, observation.livemode, session) {
+                    customers::note_purchase(work, plans, buyer);
+                }
             }
             payments::apply_session(work, observation, session, *outcome)
         }
@@ -273,7 +290,9 @@ pub fn apply(work: &mut UnitOfWork, settings: &Settings, observation: &Observati
                 customers::note_contact(work, plans, observation, customer, made, contact);
             }
             payments::apply_invoice(work, observation, invoice);
-            purchases::apply_invoice(work, observation.livemode, invoice);
+            if let Some(buyer) = purchases::apply_invoice(work, observation.livemode, invoice) {
+                customers::note_purchase(work, plans, buyer);
+            }
             if let Some(customer) = subscriptions::infer(work, plans, observation, invoice) {
                 entitlements::grant(work, settings, observation.livemode, customer, "active");
             }

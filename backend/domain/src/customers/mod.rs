@@ -51,6 +51,8 @@ record! {
         pub plans_digest: String,
         /// The number of its newest entry in the audit log.
         pub last_change: i64,
+        /// Whether it has bought anything once: of most nothing of the kind has to be looked for.
+        pub has_purchases: bool,
     }
 }
 
@@ -146,6 +148,7 @@ impl Customer {
             contact: None,
             plans_digest: plans.digest().to_owned(),
             last_change: 0,
+            has_purchases: false,
         }
     }
 
@@ -234,6 +237,14 @@ pub fn note_origin(work: &mut UnitOfWork, plans: &Plans, observation: &Observati
     row.account = row.account.max(observation.account.clone());
     row.livemode = row.livemode.max(observation.livemode);
     work.insert(row);
+}
+
+/// Notes that the customer has bought something once.
+pub fn note_purchase(work: &mut UnitOfWork, plans: &Plans, id: &str) {
+    if !work.get(id).is_some_and(|row: &Customer| row.has_purchases) {
+        let row = Customer::of(work, id, plans);
+        work.insert(Customer { has_purchases: true, ..row });
+    }
 }
 
 /// Notes whom a completed session says that its customer is.

@@ -58,16 +58,22 @@ pub struct Bought<'p> {
     pub livemode: Option<bool>,
 }
 
-/// Takes in what a paid invoice sold once: what its lines charge for that is no subscription's.
-pub fn apply_invoice(work: &mut UnitOfWork, livemode: Option<bool>, invoice: &stripe::Invoice) {
-    let Some(customer) = invoice.customer.as_deref().filter(|_| invoice.status == "paid") else { return };
+/// Takes in what a paid invoice sold once: what its lines charge for that is no subscription's. Gives who bought it.
+pub fn apply_invoice<'i>(
+    work: &mut UnitOfWork,
+    livemode: Option<bool>,
+    invoice: &'i stripe::Invoice,
+) -> Option<&'i str> {
+    let customer = invoice.customer.as_deref().filter(|_| invoice.status == "paid")?;
     let items: Vec<_> =
         sold_once(invoice).map(|line| Item { price: line.price.clone(), quantity: line.quantity }).collect();
-    if !items.is_empty() {
-        let mut row = Purchase::of(work, &invoice.id, customer, livemode);
-        row.items = Json(items);
-        work.insert(row);
+    if items.is_empty() {
+        return None;
     }
+    let mut row = Purchase::of(work, &invoice.id, customer, livemode);
+    row.items = Json(items);
+    work.insert(row);
+    Some(customer)
 }
 
 /// The lines that sell something once: no subscription's, and no credit.
@@ -80,15 +86,18 @@ pub fn has_sold(invoice: &stripe::Invoice) -> bool {
     invoice.status == "paid" && sold_once(invoice).next().is_some()
 }
 
-/// Takes in a one-off session that was gone through.
-pub fn apply_session(work: &mut UnitOfWork, livemode: Option<bool>, session: &stripe::CheckoutSession) {
-    let Some(customer) = session.customer.as_deref() else { return };
-    if session.mode.as_deref() == Some("payment") {
-        let mut row = Purchase::of(work, id_of_session(session), customer, livemode);
-        row.session_id = Some(session.id.clone());
-        row.named_plan_id.clone_from(&session.plan_id);
-        work.insert(row);
-    }
+/// Takes in a one-off session that was gone through. Gives who bought by it.
+pub fn apply_session<'s>(
+    work: &mut UnitOfWork,
+    livemode: Option<bool>,
+    session: &'s stripe::CheckoutSession,
+) -> Option<&'s str> {
+    let customer = session.customer.as_deref().filter(|_| session.mode.as_deref() == Some("payment"))?;
+    let mut row = Purchase::of(work, id_of_session(session), customer, livemode);
+    row.session_id = Some(session.id.clone());
+    row.named_plan_id.clone_from(&session.plan_id);
+    work.insert(row);
+    Some(customer)
 }
 
 /// The row that a session is a part of.
@@ -113,21 +122,12 @@ pub async fn customers_of(
     Ok(payers.chain(purchases.into_iter().map(|purchase| purchase.customer_id)).collect())
 }
 
-/// Loads the purchases called `ids`, and where anything is sold for good all those of `customers`, with what was paid for
-/// them and given back of them.
-pub async fn load(
-    tx: &mut Tx,
-    work: &mut UnitOfWork,
-    plans: &Plans,
-    customers: &BTreeSet<String>,
-    ids: &BTreeSet<String>,
-) -> Result<(), DbError> {
-    let mut purchases: Vec<Purchase> = tx.load("id", ids, Lock::None).await?;
+/// Loads the purchases of `buyers`; where anything is sold for good, with what was paid for them and given back of them.
+pub async fn load(tx: &mut Tx, work: &mut UnitOfWork, plans: &Plans, buyers: &BTreeSet<String>) -> Result<(), DbError> {
+    let purchases: Vec<Purchase> = tx.load("customer_id", buyers, Lock::None).await?;
     if plans.sell_for_good() {
-        purchases.extend(tx.load::<Purchase>("customer_id", customers, Lock::None).await?);
         let names = |purchase: &Purchase| purchase.session_id.iter().chain([&purchase.id]).cloned().collect::<Vec<_>>();
-        let mut payees: BTreeSet<_> = purchases.iter().flat_map(names).collect();
-        payees.extend(ids.iter().cloned());
+        let payees: BTreeSet<_> = purchases.iter().flat_map(names).collect();
         let missing = |id: &&String| work.get::<Payment>(id).is_none();
         let payments = payees.iter().filter(missing).cloned().collect();
         work.add_loaded::<Payment>(tx.load("id", &payments, Lock::None).await?);
@@ -136,7 +136,7 @@ pub async fn load(
         charges.retain(|charge| work.get::<Charge>(&charge.id).is_none());
         work.add_loaded(charges);
     }
-    work.add_loaded(purchases);
+    work.add_seldom_changed(purchases);
     Ok(())
 }
 
