@@ -14,7 +14,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::{debug, error};
 
 /// How long a connection may take to send its first byte.
@@ -36,8 +36,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(250);
 /// How often it is said that none can be accepted.
 const ACCEPT_ERROR_INTERVAL: Duration = Duration::from_secs(10);
 
-/// How much is read at once in each direction.
-const BUFFER_BYTES: usize = 16 << 10;
+/// How much is read at once in each direction: at first, and where there is much to read.
+const BUFFER_BYTES_MIN: usize = 4 << 10;
+const BUFFER_BYTES_MAX: usize = 128 << 10;
 
 /// How many connections there may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,55 +118,76 @@ async fn hand_on(client: TcpStream, rocket: SocketAddr, _turn: OwnedSemaphorePer
     server.set_nodelay(true)?;
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
-    let passed = Passed::default();
-    let up = pass(from_client, to_server, &passed);
-    let down = pass(from_server, to_client, &passed);
-    tokio::pin!(up, down);
+    let pulse = Pulse::default();
+    let up = pass(from_client, to_server, &pulse);
+    let down = pass(from_server, to_client, &pulse);
+    let stalled = pulse.stops();
+    tokio::pin!(up, down, stalled);
     // What Rocket has to say ends the connection; what the client has may end before.
     tokio::select! {
         ended = &mut down => return ended,
         ended = &mut up => ended?,
+        () = &mut stalled => return Err(io::ErrorKind::TimedOut.into()),
     }
-    down.await
+    tokio::select! {
+        ended = &mut down => ended,
+        () = &mut stalled => Err(io::ErrorKind::TimedOut.into()),
+    }
 }
 
-/// When something last passed, in whichever direction: milliseconds since the connection began.
-struct Passed {
+/// When something last passed, in whichever direction. One watch a connection: a timer for each read and write would cost
+/// as much as the read.
+struct Pulse {
     begun: Instant,
+    /// Milliseconds since the connection began.
     last: AtomicU64,
+    /// How many directions wait for the other side to take what it was sent.
+    writing: AtomicU64,
 }
 
-impl Default for Passed {
+impl Default for Pulse {
     fn default() -> Self {
-        Self { begun: Instant::now(), last: AtomicU64::new(0) }
+        Self { begun: Instant::now(), last: AtomicU64::new(0), writing: AtomicU64::new(0) }
     }
 }
 
-impl Passed {
+impl Pulse {
     fn note(&self) {
         self.last.store(self.begun.elapsed().as_millis() as u64, Ordering::Relaxed);
     }
 
-    fn idle(&self) -> Duration {
-        self.begun.elapsed().saturating_sub(Duration::from_millis(self.last.load(Ordering::Relaxed)))
+    /// Ends when nothing has passed for too long.
+    async fn stops(&self) {
+        loop {
+            let last = self.begun + Duration::from_millis(self.last.load(Ordering::Relaxed));
+            let is_writing = self.writing.load(Ordering::Relaxed) > 0;
+            let until = last + if is_writing { WRITE_TIMEOUT } else { IDLE_TIMEOUT };
+            if until <= Instant::now() {
+                return;
+            }
+            sleep_until(until.min(Instant::now() + IDLE_TIMEOUT)).await;
+        }
     }
 }
 
 /// Hands on bytes in one direction, to their end.
-async fn pass(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin, passed: &Passed) -> io::Result<()> {
-    let mut buffer = vec![0; BUFFER_BYTES];
+async fn pass(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin, pulse: &Pulse) -> io::Result<()> {
+    let mut buffer = vec![0; BUFFER_BYTES_MIN];
     loop {
-        let read = match timeout(IDLE_TIMEOUT.saturating_sub(passed.idle()), from.read(&mut buffer)).await {
-            Ok(read) => read?,
-            Err(_) if passed.idle() < IDLE_TIMEOUT => continue,
-            Err(_) => return Err(io::ErrorKind::TimedOut.into()),
-        };
-        passed.note();
+        let read = from.read(&mut buffer).await?;
+        pulse.note();
         if read == 0 {
             return to.shutdown().await;
         }
-        timeout(WRITE_TIMEOUT, to.write_all(&buffer[..read])).await.map_err(|_| io::ErrorKind::TimedOut)??;
-        passed.note();
+        pulse.writing.fetch_add(1, Ordering::Relaxed);
+        let written = to.write_all(&buffer[..read]).await;
+        pulse.writing.fetch_sub(1, Ordering::Relaxed);
+        written?;
+        pulse.note();
+        // Few connections carry much, and most of the others are quiet.
+        if read == buffer.len() && read < BUFFER_BYTES_MAX {
+            buffer.resize(2 * read, 0);
+        }
     }
 }
 
