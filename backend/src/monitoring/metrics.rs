@@ -90,7 +90,11 @@ fn describe() {
         "Time from a request's head to its response, by route"
     );
     describe_histogram!("tollgate_backend_batch_seconds", seconds, "Time that a transaction of events takes");
-    describe_histogram!("tollgate_backend_writer_wait_seconds", seconds, "Time that an event waits for a writer");
+    describe_histogram!(
+        "tollgate_backend_writer_wait_seconds",
+        seconds,
+        "Time that the first event of a batch waits for a writer"
+    );
 }
 
 /// Every metric, as text.

@@ -41,9 +41,9 @@ impl Writer {
             return;
         }
         metrics::histogram!("tollgate_backend_batch_events").record(batch.len() as f64);
-        for job in &batch {
-            metrics::histogram!("tollgate_backend_writer_wait_seconds").record(job.age().as_secs_f64());
-        }
+        // Of each batch the one that has waited longest.
+        let waited = batch.iter().map(Job::age).max().unwrap_or_default();
+        metrics::histogram!("tollgate_backend_writer_wait_seconds").record(waited.as_secs_f64());
         match self.batches.apply(&batch, LockWait::Batch).await {
             Ok(answers) => batch.into_iter().zip(answers).for_each(|(job, answer)| job.answer(answer)),
             Err(DbError::Locked { .. }) => self.write_what_is_free(batch).await,

@@ -24,6 +24,8 @@ enum Holds {
 impl Holds {
     async fn hold(self, db: &Db, app: &App) -> Tx {
         let mut holder = db.write().await.unwrap();
+        // As a session from outside does, which nobody ends.
+        holder.sql("SET LOCAL idle_in_transaction_session_timeout = 0").run().await.unwrap();
         match self {
             Self::Customer | Self::NewCustomer => {
                 let touched = Touched::customer("cus_held");
