@@ -45,6 +45,7 @@ impl App {
             sealer: Arc::new(Sealer::new(&config.encryption_keys)),
             rng: rng.clone(),
             livemode: config.stripe.livemode,
+            machines_stale_after: config.machines_stale_after,
         };
         let tasks = Tasks::new(clock.clone(), rng.clone());
         Self { config, db, clock, rng, settings, stripe, tasks }

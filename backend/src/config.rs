@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 
+use chrono::Duration;
 use reqwest::Url;
 use tollgate_shared::env::{BadVariables, Env};
 use tollgate_shared::tls::TlsFiles;
@@ -38,6 +39,7 @@ Configuration is environment variables, with a .env file read when present:
   STRIPE_ACCOUNTS        acct_…, comma-separated: connected accounts whose events are ours
   PLANS_FILE             what is on sale [plans.toml]
   WIDGETS_FILE           the widgets that a new customer gets [widgets.json if there is one, else a plain one]
+  MACHINE_STALE_DAYS     how long a machine has to be silent before its seat may be given to another one [30]
   APP_URL                the address of the web application (optional)
   RUST_LOG, LOG_FORMAT   which lines are logged [info], as `text` or `json` [text]
 
@@ -45,6 +47,9 @@ Several secrets are comma-separated. Rocket.toml and ROCKET_* are ignored.";
 
 /// The fewest characters of an `ENCRYPTION_KEY`: as many as AES-256's key has bytes.
 const ENCRYPTION_KEY_CHARACTERS_MIN: usize = 32;
+
+/// How long a machine has to be silent before its seat may be given to another one: longer than anybody is on holiday.
+const MACHINE_STALE_DAYS: i64 = 30;
 
 const DEFAULT_ADDR: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8000);
 const DEFAULT_DATABASE_URL: &str = "sqlite://data/tollgate.db";
@@ -85,6 +90,8 @@ pub struct Config {
     pub plans: Arc<Plans>,
     /// `WIDGETS_FILE`, read.
     pub widgets: Arc<WidgetDefaults>,
+    /// `MACHINE_STALE_DAYS`.
+    pub machines_stale_after: Duration,
     /// `APP_URL`.
     pub app_url: Option<Url>,
 }
@@ -110,6 +117,9 @@ impl Config {
         let stripe = StripeConfig::from_env(env);
         let plans = plans(env);
         let widgets = widgets(env);
+        let machine_stale_days = env.read("MACHINE_STALE_DAYS", "a number of days from 1 to 3650", |text| {
+            text.parse().ok().filter(|days| (1..=3650).contains(days))
+        });
         let app_url = env.read("APP_URL", "an http:// or https:// address", http_url);
 
         env.finish()?;
@@ -131,6 +141,7 @@ impl Config {
             stripe,
             plans: Arc::new(plans.expect("plans that cannot be read were refused")),
             widgets: Arc::new(widgets.expect("widgets that cannot be read were refused")),
+            machines_stale_after: Duration::days(machine_stale_days.unwrap_or(MACHINE_STALE_DAYS)),
             app_url,
         })
     }

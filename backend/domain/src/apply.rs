@@ -14,9 +14,9 @@
 //! | `prices` | nothing: it says what was seen, and hardly ever changes |
 //! | `charges`, `payments`, `payment_methods` | the row itself, made where it is missing |
 //! | `licenses` | the row itself: an operator revokes it without the customer's row. New ones: the row of their customer |
+//! | `machines` | the licence's row, to count them; the row itself, to say when it was last seen |
 //! | `license_logs`, `license_events` | the log's row: a machine appends without the licence's row |
 //! | `api_keys`, `widgets` | nothing: unique constraints say that there is one already |
-//! | `machines` | the licence's row, to count them; the row itself, to say when it was last seen |
 
 use std::collections::BTreeSet;
 
@@ -29,7 +29,7 @@ use crate::customers::{self, Customer};
 use crate::entitlements;
 use crate::events::LicenseEvent;
 use crate::invoices::{self, Invoice};
-use crate::licenses::{self, License, LicenseLog};
+use crate::licenses::{self, License, LicenseLog, machines};
 use crate::payment_methods::{self, PaymentMethod};
 use crate::payments::{self, Payment};
 use crate::plans::Plans;
@@ -66,12 +66,19 @@ pub struct Touched {
     pub prices: BTreeSet<String>,
     /// Payment methods.
     pub payment_methods: BTreeSet<String>,
+    /// Licences by themselves, without their customers; nothing else is then loaded. See [`licenses::load`].
+    pub licenses: BTreeSet<String>,
 }
 
 impl Touched {
     /// What hangs on one customer.
     pub fn customer(id: &str) -> Self {
         Self { customers: BTreeSet::from([id.to_owned()]), ..Self::default() }
+    }
+
+    /// One licence, with its machines and its log.
+    pub fn license(id: &str) -> Self {
+        Self { licenses: BTreeSet::from([id.to_owned()]), ..Self::default() }
     }
 }
 
@@ -133,6 +140,11 @@ impl Touched {
 /// Loads what is touched, each customer's row first and for writing: two replicas then take one customer in turn.
 /// Locks are taken table by table, in the order of keys, so that they cannot wait for each other in a circle.
 pub async fn load(tx: &mut Tx, settings: &Settings, now: Timestamp, touched: &Touched) -> Result<UnitOfWork, DbError> {
+    if !touched.licenses.is_empty() {
+        let mut work = UnitOfWork::new(now, settings.rng.clone());
+        licenses::load(tx, &mut work, &touched.licenses).await?;
+        return Ok(work);
+    }
     let mut customers = touched.customers.clone();
     customers.extend(
         purchases::customers_of(tx, &settings.plans, &touched.charges_of_somebody, &touched.paid_invoices).await?,
@@ -170,6 +182,8 @@ async fn load_with(
     work.add_seldom_changed(load_or_make(tx, &touched.payment_methods, PaymentMethod::placeholder).await?);
     let licenses: Vec<License> = tx.load("customer_id", customers, Lock::ForUpdate).await?;
     let logs = licenses.iter().map(|license| license.id.clone()).collect();
+    // Read alone: that nobody comes or goes is what the licence's row is locked for.
+    work.add_seldom_changed(machines::in_seats_of(tx, &logs, Lock::None).await?);
     work.add_loaded::<LicenseLog>(tx.load("license_id", &logs, Lock::ForUpdate).await?);
     work.add_loaded(licenses);
     work.expect_appended_if_absent::<StoredKey>();

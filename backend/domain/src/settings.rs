@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use chrono::Duration;
 use tollgate_shared::Rng;
 
 use crate::plans::Plans;
@@ -21,4 +22,6 @@ pub struct Settings {
     pub rng: Rng,
     /// The deployment's mode, where it has one: a key is `tg_live_` by it where an event does not say its own.
     pub livemode: Option<bool>,
+    /// How long a machine has to be silent before its seat may be given to another one.
+    pub machines_stale_after: Duration,
 }

@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::sync::Arc;
 
+use chrono::Duration;
 use tollgate_shared::clock::from_unix;
 use tollgate_shared::{Rng, Secrets, Timestamp};
 
@@ -91,6 +92,7 @@ impl Fixture {
             sealer: Arc::new(Sealer::new(&Secrets::parse("0123456789abcdef0123456789abcdef").unwrap())),
             rng: rng.clone(),
             livemode: None,
+            machines_stale_after: Duration::days(30),
         };
         Self { settings, work: UnitOfWork::new(now, rng) }
     }

@@ -87,11 +87,10 @@ pub fn follow(work: &mut UnitOfWork, settings: &Settings, cause: Cause<'_>, cust
     // A live plan of a subscription goes before what was bought for good.
     let by_subscription = current.and_then(|subscription| subscription.tier.clone()).filter(|_| access.is_given);
     let by_purchase = || bought.filter(|bought| bought.ended_at.is_none()).map(|bought| bought.plan.tier.clone());
+    let terms = LicenseTerms::under(current, access.is_given, access.grace_ends_at, plans);
     let terms = match &bought {
-        Some(bought) if by_subscription.is_none() => {
-            LicenseTerms::with_purchase(current, access.is_given, plans, bought)
-        }
-        _ => LicenseTerms::under(current, access.is_given, plans),
+        Some(bought) if by_subscription.is_none() => LicenseTerms::with_purchase(terms, current.is_some(), bought),
+        _ => terms,
     };
     row.tier = by_subscription.or_else(by_purchase).unwrap_or_else(|| plans.default_tier().to_owned());
     let entries = changes::audit(work, cause, &was, &row, &of_customer);
@@ -106,7 +105,7 @@ pub fn follow(work: &mut UnitOfWork, settings: &Settings, cause: Cause<'_>, cust
     if row != was {
         work.insert(row);
     }
-    licenses::follow(work, plans, customer_id, terms);
+    licenses::follow(work, plans, settings.machines_stale_after, customer_id, terms);
     for event in events {
         licenses::append_event(work, customer_id, event);
     }
@@ -129,22 +128,21 @@ fn current<'a>(work: &UnitOfWork, plans: &Plans, of_customer: &[&'a Subscription
 struct Access {
     is_given: bool,
     ends_at: Option<Timestamp>,
+    /// The end of its grace, if it is past due; it may lie in the past.
+    grace_ends_at: Option<Timestamp>,
 }
 
 impl Access {
-    const NONE: Self = Self { is_given: false, ends_at: None };
+    const NONE: Self = Self { is_given: false, ends_at: None, grace_ends_at: None };
 
     fn of(work: &UnitOfWork, plans: &Plans, subscription: &Subscription) -> Self {
-        let Some(status) = subscription.access_status.as_deref().filter(|status| plans.is_entitled(status)) else {
-            return Self::NONE;
+        let Some(status) = subscription.access_status.as_deref() else { return Self::NONE };
+        let grace_ends_at = match (plans.past_due_days(), status) {
+            (Some(days), "past_due") => spell_begin(work, subscription).map(|at| at + Duration::days(i64::from(days))),
+            _ => None,
         };
-        let (Some(days), "past_due") = (plans.past_due_days(), status) else {
-            return Self { is_given: true, ends_at: None };
-        };
-        match spell_begin(work, subscription).map(|at| at + Duration::days(i64::from(days))) {
-            Some(end) if end <= work.now() => Self::NONE,
-            ends_at => Self { is_given: true, ends_at },
-        }
+        let is_given = plans.is_entitled(status) && grace_ends_at.is_none_or(|end| end > work.now());
+        Self { is_given, ends_at: grace_ends_at.filter(|_| is_given), grace_ends_at }
     }
 }
 

@@ -55,6 +55,10 @@ pub enum EventType {
     LicenseRevoked,
     /// The licence counts again.
     LicenseReinstated,
+    /// A machine took a seat of the licence.
+    MachineActivated,
+    /// A machine gave its seat up.
+    MachineDeactivated,
 }
 
 impl EventType {
@@ -75,6 +79,8 @@ impl EventType {
             Self::LicenseExpired => "license_expired",
             Self::LicenseRevoked => "license_revoked",
             Self::LicenseReinstated => "license_reinstated",
+            Self::MachineActivated => "machine_activated",
+            Self::MachineDeactivated => "machine_deactivated",
         }
     }
 }

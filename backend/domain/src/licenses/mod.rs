@@ -5,18 +5,24 @@
 //! an operator takes it back.
 
 pub mod key;
+pub mod machines;
+pub mod seats;
+pub mod verdict;
 pub mod view;
 
+use std::collections::BTreeSet;
+
+use chrono::Duration;
 use serde_json::json;
 use tollgate_shared::Timestamp;
 
-use crate::events::{self, CustomerEvent, EventType, PendingEvent};
+use crate::events::{self, CustomerEvent, EventType, LicenseEvent, PendingEvent};
 use crate::licenses::key::LicenseKey;
 use crate::licenses::view::LicenseEventView;
 use crate::plans::Plans;
 use crate::purchases::Bought;
 use crate::subscriptions::{StatusClass, Subscription};
-use tollgate_db::{UnitOfWork, record};
+use tollgate_db::{DbError, Lock, Tx, UnitOfWork, record};
 
 record! {
     /// A row of `licenses`.
@@ -43,6 +49,17 @@ record! {
         pub last_seq: i64,
         /// When it was made.
         pub created_at: Timestamp,
+        /// When the grace of the subscription that it follows ends, or ended.
+        pub grace_ends_at: Option<Timestamp>,
+        /// When that subscription is to end, if its end is announced.
+        pub cancels_at: Option<Timestamp>,
+    }
+}
+
+impl License {
+    /// When it will end, as far as is known.
+    pub fn ends_at(&self) -> Option<Timestamp> {
+        self.grace_ends_at.into_iter().chain(self.cancels_at).min()
     }
 }
 
@@ -70,14 +87,24 @@ pub struct LicenseTerms {
     pub max_activations: i64,
     /// The end of a subscription that ended.
     pub expires_at: Option<Timestamp>,
+    /// The end of the grace of one that is past due.
+    pub grace_ends_at: Option<Timestamp>,
+    /// The end that was announced.
+    pub cancels_at: Option<Timestamp>,
 }
 
 /// Seats of a licence whose subscription no plan matches.
 const MAX_ACTIVATIONS_WITHOUT_PLAN: i64 = 1;
 
 impl LicenseTerms {
-    /// The terms under `subscription`; `entitled` says whether its status gives the customer what was bought.
-    pub fn under(subscription: Option<&Subscription>, entitled: bool, plans: &Plans) -> Self {
+    /// The terms under `subscription`; `entitled` says whether its status gives the customer what was bought, and
+    /// `grace_ends_at` until when it does so while it is past due.
+    pub fn under(
+        subscription: Option<&Subscription>,
+        entitled: bool,
+        grace_ends_at: Option<Timestamp>,
+        plans: &Plans,
+    ) -> Self {
         let plan = subscription.and_then(|subscription| plans.by_id(subscription.plan_id.as_deref()?));
         let class = subscription.and_then(|subscription| StatusClass::of(subscription.access_status.as_deref()?));
         let ended = class == Some(StatusClass::Ended);
@@ -93,18 +120,18 @@ impl LicenseTerms {
                 plan.activations_of(subscription.and_then(|subscription| subscription.quantity))
             }),
             expires_at: subscription.filter(|_| ended && !entitled).and_then(|subscription| subscription.ended_at),
+            grace_ends_at,
+            cancels_at: subscription.and_then(Subscription::announced_end),
         }
     }
-}
 
-impl LicenseTerms {
     /// The terms of who has bought something for good and has no live plan of a subscription: those of the purchase,
     /// unless both have ended and the subscription did so later, or the subscription may yet come to be live again.
-    pub fn with_purchase(current: Option<&Subscription>, entitled: bool, plans: &Plans, bought: &Bought) -> Self {
-        let by_subscription = Self::under(current, entitled, plans);
+    /// `has_current` says whether there is a subscription that `by_subscription` is under.
+    pub fn with_purchase(by_subscription: Self, has_current: bool, bought: &Bought) -> Self {
         let both_ended = by_subscription.status == "expired" && bought.ended_at.is_some();
         let is_later = both_ended && by_subscription.expires_at > bought.ended_at;
-        let may_return = current.is_some() && by_subscription.status != "expired";
+        let may_return = has_current && by_subscription.status != "expired";
         if bought.ended_at.is_some() && (is_later || may_return) { by_subscription } else { Self::of_purchase(bought) }
     }
 
@@ -116,6 +143,8 @@ impl LicenseTerms {
             plan_id: Some(bought.plan.id.clone()),
             max_activations: bought.plan.activations_of(bought.quantity),
             expires_at: bought.ended_at,
+            grace_ends_at: None,
+            cancels_at: None,
         }
     }
 }
@@ -144,11 +173,29 @@ pub fn grant(work: &mut UnitOfWork, plans: &Plans, customer_id: &str) {
         revoked_at: None,
         last_seq: 0,
         created_at: work.now(),
+        grace_ends_at: None,
+        cancels_at: None,
     });
 }
 
+/// Loads licences for writing, each with its machines and its log, but without its customer: an app that says something of
+/// its machine waits for no event of the customer's, nor lets one wait.
+pub async fn load(tx: &mut Tx, work: &mut UnitOfWork, ids: &BTreeSet<String>) -> Result<(), DbError> {
+    work.add_loaded::<License>(tx.load("id", ids, Lock::ForUpdate).await?);
+    work.add_loaded(machines::in_seats_of(tx, ids, Lock::ForUpdate).await?);
+    work.add_loaded::<LicenseLog>(tx.load("license_id", ids, Lock::ForUpdate).await?);
+    work.expect_appended::<LicenseEvent>();
+    Ok(())
+}
+
 /// Brings the customer's licence under `terms` and tells its apps what changed for them.
-pub fn follow(work: &mut UnitOfWork, plans: &Plans, customer_id: &str, terms: LicenseTerms) {
+pub fn follow(
+    work: &mut UnitOfWork,
+    plans: &Plans,
+    machines_stale_after: Duration,
+    customer_id: &str,
+    terms: LicenseTerms,
+) {
     let Some(mut license) = of_customer(work, customer_id).cloned() else { return };
     let was = license.clone();
     if license.revoked_at.is_none() {
@@ -158,10 +205,14 @@ pub fn follow(work: &mut UnitOfWork, plans: &Plans, customer_id: &str, terms: Li
     license.plan_id = terms.plan_id;
     license.max_activations = terms.max_activations;
     license.expires_at = terms.expires_at;
+    license.grace_ends_at = terms.grace_ends_at;
+    license.cancels_at = terms.cancels_at;
     let is_new = work.before::<License>(&license.id).is_none();
     let event_type = if is_new { Some(EventType::LicenseCreated) } else { event_of(&was.status, &license.status) };
     if let Some(event_type) = event_type {
-        let data = json!({ "license": LicenseEventView::of(&license, plans) });
+        let machines = machines::of_license(work, &license.id);
+        let view = LicenseEventView::of(&license, plans, machines, work.now(), machines_stale_after);
+        let data = json!({ "license": view });
         append_to(work, customer_id, &license.id, PendingEvent { event_type, data });
     }
     if license != was {

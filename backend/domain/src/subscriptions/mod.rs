@@ -344,6 +344,12 @@ impl Subscription {
         self.is_live() && (self.cancel_at_period_end || self.cancel_at.is_some())
     }
 
+    /// When it is to end, if that is announced.
+    pub fn announced_end(&self) -> Option<Timestamp> {
+        let with_its_period = || self.current_period_end.filter(|_| self.cancel_at_period_end);
+        self.cancel_at.or_else(with_its_period).filter(|_| self.is_live())
+    }
+
     /// The user whom its metadata names.
     pub fn user_id(&self) -> Option<&str> {
         self.history.last().and_then(|last| last.state.user_id.as_deref())

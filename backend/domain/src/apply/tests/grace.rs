@@ -42,6 +42,28 @@ fn grace_counts_from_the_first_failure_of_the_latest_invoice() {
 }
 
 #[test]
+fn a_licence_says_when_its_grace_ends_or_ended() {
+    let (active, late) = (subscription("active", "price_pro"), past_due(Some("in_1")));
+    let events = [created("a", 0, &active), failed("in_1", "b", DAY), updated("c", DAY + 1, &active, &late)];
+    let ends = |fixture: &Fixture| fixture.license().and_then(|license| license.grace_ends_at);
+    for now in [2, 15, 400] {
+        always_at(at(now * DAY), &events, &Some(at(15 * DAY)), ends);
+    }
+    let paid = [&events[..], &[updated("d", 3 * DAY, &late, &active)]].concat();
+    always_at(at(4 * DAY), &paid, &None, ends);
+}
+
+#[test]
+fn a_licence_knows_the_end_that_was_announced() {
+    let active = subscription("active", "price_pro");
+    let dated = stripe::Subscription { cancel_at: Some(START + 40 * DAY), ..active.clone() };
+    let ends = |fixture: &Fixture| fixture.license().and_then(|license| license.ends_at());
+    let events = [created("a", 0, &active), updated("b", 9, &active, &dated)];
+    always(&events, &Some(at(40 * DAY)), ends);
+    always(&[&events[..], &[updated("c", 19, &dated, &active)]].concat(), &None, ends);
+}
+
+#[test]
 fn grace_counts_from_the_due_date_of_an_invoice_that_was_sent() {
     let sent = stripe::Invoice { id: "in_2".to_owned(), due_date: Some(START + 7 * DAY), ..invoice("open") };
     let events = [invoice_seen("a", 0, sent), snapshot("b", 8 * DAY, &past_due(Some("in_2")))];
