@@ -302,6 +302,12 @@ impl Walk {
 
     /// Something happens to a subscription, as its status allows.
     fn happens(&mut self, stripe: &mut Stripe, subscription: &str) {
+        let truth = &stripe.subscriptions[subscription];
+        let is_over = truth.items[0].period.end <= stripe.now;
+        if is_over && matches!(truth.status, Status::Trialing | Status::Active) {
+            // Time has passed for another subscription. Stripe begins the next period before anything else can happen.
+            return stripe.renew(subscription);
+        }
         match stripe.subscriptions[subscription].status {
             Status::Incomplete => match self.below(4) {
                 0 => {
