@@ -27,8 +27,10 @@ use tollgate_domain::licenses::{License, LicenseLog};
 use tollgate_domain::payments::Payment;
 use tollgate_domain::subscriptions::Subscription;
 
+mod beside;
 mod claims;
 mod held;
+mod loaded;
 
 const START: i64 = 1_780_000_000;
 
