@@ -146,19 +146,21 @@ pub async fn load(tx: &mut Tx, settings: &Settings, now: Timestamp, touched: &To
         return Ok(work);
     }
     let mut customers = touched.customers.clone();
-    customers.extend(
-        purchases::customers_of(tx, &settings.plans, &touched.charges_of_somebody, &touched.paid_invoices).await?,
-    );
+    customers.extend(customers_by_rows(tx, settings, touched).await?);
     loop {
         let work = load_with(tx, settings, now, touched, &customers).await?;
-        // A charge whose customer became known while its row was waited for; rare, and so is what this may collide with.
-        let payers = touched.charges_of_somebody.iter().filter_map(|id| work.get::<Charge>(id)?.customer_id.clone());
-        let unknown: Vec<_> = payers.filter(|payer| !customers.contains(payer)).collect();
-        if unknown.is_empty() {
+        // Whose they are may have become known while a row was waited for; rare, and so is what this may collide with.
+        let known = customers_by_rows(tx, settings, touched).await?;
+        if known.is_subset(&customers) {
             return Ok(work);
         }
-        customers.extend(unknown);
+        customers.extend(known);
     }
+}
+
+/// The customers whom only rows name: who may have bought for good what is paid or given back.
+async fn customers_by_rows(tx: &mut Tx, settings: &Settings, touched: &Touched) -> Result<BTreeSet<String>, DbError> {
+    purchases::customers_of(tx, &settings.plans, &touched.charges_of_somebody, &touched.paid_invoices).await
 }
 
 async fn load_with(
@@ -233,15 +235,17 @@ async fn load_invoices(tx: &mut Tx, plans: &Plans, work: &mut UnitOfWork, touche
 }
 
 /// Loads the payments that are touched and what was given back of them. Of what is sold for good, something may have been
-/// given back before it was seen.
+/// given back before it was seen; and neither the invoice nor what pays it names what the other one does, so that of two
+/// writers one has to wait for the invoice's payment, and only then knows what pays it.
 async fn load_money(tx: &mut Tx, plans: &Plans, work: &mut UnitOfWork, touched: &Touched) -> Result<(), DbError> {
-    let sold = if plans.sell_for_good() { &touched.purchases } else { &BTreeSet::new() };
-    let charges: Vec<_> = touched.charges.iter().map(|id| Charge::placeholder(id)).collect();
-    let charges: Vec<_> = charges.iter().collect();
-    work.add_loaded(tx.load_or_insert_also(&charges, "belongs_to", sold).await?);
-    let payments: Vec<_> = touched.payments.iter().map(|id| Payment::placeholder(id)).collect();
+    let nothing = BTreeSet::new();
+    let (sold, paid) =
+        if plans.sell_for_good() { (&touched.purchases, &touched.paid_invoices) } else { (&nothing, &nothing) };
+    work.add_loaded(load_or_make(tx, &touched.charges, Charge::placeholder).await?);
+    let payments: Vec<_> = touched.payments.union(paid).map(|id| Payment::placeholder(id)).collect();
     let payments: Vec<_> = payments.iter().collect();
     work.add_loaded(tx.load_or_insert_also(&payments, "payment_intent_id", &touched.charges).await?);
+    work.add_loaded::<Charge>(tx.load("belongs_to", sold, Lock::ForUpdate).await?);
     Ok(())
 }
 

@@ -1,7 +1,10 @@
-//! What somebody else commits beside an event, in a transaction that was open when the event came: an operator, a machine.
+//! What somebody else commits beside an event, in a transaction that was open when the event came: an operator, a machine,
+//! another replica with another event.
 
 use tollgate_db::Tx;
 use tollgate_db::testing::wait_until;
+use tollgate_domain::apply::{self, Touched};
+use tollgate_stripe::Event;
 
 use super::*;
 
@@ -91,4 +94,74 @@ fn what_a_machine_logs_beside_an_event_keeps_its_number() {
         let log = &rows::<LicenseLog>(&db, "license_id", &license.id).await[0];
         assert_eq!(log.last_seq, told.len() as i64);
     });
+}
+
+const SOLD_FOR_GOOD: &str = r#"
+default_tier = "free"
+
+[[plan]]
+id = "lifetime"
+tier = "gold"
+stripe_price = "price_lifetime"
+interval = "once"
+"#;
+
+/// What a purchase by an invoice is told by, and that all of it was given back. Only the invoice names the customer, and
+/// only `invoice_payment.paid` says which intent paid it.
+fn a_purchase_and_its_refund() -> [Bytes; 3] {
+    let lines = json!([{
+        "id": "il_1", "amount": 9900, "quantity": 1,
+        "parent": { "type": "invoice_item_details", "invoice_item_details": { "invoice_item": "ii_1", "proration": false } },
+        "pricing": { "price_details": { "price": "price_lifetime", "product": "prod_x" } },
+    }]);
+    let invoice = json!({
+        "id": "in_1", "object": "invoice", "customer": "cus_1", "status": "paid", "currency": "usd", "created": START,
+        "amount_due": 9900, "amount_paid": 9900, "status_transitions": { "paid_at": START },
+        "lines": { "object": "list", "data": lines },
+    });
+    let link = json!({
+        "id": "inpay_1", "object": "invoice_payment", "invoice": "in_1", "status": "paid",
+        "payment": { "payment_intent": "pi_1", "type": "payment_intent" },
+    });
+    let refund = json!({
+        "id": "re_1", "object": "refund", "charge": "ch_1", "payment_intent": "pi_1", "amount": 9900,
+        "currency": "usd", "status": "succeeded", "created": START + 60,
+    });
+    [
+        event("bought", "invoice.paid", 0, invoice),
+        event("linked", "invoice_payment.paid", 1, link),
+        event("refunded", "refund.created", 60, refund),
+    ]
+}
+
+/// What another replica has done for `event` and not committed yet.
+async fn applied_and_open(app: &App, event: &Bytes) -> Tx {
+    let observation = Event::parse(event.clone()).unwrap().observation().unwrap().expect("it has an effect");
+    let mut touched = Touched::default();
+    apply::touched_by(&observation, &mut touched);
+    let mut tx = app.begin_write().await.unwrap();
+    let mut work = apply::load(&mut tx, &app.settings, app.clock.now(), &touched).await.unwrap();
+    apply::apply(&mut work, &app.settings, &observation);
+    work.release_savepoint();
+    work.write(&mut tx).await.unwrap();
+    tx
+}
+
+#[test]
+fn a_refund_counts_whichever_events_of_its_purchase_come_beside_it() {
+    // The first is in effect; the second is another replica's, and the third comes while that is open.
+    for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
+        on_each_engine!(async |db| {
+            let config = testing::config_with_plans(SOLD_FOR_GOOD, &[]);
+            let app = App::new(Arc::new(config), db.clone(), clock(), Rng::system());
+            let inbox = Inbox::open(app.clone());
+            let events = order.map(|index| a_purchase_and_its_refund()[index].clone());
+            assert_eq!(take(&inbox, &events[0]).await, Ok(Outcome::Processed));
+            let other = applied_and_open(&app, &events[1]).await;
+            assert_eq!(take_beside(&db, &inbox, other, events[2].clone()).await, Ok(Outcome::Processed));
+            let end = end(&db, "cus_1").await;
+            let tier_and_licence = (end.customer.tier.as_str(), end.licenses[0].status.as_str());
+            assert_eq!(tier_and_licence, ("free", "expired"), "{order:?}");
+        });
+    }
 }
