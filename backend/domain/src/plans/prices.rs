@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 
+use chrono::TimeDelta;
 use tollgate_db::{UnitOfWork, record};
 use tollgate_shared::Timestamp;
 use tollgate_stripe::{Object, Observation, PriceRef};
@@ -20,12 +21,17 @@ record! {
         pub id: String,
         /// The plan.
         pub plan_id: String,
-        /// When it had that key.
+        /// When it had that key: the newest time that was seen, to within an hour.
         pub matched_at: Timestamp,
         /// The event that showed it.
         pub matched_by: String,
     }
 }
+
+/// How much later a price has to be seen with the key of the plan that it has already, to be noted again. It is noted at
+/// all because an older event, in which it had another plan's key, may come afterwards. It is noted seldom because the
+/// events of many customers show one price, and its row must not be what they all wait for.
+const REMATCH_INTERVAL: TimeDelta = TimeDelta::hours(1);
 
 /// The plan that `price` belongs to: by what is written on it, else by the key that it had.
 pub fn plan_of<'p>(work: &UnitOfWork, plans: &'p Plans, price: &PriceRef, sale: Sale) -> Option<&'p Plan> {
@@ -45,11 +51,16 @@ pub fn learn(work: &mut UnitOfWork, plans: &Plans, observation: &Observation) ->
         let plan = [Sale::Recurring, Sale::ForGood].into_iter().find_map(|sale| plans.of_lookup_key(price, sale));
         let (Some(id), Some(plan)) = (&price.id, plan) else { continue };
         let known: Option<&KnownPrice> = work.get(id);
-        let seen = (observation.seen_at, &*observation.source);
-        let is_old =
-            known.is_some_and(|known| known.plan_id == plan.id || (known.matched_at, &*known.matched_by) >= seen);
-        if !is_old {
-            is_news = true;
+        let is_of_another_plan = known.is_none_or(|known| known.plan_id != plan.id);
+        let is_newer = known.is_none_or(|known| {
+            if is_of_another_plan {
+                (known.matched_at, &*known.matched_by) < (observation.seen_at, &*observation.source)
+            } else {
+                observation.seen_at - known.matched_at >= REMATCH_INTERVAL
+            }
+        });
+        if is_newer {
+            is_news |= is_of_another_plan;
             work.insert(KnownPrice {
                 id: id.clone(),
                 plan_id: plan.id.clone(),

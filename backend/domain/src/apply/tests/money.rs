@@ -20,6 +20,12 @@ max_activations = 3
 per_quantity = true
 
 [[plan]]
+id = "basic_monthly"
+tier = "basic"
+lookup_key = "basic_monthly"
+interval = "month"
+
+[[plan]]
 id = "lifetime"
 tier = "gold"
 stripe_price = "price_lifetime"
@@ -192,6 +198,27 @@ fn a_price_stays_its_plans_when_its_lookup_key_moves_on() {
     };
     let events = [created("a", 0, &with_key(Some("pro_monthly"))), snapshot("b", 2_600_000, &with_key(None))];
     always(&events, &"pro".to_owned(), |fixture| fixture.customer().tier.clone());
+}
+
+#[test]
+fn a_key_that_moves_to_another_plan_and_back_ends_where_it_was_last() {
+    const DAY: i64 = 86_400;
+    let with_key = |day: i64, key: Option<&str>| {
+        let mut state = subscription("active", "price_old");
+        state.items[0].price.lookup_key = key.map(str::to_owned);
+        snapshot(&format!("day_{day}"), day * DAY, &state)
+    };
+    let (basic, pro) = (Some("basic_monthly"), Some("pro_monthly"));
+    for (keys, tier) in [([basic, pro, basic], "basic"), ([pro, basic, pro], "pro"), ([basic, pro, pro], "pro")] {
+        let shown = [keys[0], keys[1], keys[2], None];
+        let events: Vec<_> = (0..).zip(shown).map(|(day, key)| with_key(day, key)).collect();
+        // Each once: a repeat is none of an event's effects, and would set right what its order has got wrong.
+        for order in orders(&events) {
+            let fixture = Fixture::selling(SOLD).see_all(&order);
+            let names: Vec<_> = order.iter().map(|observation| &observation.source).collect();
+            assert_eq!(fixture.customer().tier, tier, "{keys:?} in the order {names:?}");
+        }
+    }
 }
 
 #[test]
