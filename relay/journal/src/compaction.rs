@@ -39,8 +39,10 @@ enum MaintenanceError {
 }
 
 pub(crate) fn start(shared: Arc<Shared>) -> io::Result<thread::JoinHandle<()>> {
-    let newest = shared.state().index.newest_micros();
-    let start = newest.map_or_else(|| shared.clock.now(), timestamp);
+    // The newest entry may be stamped by a clock that is far ahead, and so may the present be. By the time of the oldest
+    // nothing is too old.
+    let oldest = shared.state().index.oldest_micros();
+    let start = oldest.map_or_else(|| shared.clock.now(), timestamp);
     let clock = SteadyClock::new(start, shared.options.clock_jump_delay);
     let mut memory = Memory { over_limit: false, failure_logged_at: None, clock };
     thread::Builder::new().name("journal-compact".into()).spawn(move || {

@@ -80,9 +80,9 @@ impl Index {
         self.unconfirmed.range((from, Bound::Unbounded)).take(limit).map(|(position, _)| *position).collect()
     }
 
-    /// When the newest entry was received.
-    pub(crate) fn newest_micros(&self) -> Option<i64> {
-        self.segments.values().filter_map(|segment| segment.received).map(|received| received.newest).max()
+    /// When the oldest entry was received.
+    pub(crate) fn oldest_micros(&self) -> Option<i64> {
+        self.segments.values().filter_map(|segment| segment.received).map(|received| received.oldest).min()
     }
 
     pub(crate) fn bytes(&self) -> u64 {

@@ -1,5 +1,6 @@
 //! Time as far as pruning believes it. A clock that is ahead for a moment must not make every confirmed entry too old:
-//! what is removed does not come back when the clock is set right.
+//! what is removed does not come back when the clock is set right. A restart within that moment changes nothing: nothing
+//! from before it is believed.
 
 use std::time::Duration;
 

@@ -308,6 +308,43 @@ async fn pruning_by_age_takes_what_is_too_old_even_at_a_few_events_a_day() {
 }
 
 #[tokio::test]
+async fn a_restart_while_the_clock_is_far_ahead_prunes_nothing() {
+    let (dir, clock) = (TempDir::new().unwrap(), clock());
+    // As it really is: a clock that has jumped has to stay there for an hour.
+    let open = || {
+        let folder = Folder::new(dir.path());
+        let lock = folder.lock().unwrap();
+        let options = Options::new(dir.path().to_owned(), 14, u64::MAX);
+        Journal::open_on(Arc::new(folder), lock, options, 4096, clock.clone()).unwrap()
+    };
+    let confirm_all = async |journal: &Journal, ids: std::ops::Range<u32>| {
+        for id in ids {
+            let position = append(journal, &format!("evt_{id}"), &clock).await;
+            journal.confirm(position);
+        }
+        journal.flush().await.unwrap();
+    };
+    let journal = open();
+    confirm_all(&journal, 0..100).await;
+    journal.close().await;
+    let segments = std::fs::read_dir(dir.path()).unwrap().count();
+
+    // Set to a wrong time, and an event comes, which is stamped with that.
+    clock.advance(Duration::from_hours(15 * 24));
+    for restart in 0..2 {
+        let journal = open();
+        confirm_all(&journal, 100 + restart * 100..200 + restart * 100).await;
+        let archived = |journal: &Journal| journal.0.0.state().index.segments.values().filter(|it| it.archived).count();
+        // All but the one that is written to: whoever archives them also prunes, right after that.
+        kept(&journal, |stats| archived(&journal) as u64 + 1 == stats.segments).await;
+        journal.close().await;
+    }
+    assert!(std::fs::read_dir(dir.path()).unwrap().count() > segments);
+    let left: BTreeSet<_> = listed(dir.path()).into_iter().map(|(entry, _)| entry.event_id).collect();
+    assert_eq!(left.len(), 300, "{left:?}");
+}
+
+#[tokio::test]
 async fn a_journal_of_a_later_format_is_not_touched() {
     let (dir, clock) = (TempDir::new().unwrap(), clock());
     let disk = sim::SimDisk::default();
