@@ -1,15 +1,22 @@
 //! What all routes have in common, through Rocket's local client.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
 use rocket::http::{ContentType, Header, Method};
 use rocket::local::asynchronous::Client;
 use rocket::{get, routes};
+use serde_json::json;
+use tollgate_db::testing::wait_until;
+use tollgate_db::{DbError, Faults, Moment};
 
 use crate::http::auth::INTERNAL_KEY_HEADER;
 use crate::http::body::JSON_BYTES_MAX;
 use crate::http::in_flight::InFlight;
 use crate::on_each_engine;
 use crate::server;
-use crate::testing::{INTERNAL_KEY, TestApp, TestResponse, db_that_is_away};
+use crate::testing::{INTERNAL_KEY, TestApp, TestResponse, db_that_is_away, event};
+use crate::webhooks::routes::INTAKE_PATH;
 
 #[get("/panics")]
 fn panics() -> &'static str {
@@ -183,5 +190,56 @@ fn with_the_database_it_is_ready_and_counts_what_is_in_trouble() {
         ] {
             assert!(metrics.body.contains(line), "{line}: {}", metrics.body);
         }
+    });
+}
+
+/// The names of all metrics in Prometheus's text, comments included.
+fn metric_names(metrics: &str) -> BTreeSet<&str> {
+    let named = metrics.lines().filter_map(|line| match line.strip_prefix("# ") {
+        Some(comment) => comment.split(' ').nth(1),
+        None => line.split(['{', ' ']).next(),
+    });
+    named.filter(|name| !name.is_empty()).collect()
+}
+
+#[test]
+fn a_gauge_that_is_not_known_is_left_out() {
+    on_each_engine!(async |db| {
+        let faults = Arc::new(Faults::default());
+        let app = TestApp::on(db.with_faults(faults.clone())).await;
+        let poison = event("evt_poison", "customer.subscription.updated", &json!({ "id": "sub_1" }));
+        assert_eq!(app.post(INTAKE_PATH, &poison).await.json()["outcome"], "dead_lettered");
+        let with = app.get("/metrics").await.body;
+        assert!(with.contains("tollgate_backend_events_dead_lettered 1\n"), "{with}");
+
+        faults.arm(1, Moment::Before, DbError::Unavailable { reason: "cut off".into() });
+        let without = app.get("/metrics").await.body;
+        assert!(!faults.is_armed() && without.contains("tollgate_backend_database_up 0\n"), "{without}");
+        let (with_names, without_names) = (metric_names(&with), metric_names(&without));
+        let left_out: Vec<_> = with_names.difference(&without_names).copied().collect();
+        assert_eq!(
+            left_out,
+            [
+                "tollgate_backend_events_dead_lettered",
+                "tollgate_backend_events_dead_lettered_oldest_seconds",
+                "tollgate_backend_events_failed",
+                "tollgate_backend_events_failed_oldest_seconds",
+            ]
+        );
+
+        let again = app.get("/metrics").await.body;
+        assert!(again.contains("tollgate_backend_events_dead_lettered 1\n"), "{again}");
+    });
+}
+
+#[test]
+fn while_nobody_writes_events_it_is_not_ready() {
+    on_each_engine!(async |db| {
+        let app = TestApp::on(db).await;
+        assert_eq!(app.get("/ready").await.status, 200);
+        app.inner.tasks.stop();
+        wait_until("it is not ready", async || app.get("/ready").await.status == 503).await;
+        assert_eq!(app.get("/ready").await.refusal(), (503, "unavailable".to_owned()));
+        assert_eq!(app.get("/live").await.status, 200);
     });
 }
