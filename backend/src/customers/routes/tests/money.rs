@@ -3,6 +3,8 @@
 use std::fs;
 use std::slice;
 
+use futures_util::StreamExt as _;
+use futures_util::stream;
 use serde_json::{Value, json};
 
 use crate::on_each_engine;
@@ -42,6 +44,9 @@ fn orders(count: usize) -> Vec<Vec<usize>> {
     }
 }
 
+/// How many customers' events are sent at once: those that wait together share a transaction.
+const AT_ONCE: usize = 32;
+
 /// Sends `events` (a type, seconds after the start, the object) in each order, each time of another customer: in their
 /// texts `~` is replaced by a name. `check` is given what the customer then looks like.
 fn in_each_order(events: &[(&str, i64, Value)], check: impl Fn(&Value)) {
@@ -50,16 +55,22 @@ fn in_each_order(events: &[(&str, i64, Value)], check: impl Fn(&Value)) {
     fs::write(&plans, PLANS).expect("there is room for a file");
     on_each_engine!(async |db| {
         let app = TestApp::with(db, &[("PLANS_FILE", plans.to_str().expect("its path is a text"))]).await;
-        for (n, order) in orders(events.len()).into_iter().enumerate() {
+        let orders = orders(events.len());
+        let told = stream::iter(orders.iter().enumerate()).map(async |(n, order)| {
             for index in order {
-                let (event_type, seconds, object) = &events[index];
+                let (event_type, seconds, object) = &events[*index];
                 let mut event = event(&format!("evt_{index}~"), event_type, object);
                 event["created"] = json!(START + seconds);
                 let event = event.to_string().replace('~', &n.to_string());
                 let response = app.post(INTAKE_PATH, &serde_json::from_str(&event).expect("it is JSON")).await;
                 assert_eq!(response.json()["outcome"], "processed", "{response:?}");
             }
-            check(&app.get(&format!("/v1/customers/cus_{n}")).await.json());
+        });
+        told.buffer_unordered(AT_ONCE).collect::<()>().await;
+        for n in 0..orders.len() {
+            let response = app.get(&format!("/v1/customers/cus_{n}")).await;
+            assert_eq!(response.status, 200, "{response:?}");
+            check(&response.json());
         }
     });
 }
