@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tokio::time::timeout;
+use tokio::sync::Mutex;
+use tokio::time::{Instant, timeout};
 
 use crate::engine::Engine;
 use crate::error::DbError;
@@ -17,6 +18,9 @@ use crate::url::DatabaseUrl;
 /// How long [`Db::ready`] waits: whoever asks, asks again.
 const READY_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// How long an answer of [`Db::is_ready`] is given again.
+const READY_INTERVAL: Duration = Duration::from_secs(1);
+
 /// The database. Cheap to clone.
 #[derive(Clone)]
 pub struct Db {
@@ -26,6 +30,8 @@ pub struct Db {
     faults: Option<Arc<Faults>>,
     /// Whether the schema was seen to be exactly this program's; see [`Db::admit`].
     was_ours: Arc<AtomicBool>,
+    /// When it was last seen whether it is ready, and whether it was.
+    last_ready: Arc<Mutex<Option<(Instant, bool)>>>,
 }
 
 impl Db {
@@ -33,7 +39,14 @@ impl Db {
     /// of a file. `migrations` make its schema.
     pub fn open(url: &DatabaseUrl, migrations: &'static Migrations) -> Result<Self, DbError> {
         let pools = Pools::open(url)?;
-        Ok(Self { url: url.clone(), pools, migrations, faults: None, was_ours: Arc::default() })
+        Ok(Self {
+            url: url.clone(),
+            pools,
+            migrations,
+            faults: None,
+            was_ours: Arc::default(),
+            last_ready: Arc::default(),
+        })
     }
 
     /// The same database, whose operations `faults` counts and can fail.
@@ -71,6 +84,18 @@ impl Db {
         asked.unwrap_or_else(|_| Err(DbError::timed_out("it did not answer in time")))
     }
 
+    /// The same for whoever may ask as often as he likes: the answer of a moment ago will do.
+    pub async fn is_ready(&self) -> bool {
+        // Who asks while somebody else does gets his answer.
+        let mut last = self.last_ready.lock().await;
+        let recent = last.filter(|(at, _)| at.elapsed() < READY_INTERVAL);
+        let (_, is_ready) = match recent {
+            Some(recent) => recent,
+            None => *last.insert((Instant::now(), self.ready().await.is_ok())),
+        };
+        is_ready
+    }
+
     /// A transaction that only reads, all of it as of one moment: a look-up, which takes milliseconds.
     pub async fn read(&self) -> Result<Tx, DbError> {
         self.admit().await?;
@@ -84,6 +109,23 @@ impl Db {
         self.admit().await?;
         self.count_begin()?;
         self.pools.read_list(self.faults.clone()).await
+    }
+
+    /// The same for streams of events, of which there may be thousands that all look at once.
+    pub async fn read_stream(&self) -> Result<Tx, DbError> {
+        self.admit().await?;
+        self.count_begin()?;
+        self.pools.read_stream(self.faults.clone()).await
+    }
+
+    /// Tells `payloads` to every process that listens to `channel`; see [`Notifications`](crate::Notifications). Nobody
+    /// can listen on SQLite, where this does nothing. Not to be done within a transaction that holds locks: PostgreSQL
+    /// lets those that notify commit one by one.
+    pub async fn notify(&self, channel: &'static str, payloads: &[String]) -> Result<(), DbError> {
+        self.count_begin()?;
+        let Some(mut tx) = self.pools.notify(self.faults.clone()).await? else { return Ok(()) };
+        tx.notify(channel, payloads).await?;
+        tx.commit().await
     }
 
     /// A transaction that writes. On SQLite the only one at that moment.

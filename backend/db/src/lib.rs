@@ -14,6 +14,7 @@
 //! | `unit_of_work` | the rows of a transaction: loaded, changed in memory, written at once |
 //! | `page` | pages of lists, and the cursors from one to the next |
 //! | `migrate` | the schema's versions |
+//! | `notifications` | what processes on one PostgreSQL tell each other |
 //! | `error`, `faults` | what fails, and what a test makes fail |
 //! | `testing` | both engines for a test |
 
@@ -24,6 +25,7 @@ mod engine;
 mod error;
 mod faults;
 mod migrate;
+mod notifications;
 mod open;
 pub mod page;
 mod record;
@@ -43,6 +45,7 @@ pub use self::engine::Engine;
 pub use self::error::{DbError, SchemaProblem};
 pub use self::faults::{Faults, Moment, Operation};
 pub use self::migrate::{Migration, Migrations};
+pub use self::notifications::Notifications;
 pub use self::record::{Record, Statements};
 pub use self::tx::{Lock, Query, Row, Tx};
 pub use self::unit_of_work::{Announcement, Change, Changes, Effect, UnitOfWork};

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::postgres::{PgConnection, PgPoolOptions, Postgres};
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgPoolOptions, Postgres};
 use sqlx::sqlite::{Sqlite, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Database, Executor as _, Pool};
 use tracing::warn;
@@ -21,11 +21,13 @@ use crate::url::{DatabaseUrl, Place};
 
 /// How long a request waits for a connection: long enough for a burst, short enough that a caller gets its 503 and a
 /// relay does not count us as hanging.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-/// Connections of look-ups and of `/ready`, of lists, and of what writes beside the inbox, on PostgreSQL. Each kind has its
-/// own, so that none waits for what another is held up by. It takes 100 by default, and a deployment has several replicas.
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// Connections of look-ups and of `/ready`, of lists, of streams, and of what writes beside the inbox, on PostgreSQL. Each
+/// kind has its own, so that none waits for what another is held up by. It takes 100 by default, and a deployment has
+/// several replicas.
 const LOOKUPS_MAX: u32 = 5;
 const LISTS_MAX: u32 = 3;
+const STREAMS_MAX: u32 = 3;
 const WRITES_MAX: u32 = 4;
 /// The inbox's writers on PostgreSQL, a connection each. Measured with 64 events waiting on two cores: a second one takes
 /// a fifth more events a second, for no more CPU an event in either process; a third one gains nothing.
@@ -35,6 +37,7 @@ const INBOX_LANE: u32 = 2;
 /// The same on SQLite, where each is a thread, and one writes at a time.
 const SQLITE_LOOKUPS_MAX: u32 = 4;
 const SQLITE_LISTS_MAX: u32 = 2;
+const SQLITE_STREAMS_MAX: u32 = 2;
 /// How long another process may hold SQLite's file, such as a command of ours beside the server.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Pages in SQLite's log before a commit writes them back: 16 MB. The default of 1000 costs a third of the write rate;
@@ -82,6 +85,12 @@ const INBOX_FROM_17: &str = begin_inbox!("transaction_timeout" = "20s");
 /// The same for events of which somebody may hold the rows: just long enough to find out.
 const INBOX_PROBE: &str = begin_inbox!("lock_timeout" = "20ms");
 const VERSION_17: u32 = 17_00_00;
+/// A notification is a matter of the moment: it waits for nobody for long, and not for the disk.
+const NOTIFY: &str = begin!(
+    "READ COMMITTED READ WRITE";
+    "statement_timeout" = "2s", "lock_timeout" = "2s", "idle_in_transaction_session_timeout" = "3s",
+    "synchronous_commit" = "off"
+);
 /// A migration may take its time, and waits for the one of another replica.
 const MIGRATE: &str = begin!(
     "READ COMMITTED READ WRITE";
@@ -90,8 +99,20 @@ const MIGRATE: &str = begin!(
 
 #[derive(Clone)]
 pub(super) enum Pools {
-    Sqlite { file: PathBuf, write: Pool<Sqlite>, lookups: Pool<Sqlite>, lists: Pool<Sqlite> },
-    Postgres { write: Pool<Postgres>, lookups: Pool<Postgres>, lists: Pool<Postgres>, inbox: Pool<Postgres> },
+    Sqlite {
+        file: PathBuf,
+        write: Pool<Sqlite>,
+        lookups: Pool<Sqlite>,
+        lists: Pool<Sqlite>,
+        streams: Pool<Sqlite>,
+    },
+    Postgres {
+        write: Pool<Postgres>,
+        lookups: Pool<Postgres>,
+        lists: Pool<Postgres>,
+        streams: Pool<Postgres>,
+        inbox: Pool<Postgres>,
+    },
 }
 
 impl Pools {
@@ -105,12 +126,7 @@ impl Pools {
                 Ok(Self::open_sqlite(path))
             }
             Place::Postgres(options) => {
-                let options = (**options)
-                    .clone()
-                    .application_name("tollgate")
-                    .statement_cache_capacity(STATEMENTS_MAX)
-                    .extra_float_digits(None) // poolers refuse it, and we have no such numbers
-                    .disable_statement_logging();
+                let options = as_we_connect(options);
                 let pool = |max| {
                     PgPoolOptions::new()
                         .max_connections(max)
@@ -123,6 +139,7 @@ impl Pools {
                     write: pool(WRITES_MAX),
                     lookups: pool(LOOKUPS_MAX),
                     lists: pool(LISTS_MAX),
+                    streams: pool(STREAMS_MAX),
                     inbox: pool(INBOX_WRITERS + INBOX_LANE),
                 })
             }
@@ -162,7 +179,8 @@ impl Pools {
             file: file.to_owned(),
             write: pool(1, writing),
             lookups: pool(SQLITE_LOOKUPS_MAX, reading.clone()),
-            lists: pool(SQLITE_LISTS_MAX, reading),
+            lists: pool(SQLITE_LISTS_MAX, reading.clone()),
+            streams: pool(SQLITE_STREAMS_MAX, reading),
         }
     }
 
@@ -184,6 +202,21 @@ impl Pools {
         match self {
             Self::Sqlite { lists, .. } => begin_sqlite(lists, faults, "BEGIN").await,
             Self::Postgres { lists, .. } => begin_postgres(lists, faults, |_| READ).await,
+        }
+    }
+
+    pub(super) async fn read_stream(&self, faults: Option<Arc<Faults>>) -> Result<Tx, DbError> {
+        match self {
+            Self::Sqlite { streams, .. } => begin_sqlite(streams, faults, "BEGIN").await,
+            Self::Postgres { streams, .. } => begin_postgres(streams, faults, |_| READ).await,
+        }
+    }
+
+    /// A transaction of PostgreSQL's that notifies; none on SQLite.
+    pub(super) async fn notify(&self, faults: Option<Arc<Faults>>) -> Result<Option<Tx>, DbError> {
+        match self {
+            Self::Sqlite { .. } => Ok(None),
+            Self::Postgres { streams, .. } => begin_postgres(streams, faults, |_| NOTIFY).await.map(Some),
         }
     }
 
@@ -240,25 +273,36 @@ impl Pools {
             (pools.iter().map(|pool| pool.size()).sum(), pools.iter().map(|pool| pool.num_idle()).sum())
         }
         match self {
-            Self::Sqlite { write, lookups, lists, .. } => sum(&[write, lookups, lists]),
-            Self::Postgres { write, lookups, lists, inbox } => sum(&[write, lookups, lists, inbox]),
+            Self::Sqlite { write, lookups, lists, streams, .. } => sum(&[write, lookups, lists, streams]),
+            Self::Postgres { write, lookups, lists, streams, inbox } => sum(&[write, lookups, lists, streams, inbox]),
         }
     }
 
     pub(super) async fn close(&self) {
         match self {
-            Self::Sqlite { write, lookups, lists, .. } => {
+            Self::Sqlite { write, lookups, lists, streams, .. } => {
+                streams.close().await;
                 lists.close().await;
                 lookups.close().await;
                 write.close().await; // last, so that it tidies up the log
             }
-            Self::Postgres { write, lookups, lists, inbox } => {
-                for pool in [inbox, lists, lookups, write] {
+            Self::Postgres { write, lookups, lists, streams, inbox } => {
+                for pool in [inbox, streams, lists, lookups, write] {
                     pool.close().await;
                 }
             }
         }
     }
+}
+
+/// The options of every connection of ours to PostgreSQL.
+pub(super) fn as_we_connect(options: &PgConnectOptions) -> PgConnectOptions {
+    options
+        .clone()
+        .application_name("tollgate")
+        .statement_cache_capacity(STATEMENTS_MAX)
+        .extra_float_digits(None) // poolers refuse it, and we have no such numbers
+        .disable_statement_logging()
 }
 
 /// Lets the owner alone read and write the file of a database, and what SQLite keeps beside it: addresses and keys of

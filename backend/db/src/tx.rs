@@ -1,7 +1,9 @@
 //! One transaction on either engine, and the statements in it.
 
+mod identity;
 mod loads;
 mod locks;
+mod notify;
 
 use std::mem;
 use std::sync::Arc;

@@ -75,6 +75,14 @@ impl DatabaseUrl {
     pub fn of_file(path: &Path) -> Self {
         Self(Place::Sqlite(path.to_owned()))
     }
+
+    /// The file, where it is one.
+    pub fn file(&self) -> Option<&Path> {
+        match &self.0 {
+            Place::Sqlite(path) => Some(path),
+            Place::Postgres(_) => None,
+        }
+    }
 }
 
 impl fmt::Display for DatabaseUrl {
