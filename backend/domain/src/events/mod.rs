@@ -1,6 +1,11 @@
 //! The event log of each licence: what its desktop apps are told, numbered without a gap, in the same transaction as
 //! the change it tells of.
 
+pub mod cursor;
+pub mod epoch;
+pub mod log;
+mod store;
+
 use serde_json::Value;
 use tollgate_shared::Timestamp;
 

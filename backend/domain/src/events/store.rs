@@ -1,0 +1,100 @@
+//! The SQL of reading `license_events`. Numbers are asked for as a document of `{"lic_…": number}`, which both engines take
+//! apart alike.
+
+use std::collections::BTreeMap;
+
+use tollgate_db::{DbError, Json, Tx};
+use tollgate_shared::Timestamp;
+
+use super::log::{LoggedEvent, Look};
+
+/// A row of a look; the event is missing where there is none.
+type Row = (String, i64, Option<i64>, Option<String>, Option<String>, Option<String>, Option<Timestamp>);
+
+/// A page of each log after its number, not in order. Numbers have no gaps where events are kept, so that a page is a range
+/// of them and needs no count.
+pub(super) async fn look(
+    tx: &mut Tx,
+    read_to: &BTreeMap<String, i64>,
+    events_max: i64,
+) -> Result<BTreeMap<String, Look>, DbError> {
+    let rows: Vec<Row> = tx
+        .sql(
+            "SELECT l.license_id, l.last_seq, e.seq, e.id, e.type, CAST(e.data AS TEXT), e.created_at
+             FROM json_each($1) AS wanted
+             JOIN license_logs AS l ON l.license_id = wanted.key
+             LEFT JOIN license_events AS e
+               ON e.license_id = wanted.key
+              AND e.seq > CAST(CAST(wanted.value AS TEXT) AS BIGINT)
+              AND e.seq <= CAST(CAST(wanted.value AS TEXT) AS BIGINT) + $2",
+        )
+        .bind(Json(read_to))
+        .bind(events_max)
+        .all()
+        .await?;
+    let mut looks: BTreeMap<String, Look> = BTreeMap::new();
+    for (license_id, newest, seq, id, event_type, data, created_at) in rows {
+        let look = looks.entry(license_id).or_default();
+        look.newest = newest;
+        if let (Some(seq), Some(id), Some(event_type), Some(data), Some(created_at)) =
+            (seq, id, event_type, data, created_at)
+        {
+            look.events.push(LoggedEvent { seq, id, event_type, data, created_at });
+        }
+    }
+    Ok(looks)
+}
+
+/// The logs whose newest number is another one.
+pub(super) async fn moved(tx: &mut Tx, read_to: &BTreeMap<String, i64>) -> Result<Vec<String>, DbError> {
+    let rows: Vec<(String,)> = tx
+        .sql(
+            "SELECT l.license_id
+             FROM json_each($1) AS wanted
+             JOIN license_logs AS l ON l.license_id = wanted.key
+             WHERE l.last_seq <> CAST(CAST(wanted.value AS TEXT) AS BIGINT)",
+        )
+        .bind(Json(read_to))
+        .all()
+        .await?;
+    Ok(rows.into_iter().map(|(license_id,)| license_id).collect())
+}
+
+/// Each log's licence, the first number after the given one that is kept, and the newest number.
+pub(super) async fn ends(
+    tx: &mut Tx,
+    read_to: &BTreeMap<String, i64>,
+) -> Result<Vec<(String, Option<i64>, i64)>, DbError> {
+    tx.sql(
+        "SELECT wanted.key,
+                (SELECT e.seq
+                 FROM license_events AS e
+                 WHERE e.license_id = wanted.key AND e.seq > CAST(CAST(wanted.value AS TEXT) AS BIGINT)
+                 ORDER BY e.seq
+                 LIMIT 1),
+                COALESCE((SELECT l.last_seq FROM license_logs AS l WHERE l.license_id = wanted.key), 0)
+         FROM json_each($1) AS wanted",
+    )
+    .bind(Json(read_to))
+    .all()
+    .await
+}
+
+/// The events of one log after a number.
+pub(super) async fn page(tx: &mut Tx, license_id: &str, after: i64, limit: i64) -> Result<Vec<LoggedEvent>, DbError> {
+    let rows: Vec<(i64, String, String, String, Timestamp)> = tx
+        .sql(
+            "SELECT seq, id, type, CAST(data AS TEXT), created_at
+             FROM license_events
+             WHERE license_id = $1 AND seq > $2
+             ORDER BY seq
+             LIMIT $3",
+        )
+        .bind(license_id)
+        .bind(after)
+        .bind(limit)
+        .all()
+        .await?;
+    let event = |(seq, id, event_type, data, created_at)| LoggedEvent { seq, id, event_type, data, created_at };
+    Ok(rows.into_iter().map(event).collect())
+}
