@@ -6,6 +6,7 @@ use rocket::Request;
 use tollgate_shared::{Clock, Rng};
 use tracing::error;
 
+use crate::bells::Bells;
 use crate::config::Config;
 use crate::stripe_api::Client;
 use crate::tasks::Tasks;
@@ -30,6 +31,8 @@ pub struct App {
     pub stripe: Option<Client>,
     /// What runs beside the requests.
     pub tasks: Tasks,
+    /// What streams of events listen to; they end when it is closed.
+    pub bells: Bells,
 }
 
 impl App {
@@ -48,7 +51,8 @@ impl App {
             machines_stale_after: config.machines_stale_after,
         };
         let tasks = Tasks::new(clock.clone(), rng.clone());
-        Self { config, db, clock, rng, settings, stripe, tasks }
+        let bells = Bells::new(&rng);
+        Self { config, db, clock, rng, settings, stripe, tasks, bells }
     }
 
     /// The app that `request` came to.

@@ -8,6 +8,7 @@
 //! |---|---|
 //! | [`stripe_api`], [`config`] | calls to Stripe; what the process is told by its environment |
 //! | [`delay_queue`], [`tasks`] | things that wait for their time; background tasks, supervised |
+//! | [`bells`] | how streams of events learn that there is something to read |
 //! | [`app`], [`mod@write`] | the one piece of state that all share; the one way in which rows are changed |
 //! | [`http`] | what every route shares |
 //! | [`api_keys`], [`customers`], [`webhooks`] | capabilities: their routes, jobs and calls |
@@ -16,6 +17,7 @@
 
 pub mod api_keys;
 pub mod app;
+pub mod bells;
 pub mod commands;
 pub mod config;
 pub mod customers;

@@ -57,6 +57,7 @@ impl App {
         };
         let changes = work.write(&mut tx).await?;
         tx.commit().await?;
+        self.bells.ring_for(&changes);
         Ok((value, changes))
     }
 }

@@ -156,12 +156,12 @@ const ORDER: [(&str, &[&[&str]]); 3] = [
     (
         "tollgate-backend",
         &[
-            &["delay_queue", "schema", "stripe_api", "tasks"],
+            &["bells", "delay_queue", "schema", "stripe_api", "tasks"],
             &["config"],
             &["app"],
             &["write"],
             &["http"],
-            &["api_keys", "customers"],
+            &["api_keys", "customers", "events"],
             &["webhooks"],
             &["entitlements", "monitoring"],
             &["server"],

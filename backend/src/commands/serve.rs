@@ -11,6 +11,7 @@ use tollgate_shared::{Clock, Rng};
 use tracing::{debug, error, info, warn};
 
 use crate::app::App;
+use crate::bells::exchange;
 use crate::config::Config;
 use crate::entitlements::{expire, reapply_plans};
 use crate::monitoring::metrics;
@@ -40,6 +41,8 @@ pub(super) async fn run(config: Config) -> anyhow::Result<()> {
     retry::start(&inbox);
     expire::start(&app);
     reapply_plans::start(&app);
+    let (listen_url, redis_url) = (&app.config.database_listen_url, app.config.redis_url.as_ref());
+    exchange::start(&app.bells, &app.tasks, &app.rng, &app.db, listen_url, redis_url);
     let preparing = app.clone();
     app.tasks.keep("prepare", move || prepare(preparing.clone()));
     let tasks = app.tasks.clone();

@@ -121,6 +121,13 @@ pub async fn render(app: &App, inbox: &Inbox, in_flight: &InFlight) -> String {
         "Events that wait because somebody else holds their rows",
         inbox.held() as f64,
     );
+    let (bell, rings) = app.bells.line();
+    scraped.gauges(
+        "tollgate_backend_bell_up",
+        "1 when this process hears of events of other processes at once, 0 when it is up to two seconds late; by what tells it",
+        "bell",
+        [(bell, if rings { 1.0 } else { 0.0 })],
+    );
     scraped.gauge(
         "tollgate_backend_refetches_waiting",
         "Objects that wait to be fetched from Stripe because their events left their order open",

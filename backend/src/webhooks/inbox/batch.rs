@@ -86,6 +86,7 @@ impl BatchWriter {
         }
         let changes = work.write(&mut tx).await?;
         tx.commit().await?;
+        self.app.bells.ring_for(&changes);
         metrics::histogram!("tollgate_backend_batch_seconds").record(begun.elapsed().as_secs_f64());
         if let Some(refetch) = &self.refetch {
             refetch.enqueue(&changes, observed.iter().map(|(_, observation)| *observation));
