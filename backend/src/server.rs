@@ -26,13 +26,14 @@ use tracing::{info, warn};
 
 use self::listener::Limits;
 use crate::app::App;
+use crate::events::Streams;
 use crate::http::access_log::AccessLog;
 use crate::http::body_budget::BodyBudget;
 use crate::http::catchers;
 use crate::http::in_flight::InFlight;
 use crate::monitoring;
 use crate::webhooks::inbox::Inbox;
-use crate::{api_keys, customers, webhooks};
+use crate::{api_keys, customers, events, webhooks};
 
 /// How long requests in flight may take after a stop.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -40,6 +41,9 @@ const DRAIN: Duration = Duration::from_secs(10);
 /// How long connections may take to close once the last answer has been handed to them: the last bytes to be written,
 /// and HTTP/2's farewell to be answered.
 const SETTLE: Duration = Duration::from_millis(250);
+
+/// How long streams of events may take to end.
+const STREAMS_END: Duration = Duration::from_secs(1);
 
 /// How many file descriptors are thought to be there where the system does not say.
 const DESCRIPTORS_MAX_BY_DEFAULT: usize = 1024;
@@ -60,8 +64,10 @@ pub enum ServeError {
 
 /// The server with all of its routes, not yet listening.
 pub fn rocket(app: App, inbox: Inbox) -> Rocket<Build> {
+    let streams = Streams::start(&app);
     rocket::custom(config(&app))
         .manage(app)
+        .manage(streams)
         .manage(inbox)
         .manage(InFlight::default())
         .manage(BodyBudget::default())
@@ -72,6 +78,7 @@ pub fn rocket(app: App, inbox: Inbox) -> Rocket<Build> {
         .mount("/", webhooks::routes::routes())
         .mount("/", customers::routes::routes())
         .mount("/", api_keys::routes::routes())
+        .mount("/", events::routes::routes())
 }
 
 fn config(app: &App) -> rocket::Config {
@@ -101,8 +108,10 @@ fn config(app: &App) -> rocket::Config {
 pub async fn serve(app: App, inbox: Inbox, stop: impl Future<Output = ()>) -> Result<(), ServeError> {
     let listener = TcpListener::bind(app.config.addr).await.map_err(ServeError::Listen)?;
     let (launched_at, rocket_is_at) = oneshot::channel();
+    let bells = app.bells.clone();
     let rocket = rocket(app, inbox).attach(say_where(launched_at));
     let in_flight = rocket.state::<InFlight>().expect("`rocket` manages one").clone();
+    let streams = rocket.state::<Streams>().expect("`rocket` manages them").clone();
     let rocket = rocket.ignite().await.map_err(|error| ServeError::Ended(error.kind().to_string()))?;
     let shutdown = rocket.shutdown();
     let mut launched = tokio::spawn(launch(rocket));
@@ -124,13 +133,20 @@ pub async fn serve(app: App, inbox: Inbox, stop: impl Future<Output = ()>) -> Re
         () = stop => {}
     }
 
-    info!(in_flight = in_flight.count(), "stopping: taking no new connections");
+    info!(
+        in_flight = in_flight.count(),
+        streams = bells.count(),
+        "stopping: taking no new connections, ending streams of events"
+    );
     listening.abort();
+    bells.close();
     shutdown.notify();
     let drained = timeout(DRAIN, async {
         let mut launched = Some(launched);
         loop {
             in_flight.none_left().await;
+            // One whose client takes nothing cannot be ended; nobody waits for it for long.
+            let _ = timeout(STREAMS_END, bells.none_left()).await;
             // Rocket returns when every connection has ended; or gives up at once, now and then, under load; or waits
             // for the whole of its grace period because one was still closing. The connections go on in all cases.
             let ended = if let Some(running) = launched.as_mut() {
@@ -156,6 +172,7 @@ pub async fn serve(app: App, inbox: Inbox, stop: impl Future<Output = ()>) -> Re
             in_flight.count()
         );
     }
+    streams.stopped().await;
     Ok(())
 }
 

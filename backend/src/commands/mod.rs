@@ -1,6 +1,7 @@
 //! The commands of `tollgate-backend`.
 
 mod migrate;
+mod new_epoch;
 mod serve;
 
 use std::process::ExitCode;
@@ -30,6 +31,8 @@ enum Command {
     Serve,
     /// Brings the database's tables up to date, and ends
     Migrate,
+    /// After a dump was restored: lets desktop apps know that their place in the event log is not good any more
+    NewEpoch,
 }
 
 /// Runs the process's command line.
@@ -53,6 +56,7 @@ pub fn run() -> ExitCode {
             let done = match arguments.command.unwrap_or(Command::Serve) {
                 Command::Serve => runtime.block_on(serve::run(config)),
                 Command::Migrate => runtime.block_on(migrate::run(config)),
+                Command::NewEpoch => runtime.block_on(new_epoch::run(config)),
             };
             // Whatever still runs was given its time; a file system that hangs must not hold up the exit.
             runtime.shutdown_background();

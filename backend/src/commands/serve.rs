@@ -14,6 +14,7 @@ use crate::app::App;
 use crate::bells::exchange;
 use crate::config::Config;
 use crate::entitlements::{expire, reapply_plans};
+use crate::events;
 use crate::monitoring::metrics;
 use crate::schema::MIGRATIONS;
 use crate::server;
@@ -87,6 +88,7 @@ async fn try_to_prepare(app: &App) -> Result<(), DbError> {
     if app.config.migrates {
         app.db.migrate().await?;
     }
+    events::settle(&app.db, &app.rng).await?;
     app.db.ready().await?;
     Ok(())
 }

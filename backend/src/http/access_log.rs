@@ -12,7 +12,15 @@ use crate::app::App;
 pub struct AccessLog;
 
 /// Routes whose successes are logged at `debug`.
-const QUIET_ROUTES: [&str; 4] = ["/live", "/ready", "/metrics", "/subscriptions/internal/stripe-webhook"];
+const QUIET_ROUTES: [&str; 7] = [
+    "/live",
+    "/ready",
+    "/metrics",
+    "/api/health",
+    "/api/health/sse",
+    "/subscriptions/internal/stripe-webhook",
+    "/api/events/<key>",
+];
 
 #[rocket::async_trait]
 impl Fairing for AccessLog {
@@ -50,7 +58,8 @@ impl Fairing for AccessLog {
                 )
             };
         }
-        // What says more itself when it goes well (an event's own line), or comes every few seconds, would only repeat it.
+        // What says more itself when it goes well (an event's own line), or comes every few seconds, would only repeat it;
+        // streams come back by the thousand.
         if status < 400 && QUIET_ROUTES.contains(&route) {
             access_line!(debug);
         } else {

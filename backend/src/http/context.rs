@@ -1,5 +1,7 @@
 //! What is known of a request while it is being answered: its ids, when it came, and that it counts as in flight.
 
+use std::sync::{Mutex, PoisonError};
+
 use rocket::Request;
 use rocket::outcome::Outcome;
 use rocket::request::{self, FromRequest};
@@ -17,7 +19,7 @@ pub struct RequestContext {
     pub trace: TraceParent,
     /// When the request's head had been read.
     pub started_at: Timestamp,
-    _flight: Flight,
+    flight: Mutex<Option<Flight>>,
 }
 
 impl RequestContext {
@@ -30,9 +32,14 @@ impl RequestContext {
                 request_id: RequestId::adopt(request.headers().get_one(REQUEST_ID_HEADER), now, &app.rng),
                 trace: TraceParent::adopt(request.headers().get_one(TRACEPARENT_HEADER), &app.rng),
                 started_at: now,
-                _flight: InFlight::of(request).enter(),
+                flight: Mutex::new(Some(InFlight::of(request).enter())),
             }
         })
+    }
+
+    /// Counts the request no longer: a stop does not wait for its answer.
+    pub fn leave(&self) {
+        self.flight.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 }
 

@@ -4,16 +4,18 @@ use rocket::http::{ContentType, Status};
 use rocket::serde::json::Json;
 use rocket::{Route, State, get, routes};
 use serde::Serialize;
+use tollgate_shared::clock::rfc3339;
 
 use super::metrics;
 use crate::app::App;
+use crate::events::{HEARTBEAT, Streams};
 use crate::http::error::ApiError;
 use crate::http::in_flight::InFlight;
 use crate::webhooks::inbox::{Inbox, WRITER_TASK};
 
 /// The routes of this module.
 pub fn routes() -> Vec<Route> {
-    routes![live, ready, exposition]
+    routes![live, ready, exposition, public, public_sse]
 }
 
 #[derive(Serialize)]
@@ -37,6 +39,33 @@ async fn ready(app: &State<App>) -> Result<Json<Health>, ApiError> {
     // Why not is logged by whoever tries to migrate, once, and not at each probe.
     app.db.ready().await.map_err(|_| ApiError::database_unavailable())?;
     Ok(Json(Health { status: "ready" }))
+}
+
+/// What anybody may know.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct PublicHealth {
+    status: &'static str,
+    server_time: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    heartbeat_seconds: Option<u64>,
+}
+
+/// Whether the service is there.
+#[get("/api/health")]
+async fn public(app: &State<App>) -> (Status, Json<PublicHealth>) {
+    public_health(app, app.db.is_ready().await, None)
+}
+
+/// Whether streams of events are to be had, and how often they say that they live.
+#[get("/api/health/sse")]
+async fn public_sse(app: &State<App>, streams: &State<Streams>) -> (Status, Json<PublicHealth>) {
+    public_health(app, !streams.are_full() && app.db.is_ready().await, Some(HEARTBEAT.as_secs()))
+}
+
+fn public_health(app: &App, is_up: bool, heartbeat_seconds: Option<u64>) -> (Status, Json<PublicHealth>) {
+    let (http_status, status) = if is_up { (Status::Ok, "ok") } else { (Status::ServiceUnavailable, "down") };
+    (http_status, Json(PublicHealth { status, server_time: rfc3339(app.clock.now()), heartbeat_seconds }))
 }
 
 /// Everything that is counted, as Prometheus reads it. Without the database it leaves out what only that knows.

@@ -82,6 +82,11 @@ fn describe() {
         count,
         "Requests refused because other requests' bodies took up all the memory there is for them"
     );
+    describe_counter!(
+        "tollgate_backend_streams_refused_total",
+        count,
+        "Streams of events that were told to come again, by reason"
+    );
     describe_histogram!("tollgate_backend_batch_events", count, "Events that shared a transaction");
     let seconds = Unit::Seconds;
     describe_histogram!(
@@ -90,6 +95,11 @@ fn describe() {
         "Time from a request's head to its response, by route"
     );
     describe_histogram!("tollgate_backend_batch_seconds", seconds, "Time that a transaction of events takes");
+    describe_histogram!(
+        "tollgate_backend_stream_lag_seconds",
+        seconds,
+        "Time from an event's commit to its being written to a stream that was open"
+    );
     describe_histogram!(
         "tollgate_backend_writer_wait_seconds",
         seconds,
@@ -121,6 +131,7 @@ pub async fn render(app: &App, inbox: &Inbox, in_flight: &InFlight) -> String {
         "Events that wait because somebody else holds their rows",
         inbox.held() as f64,
     );
+    scraped.gauge("tollgate_backend_streams", "Streams of events that are open", app.bells.count() as f64);
     let (bell, rings) = app.bells.line();
     scraped.gauges(
         "tollgate_backend_bell_up",

@@ -60,14 +60,14 @@ pub struct Mark {
 impl Mark {
     /// The mark of a text, if it is one.
     pub fn parse(text: &str) -> Option<Self> {
-        let (row, total) = text.trim_end().split_once(' ')?;
+        let (row, total) = text.split_once(' ')?;
         let total = total.parse().ok().filter(|total| *total >= 0)?;
         (!row.is_empty()).then(|| Self { row: row.to_owned(), total })
     }
 
     /// Its text.
     pub fn to_text(&self) -> String {
-        format!("{} {}\n", self.row, self.total)
+        format!("{} {}", self.row, self.total)
     }
 
     /// Whether a database that has come as far as this was put in the place of the one that `kept` was written beside.
