@@ -7,15 +7,18 @@
 #![recursion_limit = "256"] // an invoice as one `json!`
 
 pub mod engines;
+pub mod event_source;
 pub mod http;
 pub mod imports;
 pub mod load;
 pub mod process;
+pub mod redis;
 pub mod stack;
 pub mod stripe;
 pub mod wait;
 
 pub use engines::{Database, Engine};
+pub use event_source::EventSource;
 pub use stack::{Stack, StackConfig};
 pub use stripe::Stripe;
 pub use wait::wait_until;
