@@ -5,13 +5,15 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 use http::Method;
 use serde_json::{Value, json};
+use tollgate_shared::clock::rfc3339;
 use tollgate_shared::{Clock, Secret, signing};
 use tollgate_tests::http::raw;
+use tollgate_tests::process::free_address;
 use tollgate_tests::stack::{JSON, WEBHOOK_PATH, signature};
 use tollgate_tests::stripe::catalogue::PRO_MONTHLY;
 use tollgate_tests::stripe::{ApiVersion, Checkout, Event, Stripe, delivery, story};
 use tollgate_tests::wait::SOON;
-use tollgate_tests::{Engine, Stack, StackConfig, load, on_each_engine, wait_until};
+use tollgate_tests::{Engine, Stack, StackConfig, engines, load, on_each_engine, wait_until};
 
 const EVENT: &str = r#"{"id": "evt_1", "type": "x.y"}"#;
 
@@ -46,7 +48,7 @@ fn ids(entries: &[Value]) -> Vec<&str> {
 
 /// What the relay itself answers needs no database; any engine's stack will do.
 fn block_on(body: impl Future<Output = ()>) {
-    tollgate_tests::engines::block_on(body);
+    engines::block_on(body);
 }
 
 #[test]
@@ -489,7 +491,7 @@ fn a_second_relay_on_the_same_folder_refuses_to_start() {
         second.log = stack.path("second.log");
         for (name, value) in &mut second.environment {
             if name == "RELAY_ADDR" || name == "RELAY_ADMIN_ADDR" {
-                *value = tollgate_tests::process::free_address().to_string();
+                *value = free_address().to_string();
             }
         }
         let mut refused = second.start();
@@ -512,7 +514,7 @@ fn the_journal_can_be_read_with_the_relay_running_and_stopped() {
         let (_, _, events) = some_story();
         // Both have their seconds alike, and fractions of different lengths.
         let second = "2026-01-05T09:00:00".len();
-        let before = tollgate_shared::clock::rfc3339(Clock::system().now());
+        let before = rfc3339(Clock::system().now());
         stack.deliver_all(&events, 1).await;
         for running in [true, false] {
             if !running {

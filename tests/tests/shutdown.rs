@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use bytes::Bytes;
 use http::Method;
 use tokio::net::TcpStream;
+use tollgate_tests::engines::temporary_folder;
 use tollgate_tests::load::{self, Load, LoadPlan, Repeats};
 use tollgate_tests::process::{Program, binary};
 use tollgate_tests::stack::WEBHOOK_PATH;
@@ -85,7 +86,7 @@ on_each_engine!(idle_connections_do_not_hold_a_stop_up, async |engine| {
 });
 
 fn bare(name: &str, environment: &[(&str, &str)], arguments: &[&str]) -> (Program, tempfile::TempDir) {
-    let folder = tollgate_tests::engines::temporary_folder();
+    let folder = temporary_folder();
     let program = Program {
         name: name.to_owned(),
         path: binary(name),

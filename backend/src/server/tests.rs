@@ -135,7 +135,7 @@ async fn the_relays_own_secret_opens_the_intake_alone_and_nothing_else_does() {
         let request = app.client.req(method, path).header(Header::new(INTERNAL_KEY_HEADER, key));
         TestResponse::of(request.body("not an event")).await.refusal().1
     };
-    let intake = crate::webhooks::routes::INTAKE_PATH;
+    let intake = INTAKE_PATH;
     assert_eq!(asked(Method::Post, intake, "a-relay-secret").await, "malformed_event");
     assert_eq!(asked(Method::Post, intake, INTERNAL_KEY).await, "forbidden");
     assert_eq!(asked(Method::Get, "/v1/customers/cus_1", INTERNAL_KEY).await, "database_unavailable");

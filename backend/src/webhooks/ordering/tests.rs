@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tollgate_db::{Db, Lock};
 use tollgate_domain::subscriptions::Subscription;
+use tollgate_shared::clock::from_unix;
 use tollgate_shared::{Clock, RequestId, Rng};
 
 use crate::app::App;
@@ -85,7 +86,7 @@ fn an_object_that_cannot_be_fetched_holds_up_no_other() {
             ("STRIPE_API_BASE", &base),
             ("STRIPE_ACCOUNTS", "acct_ours"),
         ]);
-        let clock = Clock::manual(tollgate_shared::clock::from_unix(START).unwrap());
+        let clock = Clock::manual(from_unix(START).unwrap());
         let inbox = Inbox::open(App::new(Arc::new(config), db.clone(), clock, Rng::seeded(1)));
         hand_in_ambiguous(&inbox, "cus_bad", None).await;
         hand_in_ambiguous(&inbox, "cus_good", Some("acct_ours")).await;

@@ -23,7 +23,7 @@ use tollgate_shared::{Clock, RequestId, Rng};
 
 use super::super::{Origins, Peer, ProxyConfig, PublicProxy, TimeLimits, TrustedProxies};
 use crate::backend::address::{BackendHttp, BackendUrl};
-use crate::body::{Body, BoxError, full};
+use crate::body::{Body, BoxError, empty, full};
 use crate::metrics::Metrics;
 
 pub(super) const BOTH: [BackendHttp; 2] = [BackendHttp::Two, BackendHttp::One];
@@ -212,7 +212,7 @@ impl TestRelay {
     }
 
     pub(super) async fn get(&self, target: &str, headers: &[(&str, &str)]) -> Response<Incoming> {
-        self.send("GET", target, headers, crate::body::empty()).await
+        self.send("GET", target, headers, empty()).await
     }
 
     /// Asks over a connection of its own and goes, without waiting for a response.

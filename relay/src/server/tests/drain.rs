@@ -1,7 +1,10 @@
 //! How the relay ends.
 
+use tollgate_journal::OpenError;
+
 use super::backend::{Backend, Reply, within};
 use super::harness::{Setup, TestRelay, TestResponse};
+use crate::server::{Relay, StartError};
 
 #[tokio::test]
 async fn what_is_in_flight_is_finished_and_nothing_new_is_taken() {
@@ -58,11 +61,8 @@ async fn what_does_not_end_is_cut_off_and_not_lost() {
 async fn a_second_relay_on_the_same_folder_refuses_to_start() {
     let backend = Backend::start(|_| Reply::Confirm).await;
     let relay = TestRelay::with(&backend).await;
-    let second = crate::server::Relay::start(
-        relay.setup.config.clone(),
-        tollgate_shared::Clock::system(),
-        tollgate_shared::Rng::system(),
-    );
+    let second =
+        Relay::start(relay.setup.config.clone(), tollgate_shared::Clock::system(), tollgate_shared::Rng::system());
     let Err(error) = second.await else { panic!("it started") };
-    assert!(matches!(error, crate::server::StartError::Journal(tollgate_journal::OpenError::Locked(_))), "{error:?}");
+    assert!(matches!(error, StartError::Journal(OpenError::Locked(_))), "{error:?}");
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::heard::Heard;
 use crate::stripe::catalogue::{LIFETIME, LIFETIME_PLAN, PRO_FOR_GOOD, Terms, terms_of};
-use crate::stripe::model::{Invoice, InvoiceStatus, Line, LineOrigin, Mode, Period, Price, Status, Subscription};
+use crate::stripe::model::{Invoice, InvoiceStatus, Item, Line, LineOrigin, Mode, Period, Price, Status, Subscription};
 
 /// What is known of a subscription.
 #[derive(Clone)]
@@ -72,7 +72,7 @@ fn of_snapshot<'a>(snapshot: &'a Subscription, billed: &[&Invoice]) -> Known<'a>
         Status::Incomplete if paid => Status::Active,
         status => status,
     };
-    let given = |item: &&crate::stripe::model::Item| !item.deleted && item.quantity > 0;
+    let given = |item: &&Item| !item.deleted && item.quantity > 0;
     let matched = snapshot.items.iter().filter(given).find(|item| terms_of(item.price).is_some());
     let item = matched.unwrap_or(&snapshot.items[0]);
     let terms = matched.and_then(|item| terms_of(item.price));

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{ApiVersion, list};
+use crate::stripe::BEGINNING;
 use crate::stripe::model::{Interval, Invoice, InvoiceStatus, Item, Line, LineOrigin, Price, Subscription};
 
 pub(super) fn subscription(subscription: &Subscription, version: ApiVersion) -> Value {
@@ -122,7 +123,7 @@ pub(super) fn price(price: &Price, lookup_key: Option<&str>) -> Value {
         "object": "price",
         "active": true,
         "billing_scheme": "per_unit",
-        "created": crate::stripe::BEGINNING,
+        "created": BEGINNING,
         "currency": price.currency,
         "custom_unit_amount": null,
         "livemode": false,
@@ -148,7 +149,7 @@ fn plan(price: &Price) -> Value {
         "amount": price.unit_amount,
         "amount_decimal": price.unit_amount.to_string(),
         "billing_scheme": "per_unit",
-        "created": crate::stripe::BEGINNING,
+        "created": BEGINNING,
         "currency": price.currency,
         "interval": interval(price),
         "interval_count": 1,

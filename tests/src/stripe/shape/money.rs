@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::ApiVersion;
+use crate::stripe::DAY;
 use crate::stripe::model::{
     Charge, CheckoutSession, Customer, Dispute, InvoicePayment, Mode, PaymentIntent, PaymentMethod, Refund,
     RefundStatus,
@@ -153,7 +154,7 @@ pub(super) fn checkout_session(session: &CheckoutSession, version: ApiVersion) -
             "tax_ids": [],
         },
         "customer_email": null,
-        "expires_at": session.created + crate::stripe::DAY,
+        "expires_at": session.created + DAY,
         "invoice": session.invoice,
         "locale": null,
         "metadata": session.metadata,
