@@ -5,7 +5,7 @@ use http::Method;
 use serde_json::json;
 use tollgate_tests::stack::{JSON, WEBHOOK_PATH};
 use tollgate_tests::stripe::catalogue::PRO_MONTHLY;
-use tollgate_tests::stripe::{ApiVersion, Checkout, Stripe};
+use tollgate_tests::stripe::{ApiVersion, Checkout, Event, Stripe};
 use tollgate_tests::wait::SOON;
 use tollgate_tests::{Stack, StackConfig, on_each_engine, wait_until};
 
@@ -122,5 +122,38 @@ on_each_engine!(nothing_private_is_logged_as_json, async |engine| {
     for line in stack.logs().lines() {
         let parsed: Result<serde_json::Value, _> = serde_json::from_str(line);
         assert!(parsed.is_ok(), "no JSON: {line}");
+    }
+});
+
+on_each_engine!(an_event_is_one_line_of_each_tiers_log_by_default, async |engine| {
+    let mut stack = Stack::prepare(StackConfig::on(engine)).await;
+    stack.relay.unset("RUST_LOG");
+    stack.backend().unset("RUST_LOG");
+    stack.start().await;
+    let mut stripe = Stripe::fresh();
+    for number in 0..5 {
+        let customer = stripe.sign_up(&format!("{number}@example.com"), "Ada", None);
+        stripe.checkout(&customer, &Checkout::of(&PRO_MONTHLY));
+    }
+    let mut events = stripe.events(ApiVersion::Endive);
+    let bare = |id: &str| Event::of(&json!({ "id": id, "object": "event", "type": "x.y" }));
+    let (first, last) = (bare("evt_first_of_all"), bare("evt_last_of_all"));
+    stack.tell(std::slice::from_ref(&first)).await;
+    stack.deliver_all(&events, 8).await;
+    stack.settled().await;
+    stack.tell(std::slice::from_ref(&last)).await;
+    events.extend([first, last]);
+    for (tier, words) in [(&stack.relay, "Forwarding event"), (&stack.backends[0], "Successfully processed event")] {
+        // What was logged of the others stands before it.
+        wait_until("the last one is logged", SOON, async || tier.log().contains("evt_last_of_all")).await;
+        let log = tier.log();
+        let from = log.lines().position(|line| line.contains("evt_first_of_all")).expect("the first one is logged");
+        let lines: Vec<_> = log.lines().skip(from).collect();
+        assert_eq!(lines.len(), events.len(), "{lines:#?}");
+        for event in &events {
+            let about_it = lines.iter().filter(|line| line.contains(&format!("event {} (", event.id)));
+            assert_eq!(about_it.count(), 1, "{}: {lines:#?}", event.id);
+        }
+        assert!(lines.iter().any(|line| line.contains(words)), "{lines:#?}");
     }
 });
