@@ -157,3 +157,64 @@ on_each_engine!(an_event_is_one_line_of_each_tiers_log_by_default, async |engine
         assert!(lines.iter().any(|line| line.contains(words)), "{lines:#?}");
     }
 });
+
+/// What ends a line, and begins one that looks like ours; what colours a terminal or turns its text round.
+const FORGED: &str =
+    "\r\n2026-01-01T00:00:00.000000Z  INFO tollgate_relay: forged line\u{1b}[31m\u{7}\u{85}\u{2028}\u{202e}\u{0}\"";
+
+/// Sends events whose every text begins a line of its own.
+async fn send_forged_lines(stack: &Stack) {
+    let text = |prefix: &str| format!("{prefix}{FORGED}");
+    let price = json!({ "id": text("price_forged"), "lookup_key": text("key"), "product": text("prod_") });
+    let item = json!({ "id": text("si_"), "quantity": 1, "price": price });
+    let subscription = |status: &str| {
+        json!({
+            "id": text("sub_forged"), "object": "subscription", "customer": text("cus_forged"), "status": status,
+            "items": { "object": "list", "data": [item] }, "metadata": { "user_id": text("user_") },
+        })
+    };
+    let updated = "customer.subscription.updated";
+    for (id, kind, object) in [
+        ("evt_forged_ignored", "forged.type", json!({})),
+        ("evt_forged_processed", "", subscription("active")),
+        ("evt_forged_dead_letter", "", json!({ "id": text("sub_"), "customer": text("cus_") })),
+    ] {
+        let kind = if kind.is_empty() { updated.to_owned() } else { text(kind) };
+        let event = json!({
+            "id": text(id), "object": "event", "type": kind, "api_version": text("2026"), "account": null,
+            "created": 1_780_000_000, "data": { "object": object },
+        });
+        stack.tell(&[Event::of(&event)]).await;
+        for tier in [&stack.relay, &stack.backends[0]] {
+            wait_until("the event is logged", SOON, async || tier.log().contains(id)).await;
+        }
+    }
+}
+
+on_each_engine!(what_an_event_says_is_one_line_of_a_log, async |engine| {
+    let stack = Stack::spawn(StackConfig::on(engine)).await;
+    send_forged_lines(&stack).await;
+    for tier in [&stack.relay, &stack.backends[0]] {
+        let log = tier.log();
+        let forged =
+            log.lines().find(|line| !line.starts_with("20") || line.starts_with("2026-01-01T00:00:00.000000Z"));
+        assert_eq!(forged, None);
+        let odd = log.chars().find(|it| it.is_control() && *it != '\n' || ['\u{2028}', '\u{202e}'].contains(it));
+        assert_eq!(odd, None);
+        assert!(log.contains("forged line"), "it is shown for what it is");
+    }
+});
+
+on_each_engine!(what_an_event_says_is_one_record_of_a_json_log, async |engine| {
+    let config = StackConfig::on(engine).relay("LOG_FORMAT", "json").backend("LOG_FORMAT", "json");
+    let stack = Stack::spawn(config).await;
+    send_forged_lines(&stack).await;
+    for tier in [&stack.relay, &stack.backends[0]] {
+        let log = tier.log();
+        let records = log.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("no JSON: {line}")));
+        let ids: Vec<String> =
+            records.filter_map(|record: serde_json::Value| Some(record["event.id"].as_str()?.to_owned())).collect();
+        assert!(ids.iter().any(|id| id.starts_with("evt_forged_ignored") && id.contains("forged line")), "{ids:?}");
+        assert!(ids.iter().all(|id| !id.contains(char::is_control)), "{ids:?}");
+    }
+});

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use tollgate_db::{DbError, UnitOfWork};
 use tollgate_domain::apply::Touched;
 use tollgate_shared::backoff::Backoff;
+use tollgate_shared::log_safe::LogSafe;
 use tracing::{debug, error};
 
 use crate::app::App;
@@ -73,10 +74,11 @@ impl InTrouble {
     fn note(&self, app: &App, customer: String, failure: &WriteError<Infallible>) {
         let mut states = self.failures();
         let failures = states.get(&customer).map_or(0, |state| state.failures) + 1;
+        let id = LogSafe(&customer);
         if failures == 1 {
-            error!(customer.id = %customer, "could not bring customer {customer} into step, retrying: {failure}");
+            error!(customer.id = %id, "could not bring customer {id} into step, retrying: {failure}");
         } else {
-            debug!(customer.id = %customer, "could not bring customer {customer} into step again: {failure}");
+            debug!(customer.id = %id, "could not bring customer {id} into step again: {failure}");
         }
         let next_attempt = Instant::now() + RETRY_BACKOFF.after(failures, &app.rng);
         states.insert(customer, FailureState { failures, next_attempt });

@@ -18,6 +18,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 use tollgate_shared::Clock;
+use tollgate_shared::log_safe::LogSafe;
 use tracing::{info, warn};
 
 use crate::entry::Position;
@@ -172,7 +173,7 @@ fn log_discarded(shared: &Shared, position: Position) {
     // Some events, by hand: reading them here holds nobody up for long.
     match shared.read(position) {
         Ok(entry) => {
-            let id = &entry.event_id;
+            let id = LogSafe(&entry.event_id);
             info!(event.id = %id, request_id = %entry.request_id, "discarded event {id}: it will not be delivered");
         }
         Err(error) => info!("discarded an event that cannot be read: {error}"),

@@ -8,6 +8,7 @@
 //! The queue is one run of bytes, so a line costs a copy, and the lines of a moment share one write. It is bounded in
 //! bytes and not in lines as `tracing-appender`'s is: how long a line may be is not ours to say.
 
+use std::borrow::Cow;
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -143,18 +144,38 @@ impl MakeWriter<'_> for &'static Queue {
     }
 }
 
-/// Takes one line: the formatter writes each whole.
+/// Takes one record: the formatter writes each whole.
 pub(super) struct Line(&'static Queue);
 
 impl Write for Line {
-    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        self.0.push(line);
-        Ok(line.len())
+    fn write(&mut self, record: &[u8]) -> io::Result<usize> {
+        self.0.push(&one_line(record));
+        Ok(record.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+/// A record as one line, with the line ends within it written out: what it says of others' texts must not begin a line
+/// that looks like ours. See also [`LogSafe`](crate::log_safe::LogSafe), which is for texts that may hold more than that.
+fn one_line(record: &[u8]) -> Cow<'_, [u8]> {
+    let is_line_end = |byte: &u8| matches!(byte, b'\n' | b'\r');
+    let text = record.strip_suffix(b"\n").unwrap_or(record);
+    if !text.iter().any(is_line_end) {
+        return Cow::Borrowed(record);
+    }
+    let mut line = Vec::with_capacity(record.len() + 16);
+    for part in text.split_inclusive(is_line_end) {
+        match part.split_last() {
+            Some((b'\n', rest)) => line.extend_from_slice(&[rest, br"\n"].concat()),
+            Some((b'\r', rest)) => line.extend_from_slice(&[rest, br"\r"].concat()),
+            _ => line.extend_from_slice(part),
+        }
+    }
+    line.push(b'\n');
+    Cow::Owned(line)
 }
 
 #[cfg(test)]
@@ -241,6 +262,18 @@ mod tests {
             }
         }
         assert_eq!((said, written + dropped), (dropped, (3 * QUEUE_BYTES_MAX / line.len()) as u64));
+    }
+
+    #[test]
+    fn a_record_is_one_line_whatever_it_quotes() {
+        for (record, line) in [
+            ("a record\n", "a record\n"),
+            ("\n", "\n"),
+            ("one\r\n2026-01-01 forged\n", "one\\r\\n2026-01-01 forged\n"),
+            ("two ends\n\n", "two ends\\n\n"),
+        ] {
+            assert_eq!(String::from_utf8_lossy(&one_line(record.as_bytes())), line);
+        }
     }
 
     #[test]

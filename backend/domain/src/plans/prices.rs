@@ -9,6 +9,7 @@ use std::sync::{Mutex, PoisonError};
 use chrono::TimeDelta;
 use tollgate_db::{UnitOfWork, record};
 use tollgate_shared::Timestamp;
+use tollgate_shared::log_safe::LogSafe;
 use tollgate_stripe::{Object, Observation, PriceRef};
 use tracing::warn;
 
@@ -105,7 +106,7 @@ pub fn warn_of_unmatched(price: Option<&str>, subscription: &str) {
     let name = price.unwrap_or(subscription);
     let mut warned = WARNED.lock().unwrap_or_else(PoisonError::into_inner);
     if warned.len() < WARNED_MAX && warned.insert(name.to_owned()) {
-        let price = price.unwrap_or("none");
+        let (subscription, price) = (LogSafe(subscription), LogSafe(price.unwrap_or("none")));
         warn!(subscription.id = %subscription, price.id = %price, "subscription {subscription} has no item that matches a plan (price {price})");
     }
 }

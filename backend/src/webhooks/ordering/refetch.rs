@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use tollgate_db::Changes;
 use tollgate_domain::apply::{self, Touched};
 use tollgate_shared::backoff::Backoff;
+use tollgate_shared::log_safe::LogSafe;
 use tollgate_stripe::Observation;
 use tracing::{error, info, warn};
 
@@ -68,7 +69,8 @@ impl RefetchQueue {
             if let Err(refused) = self.orders.try_send(order) {
                 self.waiting.fetch_sub(1, Ordering::Relaxed);
                 let order = refused.into_inner();
-                warn!(object.id = %order.id, "refetch queue is full: ordering {} by event id", order.id);
+                let id = LogSafe(&order.id);
+                warn!(object.id = %id, "refetch queue is full: ordering {id} by event id");
             }
         }
     }
@@ -114,9 +116,11 @@ async fn attempt(app: &App, client: &Client, refetch: Refetch) -> Option<(Instan
     let again = |failures: u32, order| {
         Some((Instant::now() + RETRY_BACKOFF.after(failures.max(1), &app.rng), Refetch { order, failures }))
     };
-    match AssertUnwindSafe(try_to_resolve(app, client, &order)).catch_unwind().await {
+    let resolved = AssertUnwindSafe(try_to_resolve(app, client, &order)).catch_unwind().await;
+    let id = LogSafe(&order.id);
+    match resolved {
         Ok(Ok(None)) => {
-            info!(object.id = %order.id, "refetched {} from Stripe: same-second events were ambiguous", order.id);
+            info!(object.id = %id, "refetched {id} from Stripe: same-second events were ambiguous");
             None
         }
         Ok(Ok(Some(another))) => again(0, another),
@@ -124,16 +128,16 @@ async fn attempt(app: &App, client: &Client, refetch: Refetch) -> Option<(Instan
         Ok(Err(RefetchError::TooEarly)) => again(failures, order),
         Ok(Err(failure)) if failure.is_transient() && failures + 1 < ATTEMPTS_MAX => {
             if failures == 0 {
-                warn!(object.id = %order.id, "could not refetch {} from Stripe, retrying: {failure}", order.id);
+                warn!(object.id = %id, "could not refetch {id} from Stripe, retrying: {failure}");
             }
             again(failures + 1, order)
         }
         Ok(Err(failure)) => {
-            error!(object.id = %order.id, "could not refetch {} from Stripe, ordering it by event id: {failure}", order.id);
+            error!(object.id = %id, "could not refetch {id} from Stripe, ordering it by event id: {failure}");
             None
         }
         Err(_) => {
-            error!(object.id = %order.id, "refetching {} from Stripe panicked, ordering it by event id", order.id);
+            error!(object.id = %id, "refetching {id} from Stripe panicked, ordering it by event id");
             None
         }
     }
