@@ -74,8 +74,10 @@ impl Inferred {
         self.first_invoice_at = self.first_invoice_at.into_iter().chain(invoice.created).min();
         if invoice.status == "paid" {
             self.is_paid = true;
+            // A proration that waited for its invoice names no item any more, and is made of nothing else.
             let is_own = |line: &&Line| {
-                line.of_subscription_item && line.subscription.as_deref().is_none_or(|id| id == subscription)
+                (line.of_subscription_item || line.proration)
+                    && line.subscription.as_deref().is_none_or(|id| id == subscription)
             };
             for (index, line) in invoice.lines.iter().filter(is_own).enumerate() {
                 self.keep(InferredLine::of(invoice, index, line));

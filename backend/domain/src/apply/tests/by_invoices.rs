@@ -59,6 +59,18 @@ fn more_seats_are_those_that_are_charged() {
 }
 
 #[test]
+fn a_proration_that_names_no_item_is_one_of_the_subscriptions_own() {
+    let first = paid("a", 0, &[charge("price_team", 9900, 1, 0, 30 * DAY)]);
+    let waited = |amount, quantity| Line {
+        of_subscription_item: false,
+        proration: true,
+        ..charge("price_team", amount, quantity, 10 * DAY, 30 * DAY)
+    };
+    let later = paid("b", 10 * DAY, &[waited(-6600, 1), waited(33_000, 5)]);
+    always(&[first, later], &is("price_team", 5, "team", 30 * DAY), told);
+}
+
+#[test]
 fn an_add_on_in_mid_period_takes_nothing_away() {
     let first = paid("a", 0, &[charge("price_pro", 2900, 1, 0, 30 * DAY)]);
     let addon = paid("b", 10 * DAY, &[charge("price_addon", 330, 1, 10 * DAY, 30 * DAY)]);
