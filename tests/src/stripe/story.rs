@@ -204,7 +204,9 @@ impl Walk {
                 stripe.add_source(&customer, "visa", &digits);
             }
             8 => {
-                let subscription = stripe.running_subscriptions(&customer).into_iter().next();
+                // Whoever hears only of invoices takes one that has not begun for begun, once anything of it is paid.
+                let has_begun = |id: &String| stripe.subscriptions[id].status != Status::Incomplete;
+                let subscription = stripe.running_subscriptions(&customer).into_iter().find(has_begun);
                 stripe.bill_by_hand(&customer, subscription.as_deref(), &ONBOARDING);
             }
             9..=13 => self.buys_once(stripe),
