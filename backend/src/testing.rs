@@ -2,9 +2,13 @@
 
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD as URL_SAFE_NO_PAD;
+use hmac::{Hmac, KeyInit as _, Mac as _};
 use rocket::http::{ContentType, Header, Method};
 use rocket::local::asynchronous::{Client, LocalRequest};
 use serde_json::{Value, json};
+use sha2::Sha256;
 use tollgate_shared::clock::from_unix;
 use tollgate_shared::env::Env;
 use tollgate_shared::{Clock, Rng};
@@ -200,6 +204,34 @@ fn json_with(mut object: Value, name: &str, value: &str) -> Value {
     object
 }
 
+/// Who signs in where nothing else is said.
+pub(crate) const AUTH_SECRET: &str = "an-auth-secret";
+
+/// What whoever calls the timetable's routes shows.
+pub(crate) const CRON_SECRET: &str = "a-cron-secret";
+
+/// What an operator without a sign-in shows, once `ADMIN_API_KEY` is this.
+pub(crate) const ADMIN_KEY: &str = "an-admin-key";
+
+/// A JWT with this header and these claims, signed under HS256 whatever the header says.
+pub(crate) fn sign_token(header: &Value, claims: &Value, secret: &str) -> String {
+    let [header, claims] = [header, claims].map(|part| URL_SAFE_NO_PAD.encode(part.to_string()));
+    let message = format!("{header}.{claims}");
+    let mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).unwrap().chain_update(&message);
+    format!("{message}.{}", URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes()))
+}
+
+/// `Authorization` of a signed-in user, good for an hour from [`START`]; `role` may be `admin`.
+pub(crate) fn signed_in(user_id: &str, role: &str) -> Header<'static> {
+    let claims = json!({ "sub": user_id, "role": role, "exp": START + 3600 });
+    bearer(&sign_token(&json!({ "alg": "HS256", "typ": "JWT" }), &claims, AUTH_SECRET))
+}
+
+/// `Authorization` with a bearer token.
+pub(crate) fn bearer(token: &str) -> Header<'static> {
+    Header::new("authorization", format!("Bearer {token}"))
+}
+
 /// A configuration with all that has to be there.
 pub(crate) fn config(variables: &[(&str, &str)]) -> Config {
     config_with_plans(PLANS, variables)
@@ -214,8 +246,8 @@ pub(crate) fn config_with_plans(plans_file: &str, variables: &[(&str, &str)]) ->
     std::fs::write(&widgets, r#"[{"name": "default", "config": {"theme": "light"}}]"#).unwrap();
     let required = [
         ("INTERNAL_API_KEY", INTERNAL_KEY),
-        ("AUTH_SECRET", "an-auth-secret"),
-        ("CRON_SECRET", "a-cron-secret"),
+        ("AUTH_SECRET", AUTH_SECRET),
+        ("CRON_SECRET", CRON_SECRET),
         ("ENCRYPTION_KEY", "an-encryption-key-of-32-characters"),
         ("PLANS_FILE", plans.to_str().unwrap()),
         ("WIDGETS_FILE", widgets.to_str().unwrap()),

@@ -56,6 +56,11 @@ impl ApiError {
         Self::new(Status::NotFound, "not_found", format!("there is no {what}"))
     }
 
+    /// 401: the caller did not show who it is. `message` says how it would.
+    pub fn unauthorized(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(Status::Unauthorized, "unauthorized", message)
+    }
+
     /// 403: the caller did not show that it may call this route.
     pub fn forbidden() -> Self {
         Self::new(Status::Forbidden, "forbidden", "send the internal API key in X-Internal-API-Key")
@@ -104,7 +109,7 @@ impl ApiError {
     /// The error of a status that Rocket itself decided on.
     pub fn of_status(status: Status) -> Self {
         match status.code {
-            401 => Self::new(status, "unauthorized", "sign in, or send a valid token"),
+            401 => Self::unauthorized("sign in, or send a valid token"),
             403 => Self::forbidden(),
             404 => Self::not_found("such route"),
             405 => Self::new(status, "method_not_allowed", "this route does not take that method"),
@@ -186,6 +191,10 @@ impl<'r> Responder<'r, 'static> for ApiError {
             // The access log sets it on every answer; but for a request that Rocket finds unreadable no fairing runs.
             .raw_header(REQUEST_ID_HEADER, context.request_id.to_string())
             .sized_body(body.len(), std::io::Cursor::new(body));
+        if self.status == Status::Unauthorized {
+            // Such an answer has to name a scheme (RFC 9110); of this one browsers ask nobody for a password.
+            response.raw_header("WWW-Authenticate", "Bearer");
+        }
         if let Some(seconds) = self.retry_after_seconds {
             response.raw_header("Retry-After", seconds.to_string());
         }

@@ -1,10 +1,11 @@
-//! Who may call a route: a guard in its signature.
+//! Callers on the private network, which show a key in `X-Internal-API-Key`.
 
 use rocket::Request;
 use rocket::outcome::Outcome;
 use rocket::request::{self, FromRequest};
 use tollgate_shared::Secrets;
 
+use super::refuse;
 use crate::app::App;
 use crate::http::error::ApiError;
 
@@ -43,9 +44,4 @@ fn shows_one_of<T>(keys: &Secrets, request: &Request<'_>, guard: T) -> request::
         (Some(key), None) if keys.matches(key.as_bytes()) => Outcome::Success(guard),
         _ => refuse(request, ApiError::forbidden()),
     }
-}
-
-/// Ends a guard with `error` as the answer.
-pub(super) fn refuse<T>(request: &Request<'_>, error: ApiError) -> request::Outcome<T, ()> {
-    Outcome::Error((error.refuse(request), ()))
 }

@@ -1,0 +1,37 @@
+//! Who may call a route: a guard in its signature.
+//!
+//! | guard | who |
+//! |---|---|
+//! | [`Internal`], [`Intake`] | a service on the private network; the relay |
+//! | [`User`] | whoever signed in at the company's own application |
+//! | [`Operator`] | a user with the role `admin`, or whoever holds `ADMIN_API_KEY` |
+//! | [`Cron`] | whatever holds `CRON_SECRET` |
+
+mod bearer;
+mod cron;
+mod internal;
+mod operator;
+#[cfg(test)]
+mod tests;
+mod token;
+mod user;
+
+use rocket::Request;
+use rocket::outcome::Outcome;
+use rocket::request;
+
+pub use self::cron::Cron;
+pub use self::internal::{INTERNAL_KEY_HEADER, Intake, Internal};
+pub use self::operator::Operator;
+pub use self::user::User;
+use crate::http::error::ApiError;
+
+/// Ends a guard with `error` as the answer.
+fn refuse<T>(request: &Request<'_>, error: ApiError) -> request::Outcome<T, ()> {
+    Outcome::Error((error.refuse(request), ()))
+}
+
+/// Ends a guard with what it found.
+fn outcome<T>(request: &Request<'_>, found: Result<T, ApiError>) -> request::Outcome<T, ()> {
+    found.map_or_else(|error| refuse(request, error), Outcome::Success)
+}

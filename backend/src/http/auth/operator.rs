@@ -1,0 +1,79 @@
+//! Whoever runs the deployment.
+
+use rocket::Request;
+use rocket::request::{self, FromRequest};
+
+use super::user::claims;
+use super::{bearer, outcome};
+use crate::app::App;
+use crate::http::error::ApiError;
+
+/// Where the holder of `ADMIN_API_KEY` says who he is.
+const OPERATOR_HEADER: &str = "x-operator";
+const CLAIMED_NAME_CHARACTERS_MAX: usize = 64;
+
+/// Who the audit trail names for the holder of `ADMIN_API_KEY`.
+const KEY_HOLDER: &str = "key";
+/// Who it names for an admin whose token does not say who it is of.
+const UNNAMED_ADMIN: &str = "admin";
+
+/// An operator: a user whose token has the role `admin`, or whoever showed `ADMIN_API_KEY` as a bearer token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Operator {
+    /// Who it is, for the audit trail: the token's `sub`, or `key`.
+    pub actor: String,
+    /// What the holder of the key calls himself, in `X-Operator`: nobody has checked it.
+    pub claimed_name: Option<String>,
+}
+
+#[rocket::async_trait]
+impl<'r> FromRequest<'r> for Operator {
+    type Error = ();
+
+    async fn from_request(request: &'r Request<'_>) -> request::Outcome<Self, ()> {
+        outcome(request, operator(request))
+    }
+}
+
+fn operator(request: &Request<'_>) -> Result<Operator, ApiError> {
+    let key = App::of(request).config.admin_api_key.as_ref();
+    let shown = bearer::of(request).zip(key);
+    if shown.is_some_and(|(token, key)| key.matches(token.as_bytes())) {
+        let claimed_name = claimed_name(request.headers().get(OPERATOR_HEADER))?;
+        return Ok(Operator { actor: KEY_HOLDER.to_owned(), claimed_name });
+    }
+    let claims = claims(request)?;
+    if claims.is_admin() {
+        let actor = claims.subject().unwrap_or(UNNAMED_ADMIN).to_owned();
+        return Ok(Operator { actor, claimed_name: None });
+    }
+    Err(ApiError { message: "this is for operators".into(), ..ApiError::forbidden() })
+}
+
+/// What the holder of a key calls himself; blank is nothing.
+fn claimed_name<'h>(mut given: impl Iterator<Item = &'h str>) -> Result<Option<String>, ApiError> {
+    let name = given.next().map(str::trim).filter(|name| !name.is_empty());
+    let is_readable = name
+        .is_none_or(|name| name.chars().count() <= CLAIMED_NAME_CHARACTERS_MAX && !name.chars().any(char::is_control));
+    if given.next().is_none() && is_readable {
+        return Ok(name.map(str::to_owned));
+    }
+    Err(ApiError::invalid_parameter("X-Operator", "`X-Operator` has to be a name: 1 to 64 characters, once"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_holder_of_a_key_may_say_who_he_is_once_and_in_short() {
+        let name = |given: &[&str]| claimed_name(given.iter().copied()).map_err(|error| error.param.unwrap());
+        assert_eq!(name(&[]), Ok(None));
+        assert_eq!(name(&[" "]), Ok(None));
+        assert_eq!(name(&[" Ada Lovelace "]), Ok(Some("Ada Lovelace".to_owned())));
+        assert_eq!(name(&[&"é".repeat(64)]), Ok(Some("é".repeat(64))));
+        for bad in [&[&*"a".repeat(65)][..], &["a\tb"], &["Ada", "Charles"]] {
+            assert_eq!(name(bad), Err("X-Operator".into()), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! Who gets past each guard and what the others are told, through Rocket's local client.
+
+use rocket::http::{Header, Method};
+use rocket::local::asynchronous::Client;
+use rocket::{get, routes};
+use serde_json::{Value, json};
+
+use super::{Cron, Operator, User};
+use crate::server;
+use crate::testing::{
+    ADMIN_KEY, AUTH_SECRET, CRON_SECRET, INTERNAL_KEY, START, TestApp, TestResponse, bearer, db_that_is_away,
+    sign_token, signed_in,
+};
+
+#[get("/for/users")]
+fn for_users(user: User) -> String {
+    format!("{} {}", user.id, user.is_admin)
+}
+
+#[get("/for/operators")]
+fn for_operators(operator: Operator) -> String {
+    format!("{} {:?}", operator.actor, operator.claimed_name)
+}
+
+#[get("/for/cron")]
+fn for_cron(_caller: Cron) -> &'static str {
+    "cron"
+}
+
+const GUARDED: [&str; 3] = ["/for/users", "/for/operators", "/for/cron"];
+
+struct Guards(Client);
+
+impl Guards {
+    async fn with(variables: &[(&str, &str)]) -> Self {
+        let app = TestApp::with(db_that_is_away(), variables).await;
+        let rocket = server::rocket(app.inner, app.inbox);
+        let rocket = rocket.mount("/", routes![for_users, for_operators, for_cron]);
+        Self(Client::untracked(rocket).await.unwrap())
+    }
+
+    async fn get(&self, path: &str, headers: impl IntoIterator<Item = Header<'static>>) -> TestResponse {
+        let mut request = self.0.req(Method::Get, path.to_owned());
+        for header in headers {
+            request.add_header(header);
+        }
+        TestResponse::of(request).await
+    }
+
+    async fn refusal(&self, path: &str, headers: impl IntoIterator<Item = Header<'static>>) -> (u16, String) {
+        self.get(path, headers).await.refusal()
+    }
+}
+
+fn unauthorized() -> (u16, String) {
+    (401, "unauthorized".to_owned())
+}
+
+fn forbidden() -> (u16, String) {
+    (403, "forbidden".to_owned())
+}
+
+fn token(header: Value, claims: Value, secret: &str) -> Header<'static> {
+    bearer(&sign_token(&header, &claims, secret))
+}
+
+#[rocket::async_test]
+async fn a_signed_in_user_is_known_by_id_and_role() {
+    let guards = Guards::with(&[]).await;
+    assert_eq!(guards.get("/for/users", [signed_in("user_1", "user")]).await.body, "user_1 false");
+    assert_eq!(guards.get("/for/users", [signed_in("user_1", "admin")]).await.body, "user_1 true");
+}
+
+#[rocket::async_test]
+async fn while_auth_secret_rolls_both_are_good() {
+    let guards = Guards::with(&[("AUTH_SECRET", "new-secret, old-secret")]).await;
+    let claims = json!({ "sub": "user_1", "exp": START + 60 });
+    for (secret, is_good) in [("new-secret", true), ("old-secret", true), ("older-secret", false), (AUTH_SECRET, false)]
+    {
+        let response = guards.get("/for/users", [token(json!({ "alg": "HS256" }), claims.clone(), secret)]).await;
+        assert_eq!(response.status == 200, is_good, "{secret}: {response:?}");
+    }
+}
+
+#[rocket::async_test]
+async fn who_shows_nothing_that_counts_is_asked_to_sign_in() {
+    let guards = Guards::with(&[("ADMIN_API_KEY", ADMIN_KEY)]).await;
+    let header = |value: &'static str| Header::new("authorization", value);
+    let good = || signed_in("user_1", "admin");
+    let basic = || Header::new("authorization", good().value().replace("Bearer", "Basic"));
+    for path in GUARDED {
+        for headers in [
+            vec![],
+            vec![header("")],
+            vec![header("Bearer")],
+            vec![header("Bearer ")],
+            vec![header("hunter2")],
+            vec![header("Bearer hunter2")],
+            vec![header("Bearer a.b.c")],
+            vec![basic()],
+            vec![good(), good()],
+            vec![Header::new("x-internal-api-key", INTERNAL_KEY)],
+            vec![bearer(INTERNAL_KEY)],
+        ] {
+            let response = guards.get(path, headers.clone()).await;
+            assert_eq!(response.refusal(), unauthorized(), "{path}: {headers:?}");
+            assert_eq!(response.header("www-authenticate"), Some("Bearer"));
+            assert!(!response.body.contains("hunter2") && !response.body.contains(INTERNAL_KEY));
+        }
+    }
+}
+
+#[rocket::async_test]
+async fn a_token_that_is_not_good_opens_nothing() {
+    let guards = Guards::with(&[]).await;
+    let hs256 = || json!({ "alg": "HS256", "typ": "JWT" });
+    let good = || json!({ "sub": "user_1", "role": "admin", "exp": START + 60 });
+    for (why, header, claims, secret) in [
+        ("expired", hs256(), json!({ "sub": "user_1", "role": "admin", "exp": START - 15 }), AUTH_SECRET),
+        (
+            "not yet",
+            hs256(),
+            json!({ "sub": "user_1", "role": "admin", "exp": START + 60, "nbf": START + 16 }),
+            AUTH_SECRET,
+        ),
+        ("no exp", hs256(), json!({ "sub": "user_1", "role": "admin" }), AUTH_SECRET),
+        ("exp is a text", hs256(), json!({ "sub": "user_1", "role": "admin", "exp": "2099-01-01" }), AUTH_SECRET),
+        ("another secret", hs256(), good(), "another-secret"),
+        ("no secret", hs256(), good(), ""),
+        ("no algorithm", json!({ "alg": "none" }), good(), AUTH_SECRET),
+        ("the secret as an RSA key", json!({ "alg": "RS256" }), good(), AUTH_SECRET),
+        ("another hash", json!({ "alg": "HS512" }), good(), AUTH_SECRET),
+        ("crit", json!({ "alg": "HS256", "crit": ["exp"] }), good(), AUTH_SECRET),
+    ] {
+        for path in ["/for/users", "/for/operators"] {
+            let refusal = guards.refusal(path, [token(header.clone(), claims.clone(), secret)]).await;
+            assert_eq!(refusal, unauthorized(), "{path}: {why}");
+        }
+    }
+    for sub in [json!(null), json!(""), json!("a".repeat(256)), json!(5)] {
+        let claims = json!({ "sub": sub, "exp": START + 60 });
+        assert_eq!(guards.refusal("/for/users", [token(hs256(), claims, AUTH_SECRET)]).await, unauthorized(), "{sub}");
+    }
+}
+
+#[rocket::async_test]
+async fn a_user_who_is_no_admin_is_no_operator() {
+    let guards = Guards::with(&[("ADMIN_API_KEY", ADMIN_KEY)]).await;
+    for role in ["user", "", "Admin", "administrator"] {
+        assert_eq!(guards.refusal("/for/operators", [signed_in("user_1", role)]).await, forbidden(), "{role}");
+    }
+    assert_eq!(guards.get("/for/operators", [signed_in("user_1", "admin")]).await.body, "user_1 None");
+}
+
+#[rocket::async_test]
+async fn the_admin_key_makes_an_operator_where_there_is_one() {
+    let guards = Guards::with(&[("ADMIN_API_KEY", ADMIN_KEY)]).await;
+    let named = |name: &'static str| Header::new("x-operator", name);
+    assert_eq!(guards.get("/for/operators", [bearer(ADMIN_KEY)]).await.body, "key None");
+    assert_eq!(guards.get("/for/operators", [bearer(ADMIN_KEY), named("Ada")]).await.body, r#"key Some("Ada")"#);
+    let refused = guards.get("/for/operators", [bearer(ADMIN_KEY), named("Ada"), named("Charles")]).await;
+    assert_eq!(refused.refused_parameter(), (422, "invalid_parameter".to_owned(), Some("X-Operator".to_owned())));
+    // Who is known by a token does not call himself otherwise.
+    let by_token = guards.get("/for/operators", [signed_in("user_1", "admin"), named("Charles")]).await;
+    assert_eq!(by_token.body, "user_1 None");
+
+    for wrong in ["an-admin-ke", "AN-ADMIN-KEY", "an-admin-key,"] {
+        assert_eq!(guards.refusal("/for/operators", [bearer(wrong)]).await, unauthorized(), "{wrong}");
+    }
+    // It is nobody's sign-in.
+    assert_eq!(guards.refusal("/for/users", [bearer(ADMIN_KEY)]).await, unauthorized());
+    let without = Guards::with(&[]).await;
+    assert_eq!(without.refusal("/for/operators", [bearer(ADMIN_KEY)]).await, unauthorized());
+}
+
+#[rocket::async_test]
+async fn any_cron_secret_opens_the_timetable_and_nothing_else_does() {
+    let guards = Guards::with(&[("CRON_SECRET", "new-cron, old-cron"), ("ADMIN_API_KEY", ADMIN_KEY)]).await;
+    for good in ["new-cron", "old-cron"] {
+        assert_eq!(guards.get("/for/cron", [bearer(good)]).await.body, "cron", "{good}");
+        for path in ["/for/users", "/for/operators"] {
+            assert_eq!(guards.refusal(path, [bearer(good)]).await, unauthorized(), "{path}");
+        }
+    }
+    for bad in [bearer(CRON_SECRET), bearer(ADMIN_KEY), bearer("new-cron, old-cron"), signed_in("user_1", "admin")] {
+        assert_eq!(guards.refusal("/for/cron", [bad.clone()]).await, unauthorized(), "{bad:?}");
+    }
+    assert_eq!(guards.refusal("/for/cron", [bearer("new-cron"), bearer("new-cron")]).await, unauthorized());
+}
