@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use rocket::Request;
+use tokio::sync::OnceCell;
 use tollgate_shared::{Clock, Rng};
 use tracing::error;
 
@@ -11,6 +12,7 @@ use crate::config::Config;
 use crate::stripe_api::Client;
 use crate::tasks::Tasks;
 use tollgate_db::{Db, DbError, Tx};
+use tollgate_domain::deployment_keys::DeploymentKeys;
 use tollgate_domain::sealer::Sealer;
 use tollgate_domain::settings::Settings;
 
@@ -33,6 +35,8 @@ pub struct App {
     pub tasks: Tasks,
     /// What streams of events listen to; they end when it is closed.
     pub bells: Bells,
+    /// The deployment's keys, once they were needed: [`App::deployment_keys`] gives them.
+    pub(crate) keys: Arc<OnceCell<DeploymentKeys>>,
 }
 
 impl App {
@@ -52,7 +56,7 @@ impl App {
         };
         let tasks = Tasks::new(clock.clone(), rng.clone());
         let bells = Bells::new(&rng);
-        Self { config, db, clock, rng, settings, stripe, tasks, bells }
+        Self { config, db, clock, rng, settings, stripe, tasks, bells, keys: Arc::default() }
     }
 
     /// The app that `request` came to.

@@ -11,6 +11,7 @@
 //! | [`bells`] | how streams of events learn that there is something to read |
 //! | [`app`], [`mod@write`] | the one piece of state that all share; the one way in which rows are changed |
 //! | [`http`] | what every route shares |
+//! | [`deployment_keys`] | what leases are signed and fingerprints hashed with |
 //! | [`api_keys`], [`customers`], [`events`], [`webhooks`] | capabilities: their routes, jobs and calls |
 //! | [`entitlements`], [`monitoring`] | what changes by time and by the operator's files; health and metrics |
 //! | [`server`], [`commands`] | the HTTP server with all of its routes; the command line |
@@ -22,6 +23,7 @@ pub mod commands;
 pub mod config;
 pub mod customers;
 pub mod delay_queue;
+pub mod deployment_keys;
 pub mod entitlements;
 pub mod events;
 pub mod http;

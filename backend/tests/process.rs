@@ -137,6 +137,21 @@ async fn a_database_that_nobody_migrates_is_not_ready_until_somebody_does() {
     assert_eq!(backend.get("/v1/webhook-events").await.status(), 200);
 }
 
+#[tokio::test]
+async fn under_another_encryption_key_it_is_not_ready_and_says_why() {
+    let variables = Variables::good();
+    let mut backend = Backend::start(variables.clone()).await;
+    backend.is_ready().await;
+    backend.stop().await;
+    let other = "another key of thirty-two letters";
+    let mut backend = Backend::start(variables.clone().with("ENCRYPTION_KEY", other)).await;
+    backend.has_logged("another ENCRYPTION_KEY").await;
+    assert_eq!(backend.get("/ready").await.status(), 503);
+    assert!(!backend.stop().await.contains(other));
+    // Nothing was overwritten.
+    Backend::start(variables).await.is_ready().await;
+}
+
 /// What the relay does: one connection for all that is in flight.
 #[tokio::test]
 async fn one_http2_connection_without_tls_carries_a_thousand_requests_at_once() {

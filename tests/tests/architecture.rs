@@ -144,7 +144,7 @@ const ORDER: [(&str, &[&[&str]]); 3] = [
     (
         "tollgate-domain",
         &[
-            &["plans", "history", "sealer", "audit", "events", "payment_methods", "charges"],
+            &["plans", "history", "sealer", "deployment_keys", "audit", "events", "payment_methods", "charges"],
             &["payments", "subscriptions"],
             &["purchases"],
             &["customers", "invoices", "licenses", "api_keys", "widgets"],
@@ -161,7 +161,7 @@ const ORDER: [(&str, &[&[&str]]); 3] = [
             &["app"],
             &["write"],
             &["http"],
-            &["api_keys", "customers", "events"],
+            &["api_keys", "customers", "deployment_keys", "events"],
             &["webhooks"],
             &["entitlements", "monitoring"],
             &["server"],

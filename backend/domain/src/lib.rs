@@ -10,7 +10,7 @@
 //! |---|---|
 //! | [`plans`] | what is on sale |
 //! | [`history`] | which snapshot of an object is the last |
-//! | [`sealer`] | encrypts what is kept |
+//! | [`sealer`], [`deployment_keys`] | encrypts what is kept; the deployment's own keys |
 //! | [`audit`], [`events`] | what changed, for people and for apps |
 //! | [`payment_methods`], [`charges`], [`payments`], [`subscriptions`], [`customers`], [`invoices`] | what Stripe tells, in rows |
 //! | [`purchases`] | what was bought for good |
@@ -26,6 +26,7 @@ pub mod audit;
 pub mod charges;
 pub mod customer_state;
 pub mod customers;
+pub mod deployment_keys;
 pub mod entitlements;
 pub mod events;
 pub mod history;

@@ -13,6 +13,7 @@ use tracing::{debug, error, info, warn};
 use crate::app::App;
 use crate::bells::exchange;
 use crate::config::Config;
+use crate::deployment_keys::KeysError;
 use crate::entitlements::{expire, reapply_plans};
 use crate::events;
 use crate::monitoring::metrics;
@@ -20,7 +21,7 @@ use crate::schema::MIGRATIONS;
 use crate::server;
 use crate::webhooks::inbox::Inbox;
 use crate::webhooks::retry;
-use tollgate_db::{Db, DbError};
+use tollgate_db::Db;
 
 /// How often a database that is away is tried: soon, since it may be starting beside us.
 const PREPARE_BACKOFF: Backoff = Backoff { first: Duration::from_millis(250), longest: Duration::from_secs(5) };
@@ -59,8 +60,8 @@ fn hung_up() {
     warn!("SIGHUP is ignored: restart to use a renewed BACKEND_TLS_CERT");
 }
 
-/// As soon as the database can be reached: brings its tables up to date, or waits until somebody did, and settles what
-/// follows from plans that have changed.
+/// As soon as the database can be reached: brings its tables up to date, or waits until somebody did, and opens the keys
+/// that are in it, or makes them.
 async fn prepare(app: App) {
     let mut failures = 0;
     let mut said = None;
@@ -84,11 +85,12 @@ async fn prepare(app: App) {
     }
 }
 
-async fn try_to_prepare(app: &App) -> Result<(), DbError> {
+async fn try_to_prepare(app: &App) -> Result<(), KeysError> {
     if app.config.migrates {
         app.db.migrate().await?;
     }
     events::settle(&app.db, &app.rng).await?;
     app.db.ready().await?;
+    app.deployment_keys().await?;
     Ok(())
 }

@@ -8,6 +8,7 @@ use tollgate_shared::clock::rfc3339;
 
 use super::metrics;
 use crate::app::App;
+use crate::deployment_keys::KeysError;
 use crate::events::{HEARTBEAT, Streams};
 use crate::http::error::ApiError;
 use crate::http::in_flight::InFlight;
@@ -30,7 +31,7 @@ fn live() -> Json<Health> {
 }
 
 /// 200 when events can be taken; 503 `database_unavailable` while the database is not there or not migrated, and
-/// `unavailable` while nobody writes what is taken.
+/// `unavailable` while nobody writes what is taken, or what is in the database is under another `ENCRYPTION_KEY`.
 #[get("/ready")]
 async fn ready(app: &State<App>) -> Result<Json<Health>, ApiError> {
     if !app.tasks.is_alive(WRITER_TASK) {
@@ -38,6 +39,10 @@ async fn ready(app: &State<App>) -> Result<Json<Health>, ApiError> {
     }
     // Why not is logged by whoever tries to migrate, once, and not at each probe.
     app.db.ready().await.map_err(|_| ApiError::database_unavailable())?;
+    app.deployment_keys().await.map_err(|error| match error {
+        KeysError::Unopenable(_) => ApiError::of_status(Status::ServiceUnavailable),
+        KeysError::Database(_) => ApiError::database_unavailable(),
+    })?;
     Ok(Json(Health { status: "ready" }))
 }
 
