@@ -13,6 +13,7 @@ use tollgate_shared::{Secret, Secrets};
 
 use crate::stripe_api::config::{StripeConfig, http_url};
 use tollgate_db::DatabaseUrl;
+use tollgate_domain::licenses::lease::LeaseLength;
 use tollgate_domain::plans::Plans;
 use tollgate_domain::widgets::defaults::{WidgetDefaults, WidgetsError};
 
@@ -40,6 +41,8 @@ Configuration is environment variables, with a .env file read when present:
   PLANS_FILE             what is on sale [plans.toml]
   WIDGETS_FILE           the widgets that a new customer gets [widgets.json if there is one, else a plain one]
   MACHINE_STALE_DAYS     how long a machine has to be silent before its seat may be given to another one [30]
+  LEASE_HOURS            how long a desktop app may go on without an answer of ours [168]
+  LEASE_REFRESH_HOURS    after how long it should ask again [24]
   APP_URL                the address of the web application (optional)
   RUST_LOG, LOG_FORMAT   which lines are logged [info], as `text` or `json` [text]
 
@@ -50,6 +53,12 @@ const ENCRYPTION_KEY_CHARACTERS_MIN: usize = 32;
 
 /// How long a machine has to be silent before its seat may be given to another one: longer than anybody is on holiday.
 const MACHINE_STALE_DAYS: i64 = 30;
+/// How long a lease lasts where nothing else is said: a week without us, as long as a long journey.
+const LEASE_HOURS: i64 = 168;
+/// When it should be renewed: daily, so that what an operator revokes ends on the next day that the app is online.
+const LEASE_REFRESH_HOURS: i64 = 24;
+/// A year: a longer lease is as good as none, since nothing takes it back.
+const LEASE_HOURS_MAX: i64 = 8760;
 
 const DEFAULT_ADDR: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8000);
 const DEFAULT_DATABASE_URL: &str = "sqlite://data/tollgate.db";
@@ -92,6 +101,8 @@ pub struct Config {
     pub widgets: Arc<WidgetDefaults>,
     /// `MACHINE_STALE_DAYS`.
     pub machines_stale_after: Duration,
+    /// `LEASE_HOURS` and `LEASE_REFRESH_HOURS`.
+    pub lease_length: LeaseLength,
     /// `APP_URL`.
     pub app_url: Option<Url>,
 }
@@ -120,6 +131,7 @@ impl Config {
         let machine_stale_days = env.read("MACHINE_STALE_DAYS", "a number of days from 1 to 3650", |text| {
             text.parse().ok().filter(|days| (1..=3650).contains(days))
         });
+        let lease_length = lease_length(env);
         let app_url = env.read("APP_URL", "an http:// or https:// address", http_url);
 
         env.finish()?;
@@ -142,6 +154,7 @@ impl Config {
             plans: Arc::new(plans.expect("plans that cannot be read were refused")),
             widgets: Arc::new(widgets.expect("widgets that cannot be read were refused")),
             machines_stale_after: Duration::days(machine_stale_days.unwrap_or(MACHINE_STALE_DAYS)),
+            lease_length,
             app_url,
         })
     }
@@ -183,8 +196,23 @@ fn widgets(env: &Env) -> Option<WidgetDefaults> {
     }
 }
 
+fn lease_length(env: &Env) -> LeaseLength {
+    let hours = |name: &str, default: i64| {
+        let read = |text: &str| text.parse().ok().filter(|hours| (1..=LEASE_HOURS_MAX).contains(hours));
+        let hours = env.read(name, &format!("a number of hours from 1 to {LEASE_HOURS_MAX}"), read);
+        Duration::hours(hours.unwrap_or(default))
+    };
+    let lasts = hours("LEASE_HOURS", LEASE_HOURS);
+    let refresh_after = hours("LEASE_REFRESH_HOURS", LEASE_REFRESH_HOURS.min(lasts.num_hours()));
+    if refresh_after > lasts {
+        env.refuse("LEASE_REFRESH_HOURS", "is more than LEASE_HOURS");
+    }
+    LeaseLength { lasts, refresh_after }
+}
+
 #[cfg(test)]
 mod tests {
+    use super::*;
     use crate::testing::config;
 
     #[test]
@@ -197,6 +225,25 @@ mod tests {
         assert!(config.migrates && config.tls.is_none() && config.app_url.is_none() && config.redis_url.is_none());
         assert!(config.stripe.secret_key.is_none() && config.admin_api_key.is_none());
         assert_eq!(config.stripe.livemode, None);
+    }
+
+    #[test]
+    fn a_lease_is_refreshed_before_it_ends() {
+        let hours = |variables: &[(&str, &str)]| {
+            let owned = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+            let env = Env::from_vars(owned);
+            let LeaseLength { lasts, refresh_after } = lease_length(&env);
+            env.finish().map_err(|bad| bad.0.into_keys().collect::<Vec<_>>())?;
+            Ok::<_, Vec<String>>((lasts.num_hours(), refresh_after.num_hours()))
+        };
+        assert_eq!(hours(&[]), Ok((168, 24)));
+        assert_eq!(hours(&[("LEASE_HOURS", "12")]), Ok((12, 12)));
+        assert_eq!(hours(&[("LEASE_HOURS", "720"), ("LEASE_REFRESH_HOURS", "1")]), Ok((720, 1)));
+        for bad in ["0", "-1", "8761", "1.5", "week"] {
+            assert_eq!(hours(&[("LEASE_HOURS", bad)]), Err(vec!["LEASE_HOURS".to_owned()]), "{bad}");
+        }
+        let longer = hours(&[("LEASE_HOURS", "12"), ("LEASE_REFRESH_HOURS", "13")]);
+        assert_eq!(longer, Err(vec!["LEASE_REFRESH_HOURS".to_owned()]));
     }
 
     #[test]

@@ -40,7 +40,7 @@ const CURVE: &str = "Ed25519";
 const ALGORITHM: &str = "EdDSA";
 
 impl LeaseKey {
-    pub(super) fn of_seed(seed: &[u8; KEY_BYTES]) -> Self {
+    pub(crate) fn of_seed(seed: &[u8; KEY_BYTES]) -> Self {
         let pair = Ed25519KeyPair::from_seed_unchecked(seed).expect("any 32 bytes are a seed of Ed25519");
         let x = BASE64_URL_SAFE_NO_PAD.encode(pair.public_key());
         let jwk = Jwk { kty: KEY_TYPE, crv: CURVE, alg: ALGORITHM, r#use: "sig", kid: thumbprint(&x), x };

@@ -5,6 +5,7 @@
 //! an operator takes it back.
 
 pub mod key;
+pub mod lease;
 pub mod machines;
 pub mod seats;
 pub mod verdict;
