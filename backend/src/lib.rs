@@ -11,6 +11,7 @@
 //! | [`bells`] | how streams of events learn that there is something to read |
 //! | [`app`], [`mod@write`] | the one piece of state that all share; the one way in which rows are changed |
 //! | [`http`] | what every route shares |
+//! | [`audit`] | what operators did |
 //! | [`deployment_keys`] | what leases are signed and fingerprints hashed with |
 //! | [`api_keys`], [`customers`], [`events`], [`webhooks`] | capabilities: their routes, jobs and calls |
 //! | [`entitlements`], [`monitoring`] | what changes by time and by the operator's files; health and metrics |
@@ -18,6 +19,7 @@
 
 pub mod api_keys;
 pub mod app;
+pub mod audit;
 pub mod bells;
 pub mod commands;
 pub mod config;

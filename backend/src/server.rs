@@ -33,7 +33,7 @@ use crate::http::catchers;
 use crate::http::in_flight::InFlight;
 use crate::monitoring;
 use crate::webhooks::inbox::Inbox;
-use crate::{api_keys, customers, deployment_keys, events, webhooks};
+use crate::{api_keys, audit, customers, deployment_keys, events, webhooks};
 
 /// How long requests in flight may take after a stop.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -78,6 +78,7 @@ pub fn rocket(app: App, inbox: Inbox) -> Rocket<Build> {
         .mount("/", webhooks::routes::routes())
         .mount("/", customers::routes::routes())
         .mount("/", api_keys::routes::routes())
+        .mount("/", audit::routes::routes())
         .mount("/", deployment_keys::routes::routes())
         .mount("/", events::routes::routes())
 }

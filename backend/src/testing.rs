@@ -78,6 +78,11 @@ impl TestApp {
         TestResponse::of(self.request(Method::Post, path).header(ContentType::JSON).body(body.to_string())).await
     }
 
+    /// A GET by the operator `ada`.
+    pub(crate) async fn look_up(&self, path: &str) -> TestResponse {
+        TestResponse::of(self.client.req(Method::Get, path).header(signed_in("ada", "admin"))).await
+    }
+
     /// Hands an event over as the relay does; it has to be taken.
     pub(crate) async fn take(&self, id: &str, event_type: &str, object: Value) {
         let response = self.post(INTAKE_PATH, &event(id, event_type, &object)).await;

@@ -161,7 +161,7 @@ const ORDER: [(&str, &[&[&str]]); 3] = [
             &["app"],
             &["write"],
             &["http"],
-            &["api_keys", "customers", "deployment_keys", "events"],
+            &["api_keys", "audit", "customers", "deployment_keys", "events"],
             &["webhooks"],
             &["entitlements", "monitoring"],
             &["server"],

@@ -17,6 +17,8 @@
 //! | `machines` | the licence's row, to count them; the row itself, to say when it was last seen |
 //! | `license_logs`, `license_events` | the log's row: a machine appends without the licence's row |
 //! | `api_keys`, `widgets` | nothing: unique constraints say that there is one already |
+//! | `operator_acts` | nothing: rows are only added |
+//! | `deployment_keys` | the row itself, made where it is missing |
 
 use std::collections::BTreeSet;
 

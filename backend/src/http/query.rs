@@ -1,8 +1,10 @@
 //! The query string of a request, read by name.
 
+use chrono::{DateTime, SubsecRound as _};
 use rocket::Request;
 use rocket::outcome::Outcome;
 use rocket::request::{self, FromRequest};
+use tollgate_shared::Timestamp;
 
 use crate::http::error::ApiError;
 
@@ -30,6 +32,14 @@ impl Query {
     pub fn switch(&self, name: &'static str) -> Result<bool, ApiError> {
         self.read(name, "`true` or `false`", |text| text.parse().ok()).map(Option::unwrap_or_default)
     }
+
+    /// A moment in RFC 3339.
+    pub fn time(&self, name: &'static str) -> Result<Option<Timestamp>, ApiError> {
+        self.read(name, "a time such as `2026-11-27T09:30:00Z`", |text| {
+            // Cut as all times of ours are.
+            Some(DateTime::parse_from_rfc3339(text).ok()?.to_utc().trunc_subsecs(6))
+        })
+    }
 }
 
 #[rocket::async_trait]
@@ -46,5 +56,23 @@ impl<'r> FromRequest<'r> for Query {
 impl<const N: usize> From<[(&str, &str); N]> for Query {
     fn from(members: [(&str, &str); N]) -> Self {
         Self(members.map(|(name, value)| (name.to_owned(), value.to_owned())).into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tollgate_shared::clock::rfc3339;
+
+    use super::*;
+
+    #[test]
+    fn a_time_is_read_in_any_zone_and_nothing_else_is_one() {
+        let time = |text: &str| Query::from([("from", text)]).time("from").map(|time| time.map(rfc3339));
+        assert_eq!(time("2026-11-27T09:30:00Z"), Ok(Some("2026-11-27T09:30:00Z".to_owned())));
+        assert_eq!(time("2026-11-27T09:30:00.1234567+01:00"), Ok(Some("2026-11-27T08:30:00.123456Z".to_owned())));
+        for bad in ["", "now", "2026-11-27", "2026-11-27T09:30:00", "1750000000"] {
+            assert_eq!(time(bad).unwrap_err().param.as_deref(), Some("from"), "{bad}");
+        }
+        assert_eq!(Query::from([]).time("from"), Ok(None));
     }
 }

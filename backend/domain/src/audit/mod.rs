@@ -2,6 +2,8 @@
 //!
 //! It records what we learned, in order of arrival; what that leads to does not depend on the order.
 
+pub mod acts;
+
 use tollgate_shared::Timestamp;
 
 use tollgate_db::{UnitOfWork, record};
@@ -48,6 +50,11 @@ impl<'a> Cause<'a> {
     /// What Stripe showed us.
     pub fn stripe(observation: &'a Observation) -> Self {
         Self { actor: "stripe", event_id: Some(&observation.source) }
+    }
+
+    /// An operator, whose act has a row of its own: see [`acts`].
+    pub fn operator() -> Self {
+        Self { actor: "operator", event_id: None }
     }
 
     /// Time, or a change of the operator's files.

@@ -2,10 +2,12 @@
 
 use rocket::Request;
 use rocket::request::{self, FromRequest};
+use tollgate_domain::audit::acts::ActedBy;
 
 use super::user::claims;
 use super::{bearer, outcome};
 use crate::app::App;
+use crate::http::context::RequestContext;
 use crate::http::error::ApiError;
 
 /// Where the holder of `ADMIN_API_KEY` says who he is.
@@ -24,6 +26,14 @@ pub struct Operator {
     pub actor: String,
     /// What the holder of the key calls himself, in `X-Operator`: nobody has checked it.
     pub claimed_name: Option<String>,
+}
+
+impl Operator {
+    /// The operator in the audit trail, who acts by the request of `context`.
+    pub fn acting(self, context: &RequestContext, reason: Option<String>) -> ActedBy {
+        let Self { actor, claimed_name } = self;
+        ActedBy { actor, claimed_name, request_id: context.request_id.to_string(), reason }
+    }
 }
 
 #[rocket::async_trait]
