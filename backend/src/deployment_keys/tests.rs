@@ -8,7 +8,7 @@ use tollgate_shared::{Clock, Rng};
 
 use super::*;
 use crate::on_each_engine;
-use crate::testing::{START, TestApp, config, db_that_is_away};
+use crate::testing::{START, TestApp, TestResponse, config, db_that_is_away};
 
 const OLD: &str = "an old key of thirty-two letters";
 const NEW: &str = "a newer key of forty-one letters in total";
@@ -96,7 +96,7 @@ fn who_cannot_open_the_keys_is_not_ready_and_says_so() {
 fn anybody_may_have_the_public_keys_and_keep_them() {
     on_each_engine!(async |db| {
         let app = TestApp::on(db).await;
-        let response = crate::testing::TestResponse::of(app.client.get("/.well-known/jwks.json")).await;
+        let response = TestResponse::of(app.client.get("/.well-known/jwks.json")).await;
         assert_eq!(response.status, 200);
         assert_eq!(response.header("cache-control"), Some("public, max-age=3600"));
         assert_eq!(response.header("content-type"), Some("application/json"));
