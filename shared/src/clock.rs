@@ -1,8 +1,8 @@
 //! Time as an argument: the system's clock in a process, a clock that is set by hand in a test.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, SubsecRound, Utc};
 
@@ -41,6 +41,16 @@ impl Clock {
         }
     }
 
+    /// Time that nobody can set back, since a moment that is another one in each process.
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the system's clock")]
+    pub fn elapsed(&self) -> Duration {
+        static START: OnceLock<Instant> = OnceLock::new();
+        match &self.0 {
+            Source::System => START.get_or_init(Instant::now).elapsed(),
+            Source::Manual(micros) => Duration::from_micros(micros.load(Ordering::SeqCst).unsigned_abs()),
+        }
+    }
+
     /// Moves a manual clock forward; the system's clock is not ours to move.
     pub fn advance(&self, by: Duration) {
         if let Source::Manual(micros) = &self.0 {
@@ -73,6 +83,9 @@ mod tests {
         let other = clock.clone();
         clock.advance(Duration::from_millis(1500));
         assert_eq!(rfc3339(other.now()), "2023-11-14T22:13:21.500Z");
+        let before = other.elapsed();
+        clock.advance(Duration::from_millis(250));
+        assert_eq!(other.elapsed() - before, Duration::from_millis(250));
     }
 
     #[test]

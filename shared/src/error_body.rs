@@ -1,6 +1,7 @@
 //! The one shape of every error, from any route of either tier.
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 /// `{"error": {"code", "message", "param", "requestId"}}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +22,9 @@ pub struct ErrorDetail {
     pub param: Option<String>,
     /// The `X-Request-Id` of the answer.
     pub request_id: Option<String>,
+    /// What else a program has to know, for the few codes that say more.
+    #[serde(flatten)]
+    pub more: Map<String, Value>,
 }
 
 impl ErrorBody {
@@ -32,6 +36,7 @@ impl ErrorBody {
                 message: message.to_owned(),
                 param: None,
                 request_id: request_id.map(str::to_owned),
+                more: Map::new(),
             },
         }
     }
@@ -42,9 +47,15 @@ impl ErrorBody {
         self
     }
 
+    /// Says something more, under a name of its own.
+    pub fn with_more(mut self, name: &str, value: Value) -> Self {
+        self.error.more.insert(name.to_owned(), value);
+        self
+    }
+
     /// The body's bytes.
     pub fn to_json(&self) -> Vec<u8> {
-        serde_json::to_vec(self).expect("an error body of strings is always JSON")
+        serde_json::to_vec(self).expect("an error body of strings and JSON is always JSON")
     }
 }
 
@@ -58,6 +69,15 @@ mod tests {
         assert_eq!(
             String::from_utf8(body.to_json()).unwrap(),
             r#"{"error":{"code":"not_found","message":"there is no such route","param":null,"requestId":"req_123"}}"#
+        );
+    }
+
+    #[test]
+    fn what_a_code_says_more_stands_beside_the_rest() {
+        let body = ErrorBody::new("full", "there is no seat", None).with_more("machines", serde_json::json!([1]));
+        assert_eq!(
+            String::from_utf8(body.to_json()).unwrap(),
+            r#"{"error":{"code":"full","message":"there is no seat","param":null,"requestId":null,"machines":[1]}}"#
         );
     }
 }

@@ -12,6 +12,7 @@ pub mod ids;
 pub mod json_seq;
 pub mod log_safe;
 pub mod process;
+pub mod relay_proof;
 pub mod request_id;
 pub mod rng;
 pub mod secret;

@@ -57,6 +57,11 @@ impl Secrets {
         self.0.iter()
     }
 
+    /// What `of` makes of each.
+    pub fn map(&self, of: impl FnMut(&Secret) -> Secret) -> Self {
+        Self(self.0.iter().map(of).collect())
+    }
+
     /// Whether `given` is any of them. All are compared, so that the time does not say which.
     pub fn matches(&self, given: &[u8]) -> bool {
         self.0.iter().fold(Choice::from(0), |found, secret| found | secret.choice(given)).into()

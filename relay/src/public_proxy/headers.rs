@@ -6,6 +6,7 @@ use http::header::{
     TRANSFER_ENCODING, UPGRADE,
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
+use tollgate_shared::relay_proof::RELAY_PROOF_HEADER;
 use tollgate_shared::request_id::{REQUEST_ID_HEADER, TRACEPARENT_HEADER};
 use tollgate_shared::{RequestId, Rng, TraceParent};
 
@@ -29,7 +30,13 @@ const HOP_BY_HOP: [HeaderName; 11] = [
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
 /// Turns a client's headers into those for the backend.
-pub(super) fn for_backend(mut headers: HeaderMap, client: &Client, request_id: &RequestId, rng: &Rng) -> HeaderMap {
+pub(super) fn for_backend(
+    mut headers: HeaderMap,
+    client: &Client,
+    proof: &HeaderValue,
+    request_id: &RequestId,
+    rng: &Rng,
+) -> HeaderMap {
     drop_hop_by_hop(&mut headers);
     let forged: Vec<_> = headers.keys().filter(|name| is_the_relays(name.as_str())).cloned().collect();
     for name in forged {
@@ -47,6 +54,7 @@ pub(super) fn for_backend(mut headers: HeaderMap, client: &Client, request_id: &
     if let Some(host) = &client.host {
         headers.insert(FORWARDED_HOST, text(host));
     }
+    headers.insert(RELAY_PROOF_HEADER, proof.clone());
     headers.insert(REQUEST_ID_HEADER, text(request_id.as_str()));
     let given = headers.get(TRACEPARENT_HEADER).and_then(|value| value.to_str().ok()).and_then(TraceParent::parse);
     if given.is_none() {
@@ -69,7 +77,7 @@ fn is_the_relays(name: &str) -> bool {
     let name = name.replace('_', "-");
     name.starts_with("x-forwarded-")
         // Rocket takes the client's address from this one, unless it is told otherwise.
-        || ["x-internal-api-key", "x-real-ip", FORWARDED.as_str()].contains(&name.as_str())
+        || ["x-internal-api-key", RELAY_PROOF_HEADER, "x-real-ip", FORWARDED.as_str()].contains(&name.as_str())
 }
 
 fn drop_hop_by_hop(headers: &mut HeaderMap) {
@@ -113,9 +121,11 @@ mod tests {
         Client { addr: "1.2.3.4".parse().unwrap(), https: true, host: Some("app.example:8443".into()) }
     }
 
+    const PROOF: HeaderValue = HeaderValue::from_static("a-proof");
+
     fn for_backend(fields: &[(&str, &str)]) -> HeaderMap {
         let id = RequestId::parse("req_abc").unwrap();
-        super::for_backend(headers(fields), &client(), &id, &Rng::seeded(1))
+        super::for_backend(headers(fields), &client(), &PROOF, &id, &Rng::seeded(1))
     }
 
     #[test]
@@ -123,6 +133,8 @@ mod tests {
         let sent = for_backend(&[
             ("X-Internal-API-Key", "forged"),
             ("x_internal_api_key", "forged"),
+            ("X-Relay-Proof", "forged"),
+            ("x_relay_proof", "forged"),
             ("X-Forwarded-For", "forged"),
             ("X-Forwarded-For", "forged too"),
             ("X-Forwarded-Proto", "forged"),
@@ -151,6 +163,7 @@ mod tests {
                 ("x-forwarded-for", &HeaderValue::from_static("1.2.3.4")),
                 ("x-forwarded-proto", &HeaderValue::from_static("https")),
                 ("x-forwarded-host", &HeaderValue::from_static("app.example:8443")),
+                ("x-relay-proof", &PROOF),
                 ("x-request-id", &HeaderValue::from_static("req_abc")),
             ]
         );
@@ -160,7 +173,8 @@ mod tests {
     fn a_client_without_a_host_is_passed_on_without_one() {
         let nameless = Client { host: None, https: false, ..client() };
         let id = RequestId::parse("req_abc").unwrap();
-        let sent = super::for_backend(headers(&[("x-forwarded-host", "forged")]), &nameless, &id, &Rng::seeded(1));
+        let sent =
+            super::for_backend(headers(&[("x-forwarded-host", "forged")]), &nameless, &PROOF, &id, &Rng::seeded(1));
         assert!(!sent.contains_key(FORWARDED_HOST));
         assert_eq!(sent[FORWARDED_PROTO], "http");
     }

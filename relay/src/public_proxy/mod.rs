@@ -30,7 +30,7 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use metrics::{Counter, Gauge, counter, describe_counter, describe_gauge, gauge};
 use tokio_util::sync::CancellationToken;
-use tollgate_shared::{Clock, ErrorBody, RequestId, Rng};
+use tollgate_shared::{Clock, ErrorBody, RequestId, Rng, Secret, relay_proof};
 use tracing::debug;
 
 pub use backend::NoRootCertificates;
@@ -60,6 +60,8 @@ pub struct PublicProxy {
     backend: Backend,
     origins: Origins,
     trusted: TrustedProxies,
+    /// Shows the backend that what we say of clients comes from us.
+    proof: HeaderValue,
     drain: CancellationToken,
     meters: Meters,
     refusals: Arc<Refusals>,
@@ -89,9 +91,11 @@ struct PublicRequest<'a> {
 }
 
 impl PublicProxy {
-    /// A pass-through to the backend of `config`. Its metrics are those of the recorder that is in place now.
+    /// A pass-through to the backend of `config`, to which `key` is ours. Its metrics are those of the recorder that is in
+    /// place now.
     pub fn new(
         config: &ProxyConfig,
+        key: &Secret,
         refusals: Arc<Refusals>,
         clock: Clock,
         rng: Rng,
@@ -112,10 +116,14 @@ impl PublicProxy {
             streams: gauge!("tollgate_relay_streams"),
         };
         let (origins, trusted) = (config.origins.clone(), config.trusted.clone());
+        let mut proof =
+            HeaderValue::from_str(relay_proof::of(key).expose()).expect("hexadecimal digits are visible ASCII");
+        proof.set_sensitive(true);
         Ok(Self {
             backend: Backend::new(config)?,
             origins,
             trusted,
+            proof,
             drain: CancellationToken::new(),
             meters,
             refusals,
@@ -182,7 +190,7 @@ impl PublicProxy {
         let mut request = Request::new(body);
         request.method_mut().clone_from(asked.method);
         request.uri_mut().clone_from(uri);
-        *request.headers_mut() = headers::for_backend(headers, &client, asked.request_id, &self.rng);
+        *request.headers_mut() = headers::for_backend(headers, &client, &self.proof, asked.request_id, &self.rng);
 
         let began = self.clock.now();
         let response = self.backend.send(request, asked.is_stream).await;

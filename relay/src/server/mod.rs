@@ -101,7 +101,9 @@ impl Relay {
         let trusted = config.proxy.trusted.clone();
         let proxy = {
             let refusals = Arc::clone(&metrics.refusals);
-            metrics.with_recorder(|| PublicProxy::new(&config.proxy, refusals, clock.clone(), rng.clone()))?
+            metrics.with_recorder(|| {
+                PublicProxy::new(&config.proxy, &config.backend.key, refusals, clock.clone(), rng.clone())
+            })?
         };
         // Its recovery reads files.
         let opening = {

@@ -19,7 +19,7 @@ use hyper_util::server::conn::auto;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{mpsc, watch};
-use tollgate_shared::{Clock, RequestId, Rng};
+use tollgate_shared::{Clock, RequestId, Rng, Secret};
 
 use super::super::{Origins, Peer, ProxyConfig, PublicProxy, TimeLimits, TrustedProxies};
 use crate::backend::address::{BackendHttp, BackendUrl};
@@ -168,7 +168,14 @@ impl TestRelay {
     }
 
     pub(super) async fn of(config: &ProxyConfig) -> Self {
-        let proxy = PublicProxy::new(config, Metrics::new(0, &[]).refusals, Clock::system(), Rng::seeded(7)).unwrap();
+        let proxy = PublicProxy::new(
+            config,
+            &Secret::new("internal"),
+            Metrics::new(0, &[]).refusals,
+            Clock::system(),
+            Rng::seeded(7),
+        )
+        .unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
         let serving = proxy.clone();

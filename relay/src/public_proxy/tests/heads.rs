@@ -7,6 +7,7 @@ use http::{Request, Version};
 use hyper::body::Incoming;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
+use tollgate_shared::{Secret, relay_proof};
 
 use super::super::{ProxyConfig, TrustedProxies};
 use super::harness::{BOTH, Backend, TestRelay, code, config, respond, soon, text, whole};
@@ -86,6 +87,7 @@ async fn the_backend_learns_who_asked_from_the_relay_alone() {
         let relay = TestRelay::before(backend.addr, http).await;
         let forged = [
             ("x-internal-api-key", "forged"),
+            ("x-relay-proof", "forged"),
             ("x-forwarded-for", "forged"),
             ("x-forwarded-proto", "https"),
             ("x-forwarded-prefix", "forged"),
@@ -104,6 +106,7 @@ async fn the_backend_learns_who_asked_from_the_relay_alone() {
             &format!("x-forwarded-host: {host}"),
             "x-request-id: req_of_test",
             "authorization: Bearer t",
+            &format!("x-relay-proof: {}", relay_proof::of(&Secret::new("internal")).expose()),
         ] {
             assert_eq!(said.lines().filter(|said| *said == line).count(), 1, "{line} in {said}");
         }
