@@ -7,6 +7,8 @@ use std::sync::OnceLock;
 use rocket::Request;
 use rocket::http::{ContentType, Status};
 use rocket::response::{self, Responder, Response};
+use serde::Serialize;
+use serde_json::Value;
 use tollgate_shared::ErrorBody;
 use tollgate_shared::error_body::ErrorDetail;
 use tollgate_shared::request_id::REQUEST_ID_HEADER;
@@ -30,7 +32,9 @@ pub struct ApiError {
     /// Seconds after which a repeat makes sense, for `Retry-After`.
     pub retry_after_seconds: Option<u32>,
     /// What the log says of it, beside the request's id; for nobody outside.
-    pub cause: Option<Cause>,
+    pub cause: Option<Box<Cause>>,
+    /// What else the caller has to know, for the few codes that say more.
+    pub more: Option<Box<More>>,
 }
 
 /// Why a request failed on our side.
@@ -42,13 +46,22 @@ pub struct Cause {
     pub text: String,
 }
 
+/// Another member of the error's body.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct More {
+    /// Its name.
+    pub name: &'static str,
+    /// What it says.
+    pub value: Value,
+}
+
 /// How long a caller should leave a database that is away alone, in seconds.
 const DATABASE_RETRY_SECONDS: u32 = 5;
 
 impl ApiError {
     /// An error with a code of its own.
     pub fn new(status: Status, code: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { status, code, message: message.into(), param: None, retry_after_seconds: None, cause: None }
+        Self { status, code, message: message.into(), param: None, retry_after_seconds: None, cause: None, more: None }
     }
 
     /// 404: no such route, or no such object. `what` completes "there is no …".
@@ -69,6 +82,20 @@ impl ApiError {
     /// 422: `param` is not what it should be. `message` says what it should be.
     pub fn invalid_parameter(param: impl Into<Cow<'static, str>>, message: impl Into<Cow<'static, str>>) -> Self {
         Self { param: Some(param.into()), ..Self::new(Status::UnprocessableEntity, "invalid_parameter", message) }
+    }
+
+    /// 429: the caller asked too often, and may ask again after so many seconds.
+    pub fn rate_limited(retry_after_seconds: u32) -> Self {
+        Self {
+            retry_after_seconds: Some(retry_after_seconds),
+            ..Self::new(Status::TooManyRequests, "rate_limited", "this was asked too often; try again a little later")
+        }
+    }
+
+    /// The same, saying something more.
+    pub fn with_more(self, name: &'static str, value: impl Serialize) -> Self {
+        let value = serde_json::to_value(value).expect("what is shown is always JSON");
+        Self { more: Some(Box::new(More { name, value })), ..self }
     }
 
     /// 413: the body has more than `bytes_max` bytes.
@@ -103,7 +130,7 @@ impl ApiError {
 
     /// 500: our fault, with what the log is to say of it.
     pub fn internal_because(reason: &'static str, text: impl Into<String>) -> Self {
-        Self { cause: Some(Cause { reason, text: text.into() }), ..Self::internal() }
+        Self { cause: Some(Box::new(Cause { reason, text: text.into() })), ..Self::internal() }
     }
 
     /// The error of a status that Rocket itself decided on.
@@ -146,8 +173,12 @@ impl ApiError {
     /// The inside of the error body for the request with this id.
     pub fn detail(&self, request_id: &str) -> ErrorDetail {
         let body = ErrorBody::new(self.code, &self.message, Some(request_id));
-        match &self.param {
-            Some(param) => body.with_param(param).error,
+        let body = match &self.param {
+            Some(param) => body.with_param(param),
+            None => body,
+        };
+        match self.more.as_deref() {
+            Some(More { name, value }) => body.with_more(name, value.clone()).error,
             None => body.error,
         }
     }
@@ -180,7 +211,7 @@ impl<E: Into<Self>> From<WriteError<E>> for ApiError {
 impl<'r> Responder<'r, 'static> for ApiError {
     fn respond_to(self, request: &'r Request<'_>) -> response::Result<'static> {
         let context = RequestContext::of(request);
-        if let Some(Cause { reason, text }) = &self.cause {
+        if let Some(Cause { reason, text }) = self.cause.as_deref() {
             error!(request_id = %context.request_id, reason, "{text}");
         }
         let body = ErrorBody { error: self.detail(context.request_id.as_str()) }.to_json();
