@@ -9,6 +9,7 @@ use tracing::error;
 
 use crate::bells::Bells;
 use crate::config::Config;
+use crate::last_seen::LastSeen;
 use crate::stripe_api::Client;
 use crate::tasks::Tasks;
 use tollgate_db::{Db, DbError, Tx};
@@ -37,6 +38,8 @@ pub struct App {
     pub bells: Bells,
     /// The deployment's keys, once they were needed: [`App::deployment_keys`] gives them.
     pub(crate) keys: Arc<OnceCell<DeploymentKeys>>,
+    /// What was heard of machines and is not written yet.
+    pub last_seen: LastSeen,
 }
 
 impl App {
@@ -56,7 +59,8 @@ impl App {
         };
         let tasks = Tasks::new(clock.clone(), rng.clone());
         let bells = Bells::new(&rng);
-        Self { config, db, clock, rng, settings, stripe, tasks, bells, keys: Arc::default() }
+        let (keys, last_seen) = (Arc::default(), LastSeen::default());
+        Self { config, db, clock, rng, settings, stripe, tasks, bells, last_seen, keys }
     }
 
     /// The app that `request` came to.

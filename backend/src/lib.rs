@@ -9,11 +9,12 @@
 //! | [`stripe_api`], [`config`] | calls to Stripe; what the process is told by its environment |
 //! | [`delay_queue`], [`tasks`] | things that wait for their time; background tasks, supervised |
 //! | [`bells`] | how streams of events learn that there is something to read |
+//! | [`last_seen`] | what was heard of machines and is not written yet |
 //! | [`app`], [`mod@write`] | the one piece of state that all share; the one way in which rows are changed |
 //! | [`http`] | what every route shares |
 //! | [`audit`] | what operators did |
 //! | [`deployment_keys`] | what leases are signed and fingerprints hashed with |
-//! | [`api_keys`], [`customers`], [`events`], [`webhooks`] | capabilities: their routes, jobs and calls |
+//! | [`api_keys`], [`customers`], [`events`], [`licenses`], [`webhooks`] | capabilities: their routes, jobs and calls |
 //! | [`entitlements`], [`monitoring`] | what changes by time and by the operator's files; health and metrics |
 //! | [`server`], [`commands`] | the HTTP server with all of its routes; the command line |
 
@@ -29,6 +30,8 @@ pub mod deployment_keys;
 pub mod entitlements;
 pub mod events;
 pub mod http;
+pub mod last_seen;
+pub mod licenses;
 pub mod monitoring;
 pub mod schema;
 pub mod server;

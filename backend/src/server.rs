@@ -31,9 +31,10 @@ use crate::http::access_log::AccessLog;
 use crate::http::body_budget::BodyBudget;
 use crate::http::catchers;
 use crate::http::in_flight::InFlight;
+use crate::licenses::routes::LicenseLimits;
 use crate::monitoring;
 use crate::webhooks::inbox::Inbox;
-use crate::{api_keys, audit, customers, deployment_keys, events, webhooks};
+use crate::{api_keys, audit, customers, deployment_keys, events, licenses, webhooks};
 
 /// How long requests in flight may take after a stop.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -66,6 +67,7 @@ pub enum ServeError {
 pub fn rocket(app: App, inbox: Inbox) -> Rocket<Build> {
     let streams = Streams::start(&app);
     rocket::custom(config(&app))
+        .manage(LicenseLimits::new(&app))
         .manage(app)
         .manage(streams)
         .manage(inbox)
@@ -81,6 +83,7 @@ pub fn rocket(app: App, inbox: Inbox) -> Rocket<Build> {
         .mount("/", audit::routes::routes())
         .mount("/", deployment_keys::routes::routes())
         .mount("/", events::routes::routes())
+        .mount("/", licenses::routes::routes())
 }
 
 fn config(app: &App) -> rocket::Config {

@@ -156,12 +156,12 @@ const ORDER: [(&str, &[&[&str]]); 3] = [
     (
         "tollgate-backend",
         &[
-            &["bells", "delay_queue", "schema", "stripe_api", "tasks"],
+            &["bells", "delay_queue", "last_seen", "schema", "stripe_api", "tasks"],
             &["config"],
             &["app"],
             &["write"],
             &["http"],
-            &["api_keys", "audit", "customers", "deployment_keys", "events"],
+            &["api_keys", "audit", "customers", "deployment_keys", "events", "licenses"],
             &["webhooks"],
             &["entitlements", "monitoring"],
             &["server"],

@@ -16,6 +16,7 @@ use crate::config::Config;
 use crate::deployment_keys::KeysError;
 use crate::entitlements::{expire, reapply_plans};
 use crate::events;
+use crate::licenses::last_seen;
 use crate::monitoring::metrics;
 use crate::schema::MIGRATIONS;
 use crate::server;
@@ -25,6 +26,9 @@ use tollgate_db::Db;
 
 /// How often a database that is away is tried: soon, since it may be starting beside us.
 const PREPARE_BACKOFF: Backoff = Backoff { first: Duration::from_millis(250), longest: Duration::from_secs(5) };
+
+/// How long it may take to write what is in memory alone.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How long connections to the database may take to be closed in order.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -42,14 +46,18 @@ pub(super) async fn run(config: Config) -> anyhow::Result<()> {
     metrics::start_upkeep(&app);
     retry::start(&inbox);
     expire::start(&app);
+    last_seen::start(&app);
     reapply_plans::start(&app);
     let (listen_url, redis_url) = (&app.config.database_listen_url, app.config.redis_url.as_ref());
     exchange::start(&app.bells, &app.tasks, &app.rng, &app.db, listen_url, redis_url);
     let preparing = app.clone();
     app.tasks.keep("prepare", move || prepare(preparing.clone()));
-    let tasks = app.tasks.clone();
-    let served = server::serve(app, inbox, signals.stop(hung_up)).await;
-    tasks.stop();
+    let served = server::serve(app.clone(), inbox, signals.stop(hung_up)).await;
+    app.tasks.stop();
+    // What is in memory alone.
+    if !matches!(timeout(WRITE_TIMEOUT, last_seen::write(&app)).await, Ok(Ok(()))) {
+        warn!("could not write when machines were last heard of: the last seconds' worth is lost");
+    }
     // Everything that was answered is committed; a connection that hangs must not hold up the exit.
     let _ = timeout(CLOSE_TIMEOUT, db.close()).await;
     Ok(served?)

@@ -78,6 +78,12 @@ fn describe() {
         "Transactions that were made again because somebody else was in the way"
     );
     describe_counter!(
+        "tollgate_backend_activations_refused_total",
+        count,
+        "Machines that got no seat because others held all of them"
+    );
+    describe_counter!("tollgate_backend_rate_limited_total", count, "Requests refused because they came too often");
+    describe_counter!(
         "tollgate_backend_bodies_refused_total",
         count,
         "Requests refused because other requests' bodies took up all the memory there is for them"
@@ -143,6 +149,11 @@ pub async fn render(app: &App, inbox: &Inbox, in_flight: &InFlight) -> String {
         "tollgate_backend_refetches_waiting",
         "Objects that wait to be fetched from Stripe because their events left their order open",
         inbox.refetches_waiting() as f64,
+    );
+    scraped.gauge(
+        "tollgate_backend_last_seen_waiting",
+        "Machines whose last sign of life is not written yet",
+        app.last_seen.count() as f64,
     );
     let now = app.clock.now();
     expose_tasks(&app.tasks.status(), now, &mut scraped);

@@ -36,7 +36,7 @@ async fn a_path_or_method_that_is_not_built_is_404_in_the_form_of_an_error() {
         (Method::Get, "/"),
         (Method::Get, "/hunter2"),
         (Method::Get, "/v1/payments"),
-        (Method::Post, "/api/license/activate"),
+        (Method::Get, "/api/license/activate"),
         (Method::Delete, "/live"),
         (Method::Put, "/v1/customers/cus_1"),
         (Method::Options, "/live"),

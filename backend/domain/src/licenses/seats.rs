@@ -4,6 +4,7 @@
 use chrono::Duration;
 use serde_json::json;
 use tollgate_db::UnitOfWork;
+use tollgate_shared::Timestamp;
 
 use crate::events::{EventType, PendingEvent};
 use crate::licenses::machines::{self, Machine};
@@ -94,7 +95,7 @@ pub fn activate(
     let holders: Vec<Machine> = machines::of_license(work, license_id).into_iter().cloned().collect();
     let place = holders.iter().position(|machine| machine.fingerprint_hash == info.fingerprint_hash);
     let before = &holders[..place.unwrap_or(holders.len())];
-    let freed = freed_for_one_more(work, stale_after, before, license.max_activations);
+    let freed = freed_for_one_more(work.now(), stale_after, before, license.max_activations);
     if freed.is_none() && place.is_none() {
         return Err(ActivateError::NoSeatLeft { machines: holders });
     }
@@ -110,6 +111,23 @@ pub fn activate(
         }
         None => Activation { machine: take_seat(work, stale_after, &license, info), is_new: true },
     })
+}
+
+/// What keeps the machine from a seat, by rows that nobody has locked: whoever sees that there is no seat need not wait for
+/// those who take one.
+pub fn refusal(
+    now: Timestamp,
+    stale_after: Duration,
+    license: &License,
+    holders: &[Machine],
+    fingerprint_hash: &str,
+) -> Option<ActivateError> {
+    if let Some(verdict) = Verdict::against(license) {
+        return Some(ActivateError::Unusable(verdict));
+    }
+    let has_seat = holders.iter().any(|machine| machine.fingerprint_hash == fingerprint_hash);
+    let is_full = || freed_for_one_more(now, stale_after, holders, license.max_activations).is_none();
+    (!has_seat && is_full()).then(|| ActivateError::NoSeatLeft { machines: holders.to_vec() })
 }
 
 /// Ends the activation of a machine. One that holds no seat stays as it is.
@@ -128,7 +146,7 @@ pub fn deactivate(work: &mut UnitOfWork, stale_after: Duration, machine_id: &str
 /// The machines of `before`, which hold seats and came first, that have to give up theirs so that there is one for
 /// another machine: none where there is one, and `None` where there cannot be.
 fn freed_for_one_more(
-    work: &UnitOfWork,
+    now: Timestamp,
     stale_after: Duration,
     before: &[Machine],
     max_activations: i64,
@@ -137,7 +155,7 @@ fn freed_for_one_more(
     if max_activations < 1 {
         return None;
     }
-    let mut stale: Vec<_> = before.iter().filter(|machine| machine.is_stale(work.now(), stale_after)).collect();
+    let mut stale: Vec<_> = before.iter().filter(|machine| machine.is_stale(now, stale_after)).collect();
     if stale.len() < needed {
         return None;
     }

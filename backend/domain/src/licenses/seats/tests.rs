@@ -2,8 +2,8 @@
 
 use proptest::prelude::*;
 use tollgate_db::UnitOfWork;
+use tollgate_shared::Rng;
 use tollgate_shared::clock::from_unix;
-use tollgate_shared::{Rng, Timestamp};
 
 use super::*;
 use crate::events::LicenseEvent;
@@ -49,7 +49,6 @@ impl Seats {
     }
 
     fn write<T>(&mut self, rule: impl FnOnce(&mut UnitOfWork) -> T) -> T {
-        self.now += Duration::seconds(1);
         let mut work = UnitOfWork::new(self.now, Rng::system());
         work.add_loaded(vec![self.license.clone()]);
         work.add_loaded(vec![self.log.clone()]);
@@ -70,7 +69,11 @@ impl Seats {
             platform: None,
             app_version: None,
         };
-        self.write(|work| activate(work, STALE_AFTER, LICENSE, &info))
+        self.now += Duration::seconds(1);
+        let refusal = refusal(self.now, STALE_AFTER, &self.license, &self.machines, fingerprint);
+        let activated = self.write(|work| activate(work, STALE_AFTER, LICENSE, &info));
+        assert_eq!(refusal.as_ref(), activated.as_ref().err(), "both say the same while nobody else acts");
+        activated
     }
 
     fn id_of(&self, fingerprint: &str) -> Option<String> {
@@ -80,6 +83,7 @@ impl Seats {
 
     fn deactivate(&mut self, fingerprint: &str) {
         if let Some(id) = self.id_of(fingerprint) {
+            self.now += Duration::seconds(1);
             self.write(|work| deactivate(work, STALE_AFTER, &id, DeactivationReason::App));
         }
     }
@@ -139,7 +143,7 @@ fn what_an_app_leaves_out_stays_as_it_was() {
         platform: Some("linux".to_owned()),
         app_version: Some("2.0".to_owned()),
     };
-    let machine = seats.write(|work| activate(work, STALE_AFTER, LICENSE, &info)).unwrap().machine;
+    let machine = seats.days_later(1).write(|work| activate(work, STALE_AFTER, LICENSE, &info)).unwrap().machine;
     assert_eq!(machine.name.as_deref(), Some("a"));
     assert_eq!((machine.platform.as_deref(), machine.app_version.as_deref()), (Some("linux"), Some("2.0")));
 }
