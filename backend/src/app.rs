@@ -60,7 +60,7 @@ impl App {
         let tasks = Tasks::new(clock.clone(), rng.clone());
         let bells = Bells::new(&rng);
         let (keys, last_seen) = (Arc::default(), LastSeen::default());
-        Self { config, db, clock, rng, settings, stripe, tasks, bells, last_seen, keys }
+        Self { config, db, clock, rng, settings, stripe, tasks, bells, keys, last_seen }
     }
 
     /// The app that `request` came to.

@@ -26,7 +26,7 @@ use crate::http::access_log::AccessLog;
 use crate::http::catchers;
 use crate::http::in_flight::InFlight;
 use crate::on_each_engine;
-use crate::testing::{TestApp, TestResponse, db_that_is_away};
+use crate::testing::{START, TestApp, TestResponse, db_that_is_away, subscription};
 
 /// A key that is well formed and that nobody has.
 const UNKNOWN_KEY: &str = "23456-789AB-CDEFG-HJKLM-NPQRH";
@@ -192,8 +192,8 @@ fn what_a_webhook_changes_is_told() {
         let client = client_of(&app.inner, WITHOUT_POLL).await;
         let mut listener = Listener::open(&client, &key, None).await;
         assert_eq!(listener.next().await.unwrap().event, "connected");
-        let mut gone = crate::testing::subscription("canceled");
-        gone["ended_at"] = crate::testing::START.into();
+        let mut gone = subscription("canceled");
+        gone["ended_at"] = START.into();
         app.take("evt_gone", "customer.subscription.deleted", gone).await;
         let events: Vec<_> =
             [listener.next().await.unwrap(), listener.next().await.unwrap()].map(|told| told.event).into();
