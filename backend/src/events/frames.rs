@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::value::RawValue;
+use tollgate_domain::events::LoggedEvent;
 use tollgate_domain::events::cursor::{Cursor, Kept};
-use tollgate_domain::events::log::LoggedEvent;
+use tollgate_domain::licenses::verdict::Verdict;
 use tollgate_shared::Timestamp;
 use tollgate_shared::clock::rfc3339;
 
@@ -15,9 +16,6 @@ pub(super) const PROBE: &str = ":\n\n";
 
 /// The id of the event that says that nobody has the key. Who comes again with it is told to stop.
 pub(super) const REFUSED: &str = "refused";
-
-/// The code of a key that nobody has.
-const NOT_FOUND: &str = "NOT_FOUND";
 
 /// Text that is being put together.
 #[derive(Debug, Default)]
@@ -96,10 +94,9 @@ impl Frames {
         self.frame(None, "heartbeat", &Heartbeat { server_time: rfc3339(now) })
     }
 
-    /// Nobody has the key.
-    pub(super) fn refused(self) -> Self {
-        let message = "there is no such licence: check the key";
-        self.frame(Some(&REFUSED), REFUSED, &Refused { code: NOT_FOUND, message })
+    /// Nobody has the key, and why that may be.
+    pub(super) fn refused(self, verdict: Verdict) -> Self {
+        self.frame(Some(&REFUSED), REFUSED, &Refused { code: verdict.code(), message: verdict.message() })
     }
 
     fn frame(mut self, id: Option<&dyn Display>, event: &str, data: &impl Serialize) -> Self {
@@ -197,7 +194,7 @@ data: {"serverTime":"2025-06-15T15:06:40Z"}
 
     #[test]
     fn a_key_that_nobody_has_is_refused_by_an_event_with_an_id() {
-        let text = Frames::default().refused().into_text();
+        let text = Frames::default().refused(Verdict::Unknown).into_text();
         assert!(
             text.starts_with("id: refused\nevent: refused\ndata: {\"code\":\"NOT_FOUND\",\"message\":\""),
             "{text}"

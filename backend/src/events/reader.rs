@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tollgate_db::{Db, DbError, Engine, Lock, Tx, record};
 use tollgate_domain::events::cursor::{Epoch, Kept};
-use tollgate_domain::events::log::{self, LoggedEvent, Look};
+use tollgate_domain::events::{LoggedEvent, Look, log};
 use tollgate_domain::licenses::key::LicenseKey;
 
 use super::batches::Batches;

@@ -12,6 +12,7 @@ use tokio::time::timeout;
 use tollgate_db::DbError;
 use tollgate_domain::events::cursor::{Resume, Start};
 use tollgate_domain::licenses::key::LicenseKey;
+use tollgate_domain::licenses::verdict::Verdict;
 use tracing::debug;
 
 use super::body::StreamBody;
@@ -56,8 +57,10 @@ async fn stream(
     let shown = last_event_id.0.as_deref().or_else(|| query.text("lastEventId")).unwrap_or_default();
     let app = &streams.0.app;
     let come_again = || StreamResponse::ComeAgain(between(RETRY, &app.rng));
+    let refused = |verdict| if shown == REFUSED { StreamResponse::Stop } else { StreamResponse::Refused(verdict) };
     let opening = match LicenseKey::parse(key) {
-        None => None,
+        // It is only said by a status once it was said by an event.
+        None => return refused(Verdict::Mistyped),
         Some(_) if streams.are_full() => {
             metrics::counter!("tollgate_backend_streams_refused_total", "reason" => "full").increment(1);
             return come_again();
@@ -75,9 +78,7 @@ async fn stream(
         },
     };
     match opening {
-        // It is only said by a status once it was said by an event.
-        None if shown == REFUSED => StreamResponse::Stop,
-        None => StreamResponse::Refused,
+        None => refused(Verdict::Unknown),
         Some(opening) => {
             let start = if shown == REFUSED { Start::Now } else { Start::of(Some(shown)) };
             context.leave();
@@ -102,7 +103,7 @@ impl<'r> FromRequest<'r> for LastEventId {
 enum StreamResponse {
     Events(StreamBody),
     ComeAgain(Duration),
-    Refused,
+    Refused(Verdict),
     Stop,
 }
 
@@ -118,7 +119,7 @@ impl<'r> Responder<'r, 'static> for StreamResponse {
             // The limit has to be set after the body, which brings its own.
             Self::Events(body) => return response.streamed_body(body).max_chunk_size(CHUNK_BYTES_MAX).ok(),
             Self::ComeAgain(after) => Frames::default().retry(after).into_text(),
-            Self::Refused => Frames::default().refused().into_text(),
+            Self::Refused(verdict) => Frames::default().refused(verdict).into_text(),
             Self::Stop => return Response::build().status(Status::NoContent).ok(),
         };
         response.sized_body(text.len(), std::io::Cursor::new(text)).ok()

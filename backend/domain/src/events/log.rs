@@ -3,37 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use tollgate_db::{DbError, Tx};
-use tollgate_shared::Timestamp;
 
 use super::cursor::{Epoch, Kept};
-use super::{epoch, store};
+use super::{LoggedEvent, Look, epoch, store};
 
 /// How many events of one log are read at a time.
 pub const LOOK_EVENTS_MAX: usize = 16;
-
-/// An event as it stands in a log.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LoggedEvent {
-    /// Its number.
-    pub seq: i64,
-    /// `sev_…`
-    pub id: String,
-    /// Its type.
-    pub event_type: String,
-    /// Its data: JSON, as it was written.
-    pub data: String,
-    /// When it was appended.
-    pub created_at: Timestamp,
-}
-
-/// What somebody who has read up to a number finds.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Look {
-    /// The number of the log's newest event.
-    pub newest: i64,
-    /// The next events that are kept, [`LOOK_EVENTS_MAX`] at most, in order.
-    pub events: Vec<LoggedEvent>,
-}
 
 /// What follows from a look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -29,6 +29,30 @@ record! {
     }
 }
 
+/// An event as it stands in a log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoggedEvent {
+    /// Its number.
+    pub seq: i64,
+    /// `sev_…`
+    pub id: String,
+    /// Its type.
+    pub event_type: String,
+    /// Its data: JSON, as it was written.
+    pub data: String,
+    /// When it was appended.
+    pub created_at: Timestamp,
+}
+
+/// What somebody who has read up to a number finds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Look {
+    /// The number of the log's newest event.
+    pub newest: i64,
+    /// The next events that are kept, [`log::LOOK_EVENTS_MAX`] at most, in order.
+    pub events: Vec<LoggedEvent>,
+}
+
 /// What desktop apps can be told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EventType {

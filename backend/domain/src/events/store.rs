@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use tollgate_db::{DbError, Json, Tx};
 use tollgate_shared::Timestamp;
 
-use super::log::{LoggedEvent, Look};
+use super::{LoggedEvent, Look};
 
 /// A row of a look; the event is missing where there is none.
 type Row = (String, i64, Option<i64>, Option<String>, Option<String>, Option<String>, Option<Timestamp>);
