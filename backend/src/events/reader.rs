@@ -7,6 +7,7 @@ use tollgate_db::{Db, DbError, Engine, Lock, Tx, record};
 use tollgate_domain::events::cursor::{Epoch, Kept};
 use tollgate_domain::events::{LoggedEvent, Look, log};
 use tollgate_domain::licenses::key::LicenseKey;
+use tollgate_domain::licenses::machines;
 
 use super::batches::Batches;
 use super::epochs::Epochs;
@@ -30,11 +31,20 @@ record! {
     }
 }
 
+/// Who asks for a stream.
+pub(super) struct Question {
+    pub(super) key: LicenseKey,
+    /// What the app knows its machine by.
+    pub(super) machine: Option<String>,
+}
+
 /// What has to be known of a licence to open a stream of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Opening {
     pub(super) license_id: String,
     pub(super) license_status: String,
+    /// The machine that asks; none where it said none, or holds no seat.
+    pub(super) machine_id: Option<String>,
     pub(super) kept: Kept,
 }
 
@@ -43,24 +53,24 @@ pub(super) struct Opening {
 pub(super) struct Reader {
     db: Db,
     epochs: Arc<Epochs>,
-    openings: Batches<LicenseKey, Option<Opening>>,
+    openings: Batches<Question, Option<Opening>>,
     looks: Batches<(String, i64), (Epoch, Look)>,
 }
 
 impl Reader {
     /// Starts what asks the database.
     pub(super) fn start(app: &App, epochs: &Arc<Epochs>) -> Self {
-        let (db, rng) = (app.db.clone(), app.rng.clone());
+        let db = app.db.clone();
         let askers = match db.engine() {
             Engine::Sqlite => 1,
             Engine::Postgres => 2,
         };
-        let state = (db.clone(), rng, epochs.clone());
-        let openings = Batches::start(&app.tasks, "stream-openings", 1, OPENINGS_MAX, move |keys| {
-            let (db, rng, epochs) = state.clone();
+        let state = (app.clone(), epochs.clone());
+        let openings = Batches::start(&app.tasks, "stream-openings", 1, OPENINGS_MAX, move |questions| {
+            let (app, epochs) = state.clone();
             async move {
-                epochs.settle(&db, &rng).await?;
-                let opened = open(&db, &epochs, keys).await;
+                epochs.settle(&app.db, &app.rng).await?;
+                let opened = open(&app, &epochs, questions).await;
                 opened.inspect_err(|failure| forget_if_away(&epochs, failure))
             }
         });
@@ -76,8 +86,8 @@ impl Reader {
     }
 
     /// The licence of a key, if somebody has it.
-    pub(super) async fn open(&self, key: LicenseKey) -> Result<Option<Opening>, DbError> {
-        self.openings.ask(key).await
+    pub(super) async fn open(&self, question: Question) -> Result<Option<Opening>, DbError> {
+        self.openings.ask(question).await
     }
 
     /// What somebody finds in a log who has read up to `after`, and of which epoch that is.
@@ -104,24 +114,34 @@ fn forget_if_away(epochs: &Epochs, failure: &DbError) {
     }
 }
 
-async fn open(db: &Db, epochs: &Epochs, keys: Vec<LicenseKey>) -> Result<Vec<Option<Opening>>, DbError> {
-    let mut tx = db.read_stream().await?;
-    let texts: BTreeSet<_> = keys.iter().map(|key| key.expose().to_owned()).collect();
+async fn open(app: &App, epochs: &Epochs, questions: Vec<Question>) -> Result<Vec<Option<Opening>>, DbError> {
+    let names_machines = questions.iter().any(|question| question.machine.is_some());
+    // Without them no machine can be told from another; its stream is served all the same.
+    let keys = if names_machines { app.deployment_keys().await.ok() } else { None };
+    let mut tx = app.db.read_stream().await?;
+    let texts: BTreeSet<_> = questions.iter().map(|question| question.key.expose().to_owned()).collect();
     let licenses: Vec<StreamedLicense> = tx.load("key", &texts, Lock::None).await?;
-    let kept = log::kept(&mut tx, &licenses.iter().map(|license| license.id.clone()).collect()).await?;
+    let ids: BTreeSet<_> = licenses.iter().map(|license| license.id.clone()).collect();
+    let kept = log::kept(&mut tx, &ids).await?;
     if let Some(kept) = kept.values().next() {
         epochs.note(kept.epoch);
     }
+    let machines = if keys.is_some() { machines::in_seats_of(&mut tx, &ids, Lock::None).await? } else { Vec::new() };
+    let by_hash: BTreeMap<_, _> =
+        machines.iter().map(|machine| ((&*machine.license_id, &*machine.fingerprint_hash), &machine.id)).collect();
     let by_key: BTreeMap<_, _> = licenses.iter().map(|license| (&*license.key, license)).collect();
-    let opening = |key: LicenseKey| {
-        let license = by_key.get(key.expose())?;
+    let opening = |question: Question| {
+        let license = by_key.get(question.key.expose())?;
+        let hash = keys.zip(question.machine).map(|(keys, machine)| keys.fingerprint.hash(&license.id, &machine));
+        let machine_id = hash.and_then(|hash| by_hash.get(&(&*license.id, &*hash)).copied().cloned());
         Some(Opening {
             license_id: license.id.clone(),
             license_status: license.status.clone(),
+            machine_id,
             kept: *kept.get(&license.id)?,
         })
     };
-    Ok(keys.into_iter().map(opening).collect())
+    Ok(questions.into_iter().map(opening).collect())
 }
 
 async fn look(db: &Db, epochs: &Epochs, wanted: Vec<(String, i64)>) -> Result<Vec<(Epoch, Look)>, DbError> {

@@ -17,7 +17,7 @@ use tracing::debug;
 
 use super::body::StreamBody;
 use super::frames::{EventView, Frames, GapView, REFUSED};
-use super::reader::Opening;
+use super::reader::{Opening, Question};
 use super::{Shared, Streams, between};
 use crate::http::context::RequestContext;
 use crate::http::error::ApiError;
@@ -57,6 +57,7 @@ async fn stream(
     let shown = last_event_id.0.as_deref().or_else(|| query.text("lastEventId")).unwrap_or_default();
     let app = &streams.0.app;
     let come_again = || StreamResponse::ComeAgain(between(RETRY, &app.rng));
+    let machine = query.text("machineId").filter(|id| !id.is_empty()).map(str::to_owned);
     let refused = |verdict| if shown == REFUSED { StreamResponse::Stop } else { StreamResponse::Refused(verdict) };
     let opening = match LicenseKey::parse(key) {
         // It is only said by a status once it was said by an event.
@@ -65,7 +66,7 @@ async fn stream(
             metrics::counter!("tollgate_backend_streams_refused_total", "reason" => "full").increment(1);
             return come_again();
         }
-        Some(key) => match timeout(OPENING_TIMEOUT, streams.0.reader.open(key)).await {
+        Some(key) => match timeout(OPENING_TIMEOUT, streams.0.reader.open(Question { key, machine })).await {
             Ok(Ok(opening)) => opening,
             failed => {
                 metrics::counter!("tollgate_backend_streams_refused_total", "reason" => "database").increment(1);
@@ -146,7 +147,7 @@ async fn missed(key: &str, query: Query, streams: &State<Streams>) -> Result<Jso
     })?;
     let no_license = || ApiError::new(Status::NotFound, "license_not_found", "there is no such licence: check the key");
     let key = LicenseKey::parse(key).ok_or_else(no_license)?;
-    let opening = streams.0.reader.open(key).await?.ok_or_else(no_license)?;
+    let opening = streams.0.reader.open(Question { key, machine: None }).await?.ok_or_else(no_license)?;
     let resume = opening.kept.resume(since.unwrap_or(Start::Oldest));
     Ok(Json(streams.0.missed(&opening, resume, limit.unwrap_or(MISSED_DEFAULT)).await?))
 }

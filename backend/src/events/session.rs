@@ -48,7 +48,7 @@ impl Session {
     pub(super) fn begin(streams: Streams, opening: &Opening, start: Start) -> Option<(Bytes, Self)> {
         let Shared { app, limits, .. } = &*streams.0;
         let (now, begun_at) = (Instant::now(), app.clock.now());
-        let subscription = app.bells.subscribe(begun_at, &opening.license_id, None)?;
+        let subscription = app.bells.subscribe(begun_at, &opening.license_id, opening.machine_id.as_deref())?;
         let kept = &opening.kept;
         let (after, is_gap) = match kept.resume(start) {
             Resume::After(after) => (after, false),

@@ -448,6 +448,30 @@ async fn without_the_database_the_public_health_is_down() {
     }
 }
 
+#[test]
+fn a_machines_new_stream_ends_its_older_one() {
+    on_each_engine!(async |db| {
+        let (app, key, _) = with_license(db).await;
+        let body = json!({ "licenseKey": key, "machineId": "a-fingerprint" });
+        let activated = app.post("/api/license/activate", &body).await;
+        assert_eq!(activated.status, 201, "{activated:?}");
+        let open = async |machine: &str| {
+            let response = app.client.get(format!("/api/events/{key}?machineId={machine}")).dispatch().await;
+            let mut listener = Listener { response, text: String::new() };
+            assert_eq!(listener.next().await.unwrap().event, "connected");
+            listener
+        };
+        let (mut older, mut others) = (open("a-fingerprint").await, [open("not-active").await, open("").await]);
+        let mut newer = open("a-fingerprint").await;
+        assert_eq!(older.next().await, None);
+        open("not-active").await;
+        happen(&app.inner, 1).await;
+        for listener in others.iter_mut().chain([&mut newer]) {
+            assert_eq!(listener.numbers(1).await, [1]);
+        }
+    });
+}
+
 /// A stream that looks only when it is rung for hears nothing by itself.
 #[test]
 fn without_any_bell_the_poll_finds_what_happened() {
