@@ -3,7 +3,7 @@
 //! The way of an event to an app: it is appended to its licence's log by whoever changes something
 //! ([`tollgate_domain::events`]); once that is committed a bell rings ([`crate::bells`]), here and in the other processes;
 //! each stream of that licence then reads its log from where it is, all that look at that moment in one transaction
-//! ([`reader`]). A poll rings for whatever has grown and was not rung for, so that a bell that is lost costs two seconds
+//! (`reader`). A poll rings for whatever has grown and was not rung for, so that a bell that is lost costs two seconds
 //! and never an event.
 
 mod batches;
