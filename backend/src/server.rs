@@ -83,6 +83,8 @@ pub fn rocket(app: App, inbox: Inbox) -> Rocket<Build> {
         .mount("/", audit::routes::routes())
         .mount("/", deployment_keys::routes::routes())
         .mount("/", events::routes::routes())
+        .mount("/", licenses::admin::routes())
+        .mount("/", licenses::mine::routes())
         .mount("/", licenses::routes::routes())
 }
 

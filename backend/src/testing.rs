@@ -93,6 +93,12 @@ impl TestApp {
         TestResponse::of(self.client.req(Method::Get, path).header(signed_in("ada", "admin"))).await
     }
 
+    /// A POST of JSON by the operator `ada`.
+    pub(crate) async fn act(&self, path: &str, body: &Value) -> TestResponse {
+        let request = self.client.req(Method::Post, path).header(signed_in("ada", "admin"));
+        TestResponse::of(request.header(ContentType::JSON).body(body.to_string())).await
+    }
+
     /// Hands an event over as the relay does; it has to be taken.
     pub(crate) async fn take(&self, id: &str, event_type: &str, object: Value) {
         let response = self.post(INTAKE_PATH, &event(id, event_type, &object)).await;

@@ -13,7 +13,7 @@
 //! | `invoices` | the row of their customer; the row itself, made where it is missing, if they name none |
 //! | `prices` | nothing: it says what was seen, and hardly ever changes |
 //! | `charges`, `payments`, `payment_methods` | the row itself, made where it is missing |
-//! | `licenses` | the row itself: an operator revokes it without the customer's row. New ones: the row of their customer |
+//! | `licenses` | the row of their customer, and the row itself, which keeps its machines in place |
 //! | `machines` | the licence's row, to count them; the row itself, to say when it was last seen |
 //! | `license_logs`, `license_events` | the log's row: a machine appends without the licence's row |
 //! | `api_keys`, `widgets` | nothing: unique constraints say that there is one already |

@@ -1,6 +1,12 @@
-//! What desktop apps ask and say about the licence that they were given: the machine's seat, and whether it may work.
+//! What desktop apps ask and say about the licence that they were given: the machine's seat, and whether it may work. What
+//! operators do with licences, and what their users see of them.
 
+pub mod admin;
 pub mod last_seen;
+pub mod mine;
 mod request;
 pub mod routes;
+mod store;
+#[cfg(test)]
+mod testing;
 mod view;

@@ -4,6 +4,7 @@
 //! (licence, API key, widgets) is given by [`grant`].
 
 mod changes;
+pub mod revocation;
 pub mod store;
 
 use chrono::Duration;

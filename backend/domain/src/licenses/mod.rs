@@ -199,9 +199,8 @@ pub fn follow(
 ) {
     let Some(mut license) = of_customer(work, customer_id).cloned() else { return };
     let was = license.clone();
-    if license.revoked_at.is_none() {
-        terms.status.clone_into(&mut license.status);
-    }
+    let status = if license.revoked_at.is_some() { "revoked" } else { terms.status };
+    status.clone_into(&mut license.status);
     license.tier = terms.tier;
     license.plan_id = terms.plan_id;
     license.max_activations = terms.max_activations;
@@ -240,7 +239,8 @@ fn append_to(work: &mut UnitOfWork, customer_id: &str, license_id: &str, event: 
 fn event_of(was: &str, is: &str) -> Option<EventType> {
     match (was, is) {
         (before, after) if before == after => None,
-        (_, "active") => Some(EventType::LicenseReinstated),
+        (_, "revoked") => Some(EventType::LicenseRevoked),
+        ("revoked", _) | (_, "active") => Some(EventType::LicenseReinstated),
         (_, "suspended") => Some(EventType::LicenseSuspended),
         (_, "expired") => Some(EventType::LicenseExpired),
         _ => None,

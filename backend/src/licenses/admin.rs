@@ -1,0 +1,130 @@
+//! What operators do with licences: take one away, give it back, free a machine's seat.
+
+use rocket::response::status::NoContent;
+use rocket::serde::json::Json;
+use rocket::{Route, State, delete, post, routes};
+use serde::Deserialize;
+use serde_json::json;
+use tollgate_db::UnitOfWork;
+use tollgate_domain::apply::Touched;
+use tollgate_domain::audit::acts::{self, Act};
+use tollgate_domain::entitlements::revocation::{self, UnknownLicense};
+use tollgate_domain::licenses::License;
+use tollgate_domain::licenses::machines::{self, Machine};
+use tollgate_domain::licenses::seats::{self, DeactivationReason};
+use tollgate_domain::licenses::view::HeldLicenseView;
+use tracing::info;
+
+use super::store;
+use crate::app::App;
+use crate::http::auth::Operator;
+use crate::http::body::JsonBody;
+use crate::http::context::RequestContext;
+use crate::http::error::ApiError;
+
+#[cfg(test)]
+mod tests;
+
+/// The routes of this module.
+pub fn routes() -> Vec<Route> {
+    routes![revoke, reinstate, free_machine]
+}
+
+/// Why an operator does something.
+#[derive(Deserialize)]
+struct Reason {
+    reason: String,
+}
+
+/// How long a reason may be: a paragraph, with a link to a ticket.
+const REASON_CHARACTERS_MAX: usize = 1000;
+
+/// Takes a licence away.
+#[post("/api/admin/licenses/<id>/revoke", data = "<body>")]
+async fn revoke(
+    operator: Operator,
+    id: &str,
+    body: JsonBody<Reason>,
+    context: &RequestContext,
+    app: &State<App>,
+) -> Result<Json<HeldLicenseView>, ApiError> {
+    let by = operator.acting(context, Some(body.0.readable()?));
+    let license = act(app, id, |work| revocation::revoke(work, &app.settings, &by, id)).await?;
+    info!(request_id = %context.request_id, license.id = %id, "revoked licence {id}");
+    Ok(license)
+}
+
+/// Gives a licence back that was taken away: it follows its subscription again.
+#[post("/api/admin/licenses/<id>/reinstate", data = "<body>")]
+async fn reinstate(
+    operator: Operator,
+    id: &str,
+    body: JsonBody<Reason>,
+    context: &RequestContext,
+    app: &State<App>,
+) -> Result<Json<HeldLicenseView>, ApiError> {
+    let by = operator.acting(context, Some(body.0.readable()?));
+    let license = act(app, id, |work| revocation::reinstate(work, &app.settings, &by, id)).await?;
+    info!(request_id = %context.request_id, license.id = %id, "reinstated licence {id}");
+    Ok(license)
+}
+
+/// Frees the seat that a machine holds. One that holds none stays as it is.
+#[delete("/api/admin/licenses/<id>/machines/<machine_id>")]
+async fn free_machine(
+    operator: Operator,
+    id: &str,
+    machine_id: &str,
+    context: &RequestContext,
+    app: &State<App>,
+) -> Result<NoContent, ApiError> {
+    let held_by = store::holder_of(&mut app.read().await?, machine_id).await?;
+    held_by.filter(|holder| holder.license_id == id).ok_or_else(|| ApiError::not_found("such machine"))?;
+    let by = operator.acting(context, None);
+    app.write(&Touched::license(id), |work| {
+        if work.get::<Machine>(machine_id).is_some_and(|machine| machine.seat_of.is_some()) {
+            seats::deactivate(work, app.settings.machines_stale_after, machine_id, DeactivationReason::Operator);
+            let before = Some(json!({ "licenseId": id }));
+            let target = ("machine", machine_id);
+            acts::record(work, &by, Act { action: "machine.deactivate", target, before, after: None });
+        }
+        Ok::<_, ApiError>(())
+    })
+    .await?;
+    Ok(NoContent)
+}
+
+/// Lets `rule` change a licence, with its customer; gives the licence as it is then.
+async fn act(
+    app: &App,
+    id: &str,
+    mut rule: impl FnMut(&mut UnitOfWork) -> Result<(), UnknownLicense> + Send,
+) -> Result<Json<HeldLicenseView>, ApiError> {
+    let customer_id = store::customer_of(&mut app.read().await?, id).await?.ok_or(UnknownLicense)?;
+    let touched = Touched::customer(&customer_id);
+    let acted = app.write(&touched, |work| {
+        rule(work)?;
+        let license: License = work.get_cloned(id).ok_or(UnknownLicense)?;
+        let machines = machines::of_license(work, id);
+        let stale_after = app.settings.machines_stale_after;
+        Ok::<_, UnknownLicense>(HeldLicenseView::of(&license, &app.settings.plans, machines, work.now(), stale_after))
+    });
+    Ok(Json(acted.await?.0))
+}
+
+impl Reason {
+    fn readable(self) -> Result<String, ApiError> {
+        let reason = self.reason.trim();
+        if (1..=REASON_CHARACTERS_MAX).contains(&reason.chars().count()) {
+            return Ok(reason.to_owned());
+        }
+        let message = format!("`reason` has to say why, in 1 to {REASON_CHARACTERS_MAX} characters");
+        Err(ApiError::invalid_parameter("reason", message))
+    }
+}
+
+impl From<UnknownLicense> for ApiError {
+    fn from(_: UnknownLicense) -> Self {
+        Self::not_found("such licence")
+    }
+}
