@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use tollgate_domain::sessions::Transport;
 use tollgate_shared::Timestamp;
 
 /// What was heard of each machine, by its id. Clones are the same.
@@ -18,6 +19,8 @@ pub struct Seen {
     pub at: Timestamp,
     /// The version of its app, if it said so.
     pub app_version: Option<String>,
+    /// How its app showed that it is there, if it did, and since when.
+    pub session: Option<(Transport, Timestamp)>,
 }
 
 /// How many machines are kept in memory: more than speak up within a few seconds. While the database is away nobody is
@@ -25,16 +28,19 @@ pub struct Seen {
 const MACHINES_MAX: usize = 100_000;
 
 impl LastSeen {
-    /// Notes that a machine was heard of. What is older than what is known changes nothing.
-    pub fn note(&self, machine_id: &str, at: Timestamp, app_version: Option<&str>) {
+    /// Notes that a machine was heard of; by what, where that says that its app is there and stays. What is older than what
+    /// is known changes nothing.
+    pub fn note(&self, machine_id: &str, at: Timestamp, app_version: Option<&str>, by: Option<Transport>) {
         let mut seen = self.seen();
         if !seen.contains_key(machine_id) && seen.len() >= MACHINES_MAX {
             return;
         }
-        let known = seen.entry(machine_id.to_owned()).or_insert(Seen { at, app_version: None });
+        let known = seen.entry(machine_id.to_owned()).or_insert(Seen { at, app_version: None, session: None });
         if known.at <= at {
             known.at = at;
             known.app_version = app_version.map(str::to_owned).or(known.app_version.take());
+            let since = known.session.map_or(at, |(_, since)| since);
+            known.session = by.map(|by| (by, since)).or(known.session);
         }
     }
 
@@ -71,20 +77,31 @@ mod tests {
     #[test]
     fn the_newest_is_kept_and_a_version_until_there_is_another() {
         let seen = LastSeen::default();
-        seen.note("mac_1", at(5), Some("1.0"));
-        seen.note("mac_1", at(9), None);
-        seen.note("mac_1", at(7), Some("0.9"));
-        let kept = Seen { at: at(9), app_version: Some("1.0".to_owned()) };
+        seen.note("mac_1", at(5), Some("1.0"), None);
+        seen.note("mac_1", at(9), None, None);
+        seen.note("mac_1", at(7), Some("0.9"), Some(Transport::Heartbeat));
+        let kept = Seen { at: at(9), app_version: Some("1.0".to_owned()), session: None };
+        assert_eq!(seen.waiting(), BTreeMap::from([("mac_1".to_owned(), kept)]));
+    }
+
+    #[test]
+    fn an_app_is_there_since_it_was_first_heard_of() {
+        let seen = LastSeen::default();
+        seen.note("mac_1", at(4), None, None);
+        seen.note("mac_1", at(5), None, Some(Transport::Stream));
+        seen.note("mac_1", at(6), None, Some(Transport::Heartbeat));
+        seen.note("mac_1", at(7), None, None);
+        let kept = Seen { at: at(7), app_version: None, session: Some((Transport::Heartbeat, at(5))) };
         assert_eq!(seen.waiting(), BTreeMap::from([("mac_1".to_owned(), kept)]));
     }
 
     #[test]
     fn what_is_heard_while_others_are_written_is_not_forgotten() {
         let seen = LastSeen::default();
-        seen.note("mac_1", at(5), None);
-        seen.note("mac_2", at(5), None);
+        seen.note("mac_1", at(5), None, None);
+        seen.note("mac_2", at(5), None, None);
         let written = seen.waiting();
-        seen.note("mac_2", at(6), None);
+        seen.note("mac_2", at(6), None, None);
         seen.forget(&written);
         assert_eq!(seen.waiting().into_keys().collect::<Vec<_>>(), ["mac_2"]);
     }

@@ -15,6 +15,7 @@
 //! | `charges`, `payments`, `payment_methods` | the row itself, made where it is missing |
 //! | `licenses` | the row of their customer, and the row itself, which keeps its machines in place |
 //! | `machines` | the licence's row, to count them; the row itself, to say when it was last seen |
+//! | `sessions` | the row itself; the machine's, to open one |
 //! | `license_logs`, `license_events` | the log's row: a machine appends without the licence's row |
 //! | `api_keys`, `widgets` | nothing: unique constraints say that there is one already |
 //! | `operator_acts` | nothing: rows are only added |

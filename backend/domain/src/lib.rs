@@ -15,6 +15,7 @@
 //! | [`payment_methods`], [`charges`], [`payments`], [`subscriptions`], [`customers`], [`invoices`] | what Stripe tells, in rows |
 //! | [`purchases`] | what was bought for good |
 //! | [`licenses`], [`api_keys`], [`widgets`] | what customers are given |
+//! | [`sessions`] | whether the app of a machine is there |
 //! | [`settings`] | what the rules go by beside the rows |
 //! | [`customer_state`] | everything about one customer |
 //! | [`entitlements`] | who may use what |
@@ -37,6 +38,7 @@ pub mod payments;
 pub mod plans;
 pub mod purchases;
 pub mod sealer;
+pub mod sessions;
 pub mod settings;
 pub mod subscriptions;
 #[cfg(test)]

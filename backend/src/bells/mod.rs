@@ -189,6 +189,13 @@ impl Bells {
         by_license.iter().filter_map(|(license_id, slots)| Some((license_id.clone(), read_to(slots)?))).collect()
     }
 
+    /// The machines whose streams are open.
+    pub fn machines(&self) -> Vec<Box<str>> {
+        let by_license = self.by_license();
+        let open = by_license.values().flatten().filter(|slot| slot.end.get().is_none());
+        open.filter_map(|slot| slot.machine_id.clone()).collect()
+    }
+
     /// Ends all that listen, and lets nobody listen from now on.
     pub fn close(&self) {
         let by_license = self.by_license();

@@ -47,6 +47,7 @@ pub(super) async fn run(config: Config) -> anyhow::Result<()> {
     retry::start(&inbox);
     expire::start(&app);
     last_seen::start(&app);
+    events::presence::start(&app);
     reapply_plans::start(&app);
     let (listen_url, redis_url) = (&app.config.database_listen_url, app.config.redis_url.as_ref());
     exchange::start(&app.bells, &app.tasks, &app.rng, &app.db, listen_url, redis_url);

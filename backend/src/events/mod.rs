@@ -11,6 +11,7 @@ mod body;
 mod epochs;
 mod frames;
 mod poll;
+pub mod presence;
 mod reader;
 pub mod routes;
 mod session;

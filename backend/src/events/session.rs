@@ -8,6 +8,7 @@ use tollgate_db::DbError;
 use tollgate_domain::events::Look;
 use tollgate_domain::events::cursor::{Cursor, Epoch, Resume, Start};
 use tollgate_domain::events::log::{Found, LOOK_EVENTS_MAX};
+use tollgate_domain::sessions::Transport;
 use tollgate_shared::Timestamp;
 use tollgate_shared::backoff::Backoff;
 use tracing::debug;
@@ -48,7 +49,11 @@ impl Session {
     pub(super) fn begin(streams: Streams, opening: &Opening, start: Start) -> Option<(Bytes, Self)> {
         let Shared { app, limits, .. } = &*streams.0;
         let (now, begun_at) = (Instant::now(), app.clock.now());
-        let subscription = app.bells.subscribe(begun_at, &opening.license_id, opening.machine_id.as_deref())?;
+        let machine_id = opening.machine_id.as_deref();
+        let subscription = app.bells.subscribe(begun_at, &opening.license_id, machine_id)?;
+        if let Some(machine_id) = machine_id {
+            app.last_seen.note(machine_id, begun_at, None, Some(Transport::Stream));
+        }
         let kept = &opening.kept;
         let (after, is_gap) = match kept.resume(start) {
             Resume::After(after) => (after, false),

@@ -2,6 +2,7 @@
 
 mod bells;
 mod missed;
+mod presence;
 mod races;
 mod restored;
 
@@ -122,6 +123,12 @@ async fn license_of(app: &TestApp) -> (String, String) {
     let key = app.get("/v1/customers/cus_1").await.json()["licenses"][0]["key"].as_str().unwrap().to_owned();
     let cursor = Listener::open(&app.client, &key, None).await.next().await.unwrap().id.unwrap();
     (key, cursor)
+}
+
+/// Gives a machine a seat; gives its id.
+async fn activate(app: &TestApp, key: &str, machine: &str) -> String {
+    let answer = app.post("/api/license/activate", &json!({ "licenseKey": key, "machineId": machine })).await;
+    answer.json()["machine"]["id"].as_str().unwrap_or_else(|| panic!("{answer:?}")).to_owned()
 }
 
 /// Something happens to the customer's licence.

@@ -1,11 +1,12 @@
-//! Writes down when machines were last heard of: all of them together, every few seconds, and never an older time over a
-//! newer one.
+//! Writes down when machines were last heard of, and renews their sessions: all of them together, every few seconds, and
+//! never an older time over a newer one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use tollgate_db::{DbError, Lock};
+use tollgate_db::{DbError, Lock, UnitOfWork};
 use tollgate_domain::licenses::machines::Machine;
+use tollgate_domain::sessions;
 
 use crate::app::App;
 use crate::last_seen::Seen;
@@ -42,13 +43,23 @@ pub async fn write(app: &App) -> Result<(), DbError> {
 async fn write_together(app: &App, seen: &BTreeMap<String, Seen>) -> Result<(), DbError> {
     let ids: BTreeSet<_> = seen.keys().cloned().collect();
     let mut tx = app.begin_write().await?;
+    let mut work = UnitOfWork::new(app.clock.now(), app.rng.clone());
     let mut machines: Vec<Machine> = tx.load("id", &ids, Lock::ForUpdate).await?;
     // One that gave its seat up meanwhile is no longer heard of.
-    machines.retain_mut(|machine| {
-        let Some(Seen { at, app_version }) = seen.get(&machine.id) else { return false };
+    machines.retain(|machine| machine.seat_of.is_some());
+    work.add_loaded(machines.clone());
+    let is_there = |machine: &&Machine| seen.get(&machine.id).is_some_and(|seen| seen.session.is_some());
+    let with_session = machines.iter().filter(is_there).map(|machine| machine.id.clone()).collect();
+    sessions::load(&mut tx, &mut work, &with_session).await?;
+    for mut machine in machines {
+        let Some(Seen { at, app_version, session }) = seen.get(&machine.id) else { continue };
         machine.see(*at, app_version.as_deref());
-        machine.seat_of.is_some()
-    });
-    tx.upsert(&machines.iter().collect::<Vec<_>>()).await?;
+        if let Some((transport, since)) = session {
+            sessions::renew(&mut work, &machine.id, *transport, *since, *at);
+        }
+        work.insert(machine);
+    }
+    work.release_savepoint();
+    work.write(&mut tx).await?;
     tx.commit().await
 }

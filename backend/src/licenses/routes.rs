@@ -18,6 +18,7 @@ use tollgate_domain::licenses::machines::{self, Machine};
 use tollgate_domain::licenses::seats::{self, ActivateError, DeactivationReason, MachineInfo};
 use tollgate_domain::licenses::verdict::Verdict;
 use tollgate_domain::licenses::view::MachineView;
+use tollgate_domain::sessions::Transport;
 use tracing::info;
 
 use crate::app::App;
@@ -164,7 +165,7 @@ async fn validate(
     let asked = Asked { app, limits, network, request: body.0.try_into()? };
     match asked.held().await? {
         Err(verdict) => Ok(Json(VerdictView::of_none(app, verdict))),
-        Ok(held) => asked.sign_of_life(held).await.map(|(view, _)| Json(view)),
+        Ok(held) => asked.sign_of_life(held, None).await.map(|(view, _)| Json(view)),
     }
 }
 
@@ -178,7 +179,7 @@ async fn heartbeat(
 ) -> Result<Json<VerdictView>, ApiError> {
     let asked = Asked { app, limits, network, request: body.0.try_into()? };
     let held = asked.held().await?.map_err(refusal)?;
-    match asked.sign_of_life(held).await? {
+    match asked.sign_of_life(held, Some(Transport::Heartbeat)).await? {
         (view, Verdict::Valid | Verdict::TooManyMachines) => Ok(Json(view)),
         (_, verdict) => Err(refusal(verdict)),
     }
@@ -208,7 +209,7 @@ impl Asked<'_> {
     }
 
     /// Takes in that the machine is alive, for now in memory alone, and says whether it may work.
-    async fn sign_of_life(&self, mut held: Held) -> Result<(VerdictView, Verdict), ApiError> {
+    async fn sign_of_life(&self, mut held: Held, by: Option<Transport>) -> Result<(VerdictView, Verdict), ApiError> {
         let info = self.machine_info(&held.license.id).await?;
         let now = self.app.clock.now();
         let app_version = info.app_version.as_deref();
@@ -216,7 +217,7 @@ impl Asked<'_> {
             held.machines.iter_mut().find(|machine| machine.fingerprint_hash == info.fingerprint_hash)
         {
             machine.see(now, app_version);
-            self.app.last_seen.note(&machine.id, now, app_version);
+            self.app.last_seen.note(&machine.id, now, app_version, by);
         }
         let verdict = Verdict::of(&held.license, &held.machines, &info.fingerprint_hash);
         Ok((self.answer(&held, &info.fingerprint_hash).await?, verdict))

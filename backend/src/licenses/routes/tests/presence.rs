@@ -70,8 +70,8 @@ fn what_could_not_be_written_is_written_later() {
         let faults = Arc::new(Faults::default());
         // Nothing else of this one is at work: what fails is what is written here.
         let failing = App { db: db.with_faults(faults.clone()), ..app.inner.clone() };
-        // Beginning, reading, writing, committing.
-        for nth in 1..=4 {
+        // Beginning, reading machines and sessions, writing, committing.
+        for nth in 1..=5 {
             faults.arm(nth, Moment::Before, DbError::Unavailable { reason: "cut off".into() });
             last_seen::write(&failing).await.unwrap_err();
             assert_eq!(app.inner.last_seen.count(), 1, "{nth}");

@@ -1,0 +1,13 @@
+-- Whether the app of a machine is there: one row a machine, opened by its first stream or heartbeat and renewed by every
+-- further one. `stale_at` is when it was found that nothing had been heard of it for too long.
+CREATE TABLE sessions (
+    machine_id   TEXT PRIMARY KEY REFERENCES machines (id),
+    id           TEXT NOT NULL UNIQUE,
+    transport    TEXT NOT NULL CHECK (transport IN ('stream', 'heartbeat')),
+    connected_at TEXT NOT NULL,
+    last_seen_at TEXT NOT NULL,
+    stale_at     TEXT
+) STRICT;
+
+CREATE INDEX sessions_open ON sessions (last_seen_at, machine_id) WHERE stale_at IS NULL;
+CREATE INDEX sessions_stale ON sessions (stale_at, machine_id) WHERE stale_at IS NOT NULL;
