@@ -148,7 +148,7 @@ const ORDER: [(&str, &[&[&str]]); 3] = [
             &["payments", "subscriptions"],
             &["purchases"],
             &["customers", "invoices", "licenses", "api_keys", "widgets"],
-            &["sessions"],
+            &["acknowledgements", "sessions"],
             &["settings", "customer_state"],
             &["entitlements"],
             &["apply"],

@@ -51,6 +51,13 @@ impl Page {
 }
 
 impl Position {
+    /// Before the first row of a list that has the newest first: both engines' times end with the year 9999 or later.
+    pub fn end() -> Self {
+        let at =
+            DateTime::from_timestamp(253_402_300_799, 0).expect("the last second of 9999 is one that chrono knows");
+        Self { at, id: String::new() }
+    }
+
     /// Opaque to callers: `base64url(micros "." id)`.
     pub fn to_cursor(&self) -> String {
         URL_SAFE_NO_PAD.encode(format!("{}.{}", self.at.timestamp_micros(), self.id))

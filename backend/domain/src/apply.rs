@@ -16,6 +16,7 @@
 //! | `licenses` | the row of their customer, and the row itself, which keeps its machines in place |
 //! | `machines` | the licence's row, to count them; the row itself, to say when it was last seen |
 //! | `sessions` | the row itself; the machine's, to open one |
+//! | `acknowledgements` | the row itself: an app that says something of an event waits for nothing else |
 //! | `license_logs`, `license_events` | the log's row: a machine appends without the licence's row |
 //! | `api_keys`, `widgets` | nothing: unique constraints say that there is one already |
 //! | `operator_acts` | nothing: rows are only added |

@@ -15,12 +15,13 @@
 //! | [`payment_methods`], [`charges`], [`payments`], [`subscriptions`], [`customers`], [`invoices`] | what Stripe tells, in rows |
 //! | [`purchases`] | what was bought for good |
 //! | [`licenses`], [`api_keys`], [`widgets`] | what customers are given |
-//! | [`sessions`] | whether the app of a machine is there |
+//! | [`sessions`], [`acknowledgements`] | whether the app of a machine is there; what it says of what it was told |
 //! | [`settings`] | what the rules go by beside the rows |
 //! | [`customer_state`] | everything about one customer |
 //! | [`entitlements`] | who may use what |
 //! | [`apply`] | what an observation does, in its order |
 
+pub mod acknowledgements;
 pub mod api_keys;
 pub mod apply;
 pub mod audit;

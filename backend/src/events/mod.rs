@@ -6,6 +6,7 @@
 //! (`reader`). A poll rings for whatever has grown and was not rung for, so that a bell that is lost costs two seconds
 //! and never an event.
 
+mod acknowledge;
 mod batches;
 mod body;
 mod epochs;
@@ -22,8 +23,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rocket::Request;
+use tollgate_domain::acknowledgements::{Acknowledgement, Said};
 use tollgate_shared::Rng;
 
+use self::batches::Batches;
 use self::epochs::Epochs;
 use self::reader::Reader;
 use crate::app::App;
@@ -66,6 +69,7 @@ struct Shared {
     app: App,
     epochs: Arc<Epochs>,
     reader: Reader,
+    acknowledgements: Batches<Said, Option<Acknowledgement>>,
     limits: Limits,
 }
 
@@ -79,7 +83,8 @@ impl Streams {
         let epochs = Arc::new(Epochs::new(&app.db));
         let reader = Reader::start(app, &epochs);
         poll::start(app, &epochs, limits.poll);
-        Self(Arc::new(Shared { app: app.clone(), epochs, reader, limits }))
+        let acknowledgements = acknowledge::start(app);
+        Self(Arc::new(Shared { app: app.clone(), epochs, reader, acknowledgements, limits }))
     }
 
     /// The streams of the server that `request` came to.

@@ -15,6 +15,7 @@ use tollgate_domain::licenses::key::LicenseKey;
 use tollgate_domain::licenses::verdict::Verdict;
 use tracing::debug;
 
+use super::acknowledge;
 use super::body::StreamBody;
 use super::frames::{EventView, Frames, GapView, REFUSED};
 use super::reader::{Opening, Question};
@@ -41,7 +42,7 @@ const MISSED_MAX: i64 = 1000;
 
 /// The routes of this module.
 pub fn routes() -> Vec<Route> {
-    routes![stream, missed]
+    [routes![stream, missed], acknowledge::routes()].concat()
 }
 
 /// The events of a licence as they happen. Whatever is wrong, it is not said by a status: a browser that is answered

@@ -1,5 +1,6 @@
 //! Streams as a client sees them, through Rocket's local client.
 
+mod acknowledgements;
 mod bells;
 mod missed;
 mod presence;
@@ -26,6 +27,7 @@ use crate::app::App;
 use crate::http::access_log::AccessLog;
 use crate::http::catchers;
 use crate::http::in_flight::InFlight;
+use crate::licenses::routes::LicenseLimits;
 use crate::on_each_engine;
 use crate::testing::{START, TestApp, TestResponse, db_that_is_away, subscription};
 
@@ -152,6 +154,7 @@ fn server(app: &App, limits: Limits) -> Rocket<Build> {
     rocket::custom(config)
         .manage(app.clone())
         .manage(InFlight::default())
+        .manage(LicenseLimits::new(app))
         .manage(Streams::start_with(app, limits))
         .attach(AccessLog)
         .register("/", catchers::catchers())

@@ -12,7 +12,7 @@ use crate::app::App;
 pub struct AccessLog;
 
 /// Routes whose successes are logged at `debug`.
-const QUIET_ROUTES: [&str; 7] = [
+const QUIET_ROUTES: [&str; 8] = [
     "/live",
     "/ready",
     "/metrics",
@@ -20,6 +20,7 @@ const QUIET_ROUTES: [&str; 7] = [
     "/api/health/sse",
     "/subscriptions/internal/stripe-webhook",
     "/api/events/<key>",
+    "/api/events/acknowledge",
 ];
 
 #[rocket::async_trait]

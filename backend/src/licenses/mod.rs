@@ -4,7 +4,7 @@
 pub mod admin;
 pub mod last_seen;
 pub mod mine;
-mod request;
+pub(crate) mod request;
 pub mod routes;
 mod store;
 #[cfg(test)]

@@ -6,7 +6,7 @@ use tollgate_domain::licenses::key::LicenseKey;
 use crate::http::error::ApiError;
 
 /// How long what an app knows its machine by may be.
-const MACHINE_ID_CHARACTERS_MAX: usize = 512;
+pub(crate) const MACHINE_ID_CHARACTERS_MAX: usize = 512;
 /// How long what people call their machine may be.
 const MACHINE_NAME_CHARACTERS_MAX: usize = 255;
 /// How long an operating system's name, and an app's version, may be.
@@ -50,7 +50,11 @@ impl TryFrom<MachineBody> for MachineRequest {
 }
 
 /// A text of at most so many characters; one that is blank says nothing.
-fn text(param: &'static str, given: Option<String>, characters_max: usize) -> Result<Option<String>, ApiError> {
+pub(crate) fn text(
+    param: &'static str,
+    given: Option<String>,
+    characters_max: usize,
+) -> Result<Option<String>, ApiError> {
     let Some(given) = given.filter(|text| !text.trim().is_empty()) else { return Ok(None) };
     if given.chars().count() > characters_max {
         let message = format!("`{param}` has to have at most {characters_max} characters");

@@ -68,11 +68,13 @@ impl LicenseLimits {
         self.writes.acquire().await.expect("nobody closes it")
     }
 
-    fn check_key(&self, key: &LicenseKey, network: ClientNetwork) -> Result<(), ApiError> {
+    /// Counts a request of one address about a key; 429 when it was one too many.
+    pub(crate) fn check_key(&self, key: &LicenseKey, network: ClientNetwork) -> Result<(), ApiError> {
         self.limit.check(&(Some(self.hashes.hash_one(key.expose())), network))
     }
 
-    fn check_without_key(&self, network: ClientNetwork) -> Result<(), ApiError> {
+    /// The same about keys of nobody.
+    pub(crate) fn check_without_key(&self, network: ClientNetwork) -> Result<(), ApiError> {
         self.limit.check(&(None, network))
     }
 }
@@ -258,7 +260,7 @@ async fn find(app: &App, key: &LicenseKey) -> Result<Option<Held>, DbError> {
 }
 
 /// The error of a verdict, for the routes to which it is one.
-fn refusal(verdict: Verdict) -> ApiError {
+pub(crate) fn refusal(verdict: Verdict) -> ApiError {
     let code = match verdict {
         Verdict::Mistyped | Verdict::Unknown => "license_not_found",
         Verdict::Revoked => "license_revoked",

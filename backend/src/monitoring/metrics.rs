@@ -93,6 +93,11 @@ fn describe() {
         count,
         "Streams of events that were told to come again, by reason"
     );
+    describe_counter!(
+        "tollgate_backend_acknowledgements_total",
+        count,
+        "Events that apps said something new of, by what they said"
+    );
     describe_histogram!("tollgate_backend_batch_events", count, "Events that shared a transaction");
     let seconds = Unit::Seconds;
     describe_histogram!(

@@ -1,0 +1,81 @@
+//! The SQL of acknowledgements.
+
+use tollgate_db::page::{Page, Position};
+use tollgate_db::{DbError, Tx};
+use tollgate_shared::Timestamp;
+
+use super::{Acknowledgement, Subject};
+
+/// The licence of a key.
+pub(super) async fn license_of(tx: &mut Tx, key: &str) -> Result<Option<String>, DbError> {
+    let row: Option<(String,)> = tx.sql("SELECT id FROM licenses WHERE key = $1").bind(key).optional().await?;
+    Ok(row.map(|(id,)| id))
+}
+
+/// An event of a licence's log, with the newest activation of a machine.
+pub(super) async fn subject(
+    tx: &mut Tx,
+    license_id: &str,
+    event_id: &str,
+    fingerprint_hash: &str,
+) -> Result<Option<Subject>, DbError> {
+    tx.sql(
+        "SELECT e.id AS event_id, e.license_id, l.customer_id, e.type AS event_type, e.created_at,
+                (SELECT m.id
+                 FROM machines AS m
+                 WHERE m.license_id = e.license_id AND m.fingerprint_hash = $3
+                 ORDER BY m.activated_at DESC, m.id DESC
+                 LIMIT 1) AS machine_id
+         FROM license_events AS e
+         JOIN licenses AS l ON l.id = e.license_id
+         WHERE e.id = $1 AND e.license_id = $2",
+    )
+    .bind(event_id)
+    .bind(license_id)
+    .bind(fingerprint_hash)
+    .optional()
+    .await
+}
+
+type Row = (String, String, String, Option<String>, String, Option<String>, Timestamp);
+
+/// A page of what was said of an event of a licence, or of all of its events.
+pub(super) async fn newest(
+    tx: &mut Tx,
+    license_id: &str,
+    event_id: Option<&str>,
+    page: &Page,
+) -> Result<Vec<Acknowledgement>, DbError> {
+    let after = page.after.clone().unwrap_or_else(Position::end);
+    let query = match event_id {
+        None => tx.sql(
+            "SELECT id, event_id, license_id, machine_id, status, error, acknowledged_at
+             FROM acknowledgements
+             WHERE license_id = $1 AND (acknowledged_at, id) < ($2, $3)
+             ORDER BY acknowledged_at DESC, id DESC
+             LIMIT $4",
+        ),
+        Some(_) => tx.sql(
+            "SELECT id, event_id, license_id, machine_id, status, error, acknowledged_at
+             FROM acknowledgements
+             WHERE license_id = $1 AND event_id = $5 AND (acknowledged_at, id) < ($2, $3)
+             ORDER BY acknowledged_at DESC, id DESC
+             LIMIT $4",
+        ),
+    };
+    let query = query.bind(license_id).bind(after.at).bind(after.id).bind(page.rows_wanted());
+    let rows: Vec<Row> = match event_id {
+        None => query.all().await?,
+        Some(event_id) => query.bind(event_id).all().await?,
+    };
+    let of_row = |(id, event_id, license_id, machine_id, status, error, acknowledged_at)| Acknowledgement {
+        id,
+        event_id,
+        license_id,
+        machine_id,
+        status,
+        error,
+        acknowledged_at,
+    };
+    Ok(rows.into_iter().map(of_row).collect())
+}

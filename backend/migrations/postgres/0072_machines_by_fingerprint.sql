@@ -1,0 +1,3 @@
+-- outside a transaction
+-- The activations of a machine, those that have ended too.
+CREATE INDEX CONCURRENTLY IF NOT EXISTS machines_by_fingerprint ON machines (license_id, fingerprint_hash, activated_at, id);

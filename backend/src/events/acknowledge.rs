@@ -1,0 +1,172 @@
+//! `/api/events/acknowledge`: what apps say of the events that they were told.
+
+use rocket::serde::json::Json;
+use rocket::{Route, State, get, post, routes};
+use serde::{Deserialize, Serialize};
+use tollgate_db::page::List;
+use tollgate_db::{DbError, Tx};
+use tollgate_domain::acknowledgements::{self, Acknowledgement, News, Said, Status};
+use tollgate_domain::licenses::key::LicenseKey;
+use tollgate_domain::licenses::verdict::Verdict;
+use tollgate_shared::clock::rfc3339;
+
+use super::Streams;
+use super::batches::Batches;
+use crate::app::App;
+use crate::http::body::JsonBody;
+use crate::http::client_network::ClientNetwork;
+use crate::http::error::ApiError;
+use crate::http::page;
+use crate::http::query::Query;
+use crate::licenses::request::{MACHINE_ID_CHARACTERS_MAX, text};
+use crate::licenses::routes::{LicenseLimits, refusal};
+
+/// How many acknowledgements are written in one transaction: a thousand apps that were told something at one moment say so
+/// at one moment.
+const TOGETHER_MAX: usize = 64;
+
+/// The routes of this module.
+pub(super) fn routes() -> Vec<Route> {
+    routes![acknowledge, list]
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Body {
+    event_id: String,
+    license_key: String,
+    machine_id: Option<String>,
+    status: Option<String>,
+    error: Option<String>,
+}
+
+/// What is known of an event at a machine.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct AcknowledgementView {
+    event_id: String,
+    machine_id: Option<String>,
+    status: String,
+    acknowledged_at: String,
+}
+
+/// Takes in what an app says of an event, once: it may repeat itself.
+#[post("/api/events/acknowledge", data = "<body>")]
+async fn acknowledge(
+    network: ClientNetwork,
+    body: JsonBody<Body>,
+    streams: &State<Streams>,
+    limits: &State<LicenseLimits>,
+) -> Result<Json<AcknowledgementView>, ApiError> {
+    let Body { event_id, license_key, machine_id, status, error } = body.0;
+    let machine_id = text("machineId", machine_id, MACHINE_ID_CHARACTERS_MAX)?;
+    let status = status.map_or(Some(Status::Processed), |name| Status::of(&name));
+    let no_status = || ApiError::invalid_parameter("status", "`status` has to be `processed` or `failed`");
+    let status = status.ok_or_else(no_status)?;
+    let app = &streams.0.app;
+    let keys = if machine_id.is_some() { Some(app.deployment_keys().await?) } else { None };
+    let mut tx = app.read().await?;
+    let license_id = license_of(&mut tx, &license_key, network, limits).await?;
+    let hash = keys.zip(machine_id).map(|(keys, machine_id)| keys.fingerprint.hash(&license_id, &machine_id));
+    let of = acknowledgements::subject(&mut tx, &license_id, &event_id, hash.as_deref()).await?;
+    drop(tx);
+    let said = Said { of: of.ok_or_else(no_event)?, status, error };
+    let taken = streams.0.acknowledgements.ask(said).await?;
+    Ok(Json(AcknowledgementView::of(taken.ok_or_else(no_event)?)))
+}
+
+/// What was said of an event of a licence, or of all of its events; the newest first.
+#[get("/api/events/acknowledge")]
+async fn list(
+    network: ClientNetwork,
+    query: Query,
+    app: &State<App>,
+    limits: &State<LicenseLimits>,
+) -> Result<Json<List<AcknowledgementView>>, ApiError> {
+    let page = page::requested(&query)?;
+    let no_key = || ApiError::invalid_parameter("licenseKey", "`licenseKey` is missing");
+    let key = query.text("licenseKey").ok_or_else(no_key)?;
+    let mut tx = app.read_list().await?;
+    let license_id = license_of(&mut tx, key, network, limits).await?;
+    let event_id = query.text("eventId").filter(|id| !id.is_empty());
+    if let Some(event_id) = event_id {
+        acknowledgements::subject(&mut tx, &license_id, event_id, None).await?.ok_or_else(no_event)?;
+    }
+    let shown = acknowledgements::list(&mut tx, &license_id, event_id, &page).await?;
+    Ok(Json(shown.map(AcknowledgementView::of)))
+}
+
+/// The licence of a key, counted as every request about it is.
+async fn license_of(
+    tx: &mut Tx,
+    key: &str,
+    network: ClientNetwork,
+    limits: &LicenseLimits,
+) -> Result<String, ApiError> {
+    let verdict = match LicenseKey::parse(key) {
+        None => Verdict::Mistyped,
+        Some(key) => {
+            limits.check_key(&key, network)?;
+            match acknowledgements::license_of(tx, &key).await? {
+                Some(license_id) => return Ok(license_id),
+                None => Verdict::Unknown,
+            }
+        }
+    };
+    limits.check_without_key(network)?;
+    Err(refusal(verdict))
+}
+
+fn no_event() -> ApiError {
+    ApiError::not_found("such event")
+}
+
+impl AcknowledgementView {
+    fn of(row: Acknowledgement) -> Self {
+        Self {
+            event_id: row.event_id,
+            machine_id: row.machine_id,
+            status: row.status,
+            acknowledged_at: rfc3339(row.acknowledged_at),
+        }
+    }
+}
+
+/// Starts what writes acknowledgements. Of an event that is no longer kept there is none.
+pub(super) fn start(app: &App) -> Batches<Said, Option<Acknowledgement>> {
+    let writing = app.clone();
+    Batches::start(&app.tasks, "acknowledgements", 1, TOGETHER_MAX, move |said| {
+        let app = writing.clone();
+        async move { take(&app, &said).await }
+    })
+}
+
+pub(super) async fn take(app: &App, said: &[Said]) -> Result<Vec<Option<Acknowledgement>>, DbError> {
+    match take_together(app, said).await {
+        Err(DbError::Conflict { .. }) => take_together(app, said).await,
+        // An event was removed after it was found: the others are not at fault.
+        Err(DbError::Constraint { .. }) => {
+            let mut taken = Vec::with_capacity(said.len());
+            for said in said {
+                taken.push(match take_together(app, std::slice::from_ref(said)).await {
+                    Err(DbError::Constraint { .. }) => None,
+                    alone => alone?.pop().flatten(),
+                });
+            }
+            Ok(taken)
+        }
+        taken => taken,
+    }
+}
+
+async fn take_together(app: &App, said: &[Said]) -> Result<Vec<Option<Acknowledgement>>, DbError> {
+    let mut tx = app.begin_write().await?;
+    let taken = acknowledgements::take(&mut tx, app.clock.now(), said).await?;
+    tx.commit().await?;
+    let count = |status: &'static str| {
+        metrics::counter!("tollgate_backend_acknowledgements_total", "status" => status).increment(1);
+    };
+    let new = said.iter().zip(&taken).filter(|(_, (_, news))| *news != News::Nothing);
+    new.for_each(|(said, _)| count(said.status.name()));
+    Ok(taken.into_iter().map(|(acknowledgement, _)| Some(acknowledgement)).collect())
+}
