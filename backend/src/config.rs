@@ -8,7 +8,7 @@ use std::sync::Arc;
 use chrono::Duration;
 use reqwest::Url;
 use tollgate_shared::env::{BadVariables, Env};
-use tollgate_shared::tls::TlsFiles;
+use tollgate_shared::tls::Tls;
 use tollgate_shared::{Secret, Secrets};
 
 use crate::stripe_api::config::{StripeConfig, http_url};
@@ -72,7 +72,7 @@ pub struct Config {
     /// `BACKEND_ADDR`.
     pub addr: SocketAddr,
     /// `BACKEND_TLS_CERT` and `BACKEND_TLS_KEY`: both or neither.
-    pub tls: Option<TlsFiles>,
+    pub tls: Option<Arc<Tls>>,
     /// `DATABASE_URL`.
     pub database_url: DatabaseUrl,
     /// `DATABASE_LISTEN_URL`, or `DATABASE_URL`.
@@ -111,7 +111,7 @@ impl Config {
     /// Reads everything; [`BadVariables`] names every variable that is missing or unusable.
     pub fn from_env(env: &Env) -> Result<Self, BadVariables> {
         let addr = env.parse("BACKEND_ADDR", "an address and port such as 127.0.0.1:8000");
-        let tls = TlsFiles::from_env(env, "BACKEND_TLS_CERT", "BACKEND_TLS_KEY").map(|(files, _)| files);
+        let tls = Tls::from_env(env, "BACKEND_TLS_CERT", "BACKEND_TLS_KEY").map(Arc::new);
         let [database_url, database_listen_url] = ["DATABASE_URL", "DATABASE_LISTEN_URL"]
             .map(|name| env.parse::<DatabaseUrl>(name, "sqlite://<file> or postgres://…"));
         let migrates = env.read("DATABASE_MIGRATE", "`auto` or `off`", |text| match text {

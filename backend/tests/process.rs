@@ -260,7 +260,20 @@ async fn a_stop_finishes_what_came_over_http2_too() {
     assert!(backend.exit().await.success());
 }
 
-/// Rocket gives up its own wait for connections now and then when it is told to stop under load.
+#[tokio::test]
+async fn who_sends_far_too_much_can_still_read_why_it_is_refused() {
+    const BYTES: usize = 128 << 20;
+    let backend = Backend::start(Variables::good()).await;
+    let mut sender = Connection::open(&backend).await;
+    sender.send(&backend.head("POST", INTAKE, BYTES)).await;
+    let piece = "x".repeat(1 << 20);
+    for _ in 0..BYTES / piece.len() {
+        sender.send(&piece).await;
+    }
+    let response = sender.read_to_end().await;
+    assert!(response.starts_with("HTTP/1.1 413 ") && response.contains("body_too_large"), "{response}");
+}
+
 #[tokio::test]
 async fn a_stop_under_load_is_a_success_every_time() {
     for _ in 0..10 {
@@ -416,11 +429,17 @@ async fn a_log_that_nobody_reads_holds_up_nothing() {
 }
 
 #[tokio::test]
-async fn sighup_kills_nobody_and_says_what_to_do() {
-    let backend = Backend::start(Variables::good()).await;
-    backend.signal(Signal::HUP);
-    backend.has_logged("SIGHUP is ignored").await;
-    assert_eq!(backend.get("/live").await.status(), 200);
+async fn sighup_reads_the_certificate_again_if_there_is_one() {
+    for (variables, said) in [
+        (Variables::good().with_tls(), "reloaded BACKEND_TLS_CERT and BACKEND_TLS_KEY"),
+        (Variables::good(), "nothing to reload"),
+    ] {
+        let mut backend = Backend::start(variables).await;
+        backend.signal(Signal::HUP);
+        backend.has_logged(said).await;
+        backend.signal(Signal::TERM);
+        assert!(backend.exit().await.success());
+    }
 }
 
 #[tokio::test]

@@ -9,13 +9,13 @@ use tollgate_journal::Options;
 use tollgate_shared::Secrets;
 use tollgate_shared::env::{BadVariables, Env};
 use tollgate_shared::telemetry::LogConfig;
+use tollgate_shared::tls::Tls;
 
 use crate::backend::config::BackendConfig;
 use crate::forwarder::Bounds;
 use crate::intake::Ack;
 use crate::limits::Limits;
 use crate::public_proxy::ProxyConfig;
-use crate::tls::Tls;
 
 /// `RELAY_BODY_BYTES_MAX`, when it is not set: Stripe publishes no limit, and invoices with many lines grow.
 const BODY_BYTES_DEFAULT: usize = 1024 * 1024;
@@ -84,7 +84,7 @@ impl Config {
         let config = Self {
             addr,
             admin_addr,
-            tls: Tls::from_env(env).map(Arc::new),
+            tls: Tls::from_env(env, "RELAY_TLS_CERT", "RELAY_TLS_KEY").map(Arc::new),
             require_https: env.switch("RELAY_REQUIRE_HTTPS"),
             webhook_secrets: env.required_secrets("STRIPE_WEBHOOK_SECRET"),
             ack: ack.unwrap_or(Ack::Durable),

@@ -12,4 +12,3 @@ pub mod metrics;
 pub mod public_proxy;
 pub mod routes;
 pub mod server;
-pub mod tls;

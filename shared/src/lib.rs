@@ -1,13 +1,14 @@
 //! What both tiers of Tollgate agree on: how an event is signed and framed, how configuration is read, how time and
 //! randomness are handed in, what an error looks like, what may be logged, and how a process starts and ends.
 //!
-//! Nothing in here knows HTTP servers or databases, but for `testing`, which starts the database server of the tests.
+//! Nothing in here serves HTTP or knows databases, but for `testing`, which starts the database server of the tests.
 
 pub mod backoff;
 pub mod clock;
 pub mod env;
 pub mod error_body;
 pub mod event_head;
+pub mod http_version;
 pub mod ids;
 pub mod json_seq;
 pub mod log_safe;

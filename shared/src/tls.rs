@@ -1,12 +1,14 @@
-//! A listener's certificate chain and private key: two PEM files, read and checked together.
+//! A listener's certificate chain and private key: two PEM files, read and checked together, and again while it runs.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use rustls::ServerConfig;
 use rustls::crypto::ring::default_provider;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::TlsAcceptor;
+use tracing::{error, info};
 
 use crate::env::Env;
 
@@ -24,21 +26,32 @@ pub enum TlsError {
     Mismatch,
 }
 
-/// Where a listener's certificate chain and key are.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TlsFiles {
-    /// The chain, the server's certificate first.
-    pub cert: PathBuf,
-    /// Its private key.
-    pub key: PathBuf,
+/// A listener's certificate and key, as they were when the files were read last.
+#[derive(Debug)]
+pub struct Tls {
+    files: TlsFiles,
+    current: RwLock<Arc<ServerConfig>>,
 }
 
-impl TlsFiles {
-    /// Reads the variables `cert` and `key`, both or neither, and checks the files that they name; what is wrong is noted
-    /// in `env`. Gives back the files and what they hold.
-    pub fn from_env(env: &Env, cert: &str, key: &str) -> Option<(Self, ServerConfig)> {
+/// Where the certificate chain and the key are, and which variables say so.
+#[derive(Debug)]
+struct TlsFiles {
+    cert_variable: &'static str,
+    key_variable: &'static str,
+    /// The chain, the server's certificate first.
+    cert: PathBuf,
+    /// Its private key.
+    key: PathBuf,
+}
+
+impl Tls {
+    /// Reads the variables `cert` and `key`, both or neither, and the files that they name; what is wrong is noted in
+    /// `env`.
+    pub fn from_env(env: &Env, cert: &'static str, key: &'static str) -> Option<Self> {
         let files = match (env.text(cert), env.text(key)) {
-            (Some(cert), Some(key)) => Self { cert: cert.into(), key: key.into() },
+            (Some(cert_file), Some(key_file)) => {
+                TlsFiles { cert_variable: cert, key_variable: key, cert: cert_file.into(), key: key_file.into() }
+            }
             (None, None) => return None,
             (Some(_), None) => {
                 env.refuse(key, &format!("is missing: {cert} is set"));
@@ -57,7 +70,7 @@ impl TlsFiles {
             }
         }
         match pair(chain.ok()?, private.ok()?) {
-            Ok(config) => Some((files, config)),
+            Ok(config) => Some(Self { files, current: RwLock::new(Arc::new(config)) }),
             Err(error) => {
                 env.refuse(key, &error.to_string());
                 None
@@ -65,9 +78,26 @@ impl TlsFiles {
         }
     }
 
-    /// Reads both files as they are now.
-    pub fn load(&self) -> Result<ServerConfig, TlsError> {
-        pair(read_chain(&self.cert)?, read_key(&self.key)?)
+    /// Reads both files again, for connections from now on, and logs how that went. If they cannot be used, what was read
+    /// before stays.
+    pub fn reload(&self) {
+        let TlsFiles { cert_variable, key_variable, cert, key } = &self.files;
+        let read = read_chain(cert).and_then(|chain| pair(chain, read_key(key)?));
+        match read {
+            Ok(config) => {
+                *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
+                info!("reloaded {cert_variable} and {key_variable}");
+            }
+            Err(problem) => {
+                let name = if problem == TlsError::Certificate { cert_variable } else { key_variable };
+                error!("could not reload the TLS certificate, keeping the old one: {name} {problem}");
+            }
+        }
+    }
+
+    /// What to accept the next connection with: HTTP/2 and HTTP/1.1 are offered, in that order.
+    pub fn acceptor(&self) -> TlsAcceptor {
+        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner)).into()
     }
 }
 
@@ -81,12 +111,14 @@ fn read_key(file: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
 }
 
 fn pair(chain: Vec<CertificateDer<'static>>, key: PrivateKeyDer<'static>) -> Result<ServerConfig, TlsError> {
-    ServerConfig::builder_with_provider(Arc::new(default_provider()))
+    let mut config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
         .with_safe_default_protocol_versions()
         .expect("ring supports the default protocol versions")
         .with_no_client_auth()
         .with_single_cert(chain, key)
-        .map_err(|_| TlsError::Mismatch)
+        .map_err(|_| TlsError::Mismatch)?;
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(config)
 }
 
 #[cfg(test)]
@@ -97,7 +129,7 @@ mod tests {
         let variables = [("CERT", cert), ("KEY", key)];
         let variables = variables.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned())));
         let env = Env::from_vars(variables);
-        assert!(TlsFiles::from_env(&env, "CERT", "KEY").is_none());
+        assert!(Tls::from_env(&env, "CERT", "KEY").is_none());
         env.finish().map_or_else(|bad| bad.0.into_keys().collect(), |()| Vec::new())
     }
 

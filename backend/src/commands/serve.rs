@@ -53,7 +53,7 @@ pub(super) async fn run(config: Config) -> anyhow::Result<()> {
     exchange::start(&app.bells, &app.tasks, &app.rng, &app.db, listen_url, redis_url);
     let preparing = app.clone();
     app.tasks.keep("prepare", move || prepare(preparing.clone()));
-    let served = server::serve(app.clone(), inbox, signals.stop(hung_up)).await;
+    let served = server::serve(app.clone(), inbox, signals.stop(|| reload_tls(&app.config))).await;
     app.tasks.stop();
     // What is in memory alone.
     if !matches!(timeout(WRITE_TIMEOUT, last_seen::write(&app)).await, Ok(Ok(()))) {
@@ -64,9 +64,12 @@ pub(super) async fn run(config: Config) -> anyhow::Result<()> {
     Ok(served?)
 }
 
-/// Rocket reads its certificate once, when it starts.
-fn hung_up() {
-    warn!("SIGHUP is ignored: restart to use a renewed BACKEND_TLS_CERT");
+fn reload_tls(config: &Config) {
+    if let Some(tls) = &config.tls {
+        tls.reload();
+    } else {
+        info!("nothing to reload: BACKEND_TLS_CERT is not set");
+    }
 }
 
 /// As soon as the database can be reached: brings its tables up to date, or waits until somebody did, and opens the keys

@@ -11,9 +11,6 @@ use tollgate_domain::licenses::verdict::Verdict;
 use tollgate_shared::Timestamp;
 use tollgate_shared::clock::rfc3339;
 
-/// A comment, which clients pass over: only the connection is to notice it.
-pub(super) const PROBE: &str = ":\n\n";
-
 /// The id of the event that says that nobody has the key. Who comes again with it is told to stop.
 pub(super) const REFUSED: &str = "refused";
 

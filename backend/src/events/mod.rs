@@ -43,9 +43,6 @@ struct Limits {
     streams_max: usize,
     /// See [`HEARTBEAT`].
     heartbeat: Duration,
-    /// Between these times a stream is written to, so that its connection notices that the client is gone: nothing else
-    /// asks it.
-    probe: (Duration, Duration),
     /// How long a stream lives: not for ever, so that streams spread again over the processes that there are, and each for
     /// another time, so that those which began at one moment do not end at one.
     lifetime: (Duration, Duration),
@@ -56,7 +53,6 @@ struct Limits {
 const LIMITS: Limits = Limits {
     streams_max: 25_000,
     heartbeat: HEARTBEAT,
-    probe: (Duration::from_secs(4), Duration::from_secs(6)),
     lifetime: (Duration::from_secs(30 * 60), Duration::from_secs(60 * 60)),
     poll: Duration::from_secs(2),
 };

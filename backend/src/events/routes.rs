@@ -30,9 +30,6 @@ const RETRY: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs
 /// How long the database may take to say whose key it is.
 const OPENING_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How much of what a stream says is handed on at once; so much memory is set aside for it while it says nothing.
-const CHUNK_BYTES_MAX: usize = 2 << 10;
-
 /// The header by which a client says which event it saw last.
 const LAST_EVENT_ID: &str = "last-event-id";
 
@@ -118,8 +115,7 @@ impl<'r> Responder<'r, 'static> for StreamResponse {
             .header(Header::new("Cache-Control", "no-cache, no-store, no-transform"))
             .header(Header::new("X-Accel-Buffering", "no"));
         let text = match self {
-            // The limit has to be set after the body, which brings its own.
-            Self::Events(body) => return response.streamed_body(body).max_chunk_size(CHUNK_BYTES_MAX).ok(),
+            Self::Events(body) => return response.streamed_body(body).ok(),
             Self::ComeAgain(after) => Frames::default().retry(after).into_text(),
             Self::Refused(verdict) => Frames::default().refused(verdict).into_text(),
             Self::Stop => return Response::build().status(Status::NoContent).ok(),

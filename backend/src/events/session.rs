@@ -13,7 +13,7 @@ use tollgate_shared::Timestamp;
 use tollgate_shared::backoff::Backoff;
 use tracing::debug;
 
-use super::frames::{Frames, PROBE};
+use super::frames::Frames;
 use super::reader::Opening;
 use super::{Shared, Streams, between};
 use crate::bells::{End, Subscription};
@@ -39,7 +39,6 @@ pub(super) struct Session {
     look_at: Option<Instant>,
     failures: u32,
     heartbeat_at: Instant,
-    probe_at: Instant,
     ends_at: Instant,
     is_over: bool,
 }
@@ -79,7 +78,6 @@ impl Session {
             look_at: Some(now),
             failures: 0,
             heartbeat_at: now + limits.heartbeat,
-            probe_at: now + between(limits.probe, &app.rng),
             ends_at: now + between(limits.lifetime, &app.rng),
             is_over: false,
             subscription,
@@ -91,12 +89,7 @@ impl Session {
     /// Waits for what is to be said next. None at the end.
     pub(super) async fn next(mut self) -> Option<(Bytes, Self)> {
         let said = self.say().await?;
-        let Shared { app, limits, .. } = &*self.streams.0;
-        let now = Instant::now();
-        self.probe_at = now + between(limits.probe, &app.rng);
-        if said != PROBE {
-            self.heartbeat_at = now + limits.heartbeat;
-        }
+        self.heartbeat_at = Instant::now() + self.streams.0.limits.heartbeat;
         Some((said, self))
     }
 
@@ -139,10 +132,7 @@ impl Session {
             if self.heartbeat_at <= now {
                 return Some(Frames::default().heartbeat(self.streams.0.app.clock.now()).into_text().into());
             }
-            if self.probe_at <= now {
-                return Some(Bytes::from_static(PROBE.as_bytes()));
-            }
-            let wake_at = [self.heartbeat_at, self.probe_at, self.ends_at].into_iter().chain(self.look_at).min();
+            let wake_at = [self.heartbeat_at, self.ends_at].into_iter().chain(self.look_at).min();
             tokio::select! {
                 () = self.subscription.rung() => self.look_at = Some(now),
                 () = sleep_until(wake_at.expect("there are some")) => {}

@@ -385,8 +385,7 @@ fn a_quiet_stream_says_that_it_lives_and_ends_in_its_time() {
     on_each_engine!(async |db| {
         let (app, key, _) = with_license(db).await;
         let short = Duration::from_millis(20);
-        let limits =
-            Limits { heartbeat: 3 * short, probe: (short, short), lifetime: (30 * short, 30 * short), ..WITHOUT_POLL };
+        let limits = Limits { heartbeat: 3 * short, lifetime: (30 * short, 30 * short), ..WITHOUT_POLL };
         let client = client_of(&app.inner, limits).await;
         let mut listener = Listener::open(&client, &key, None).await;
         assert_eq!(listener.next().await.unwrap().event, "connected");

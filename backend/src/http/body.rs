@@ -1,17 +1,23 @@
 //! Bodies: raw bytes up to a limit, and JSON. A rejected body is never echoed nor logged.
 
 use std::borrow::Cow;
+use std::io;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use futures_util::TryStreamExt as _;
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
 use rocket::Request;
-use rocket::data::{self, Data, DataStream, FromData, ToByteUnit};
+use rocket::data::{self, Data, FromData, ToByteUnit};
 use rocket::http::Status;
 use rocket::outcome::Outcome;
 use serde::de::DeserializeOwned;
 use serde_path_to_error::Segment;
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::time::timeout;
+use tokio_util::io::StreamReader;
 
 use crate::http::body_budget::BodyBudget;
 use crate::http::error::ApiError;
@@ -24,10 +30,6 @@ const FIRST_BYTES: usize = 8 << 10;
 
 /// How long a whole body may take: the relay is near, and one that stops half-way holds its share of the budget.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// How much of a refused body is read at least, and for how long at most.
-const REFUSED_BYTES: usize = 1 << 20;
-const REFUSED_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A JSON body of type `T`: 415 for another media type, 413 past [`JSON_BYTES_MAX`], 400 `invalid_json`, and 422
 /// `invalid_parameter` with the parameter's name for JSON that is not a `T`.
@@ -56,32 +58,52 @@ pub fn refuse<'r, T: FromData<'r, Error = ()>>(request: &Request<'_>, error: Api
     Outcome::Error((error.refuse(request), ()))
 }
 
-/// The whole body, if it has no more than `bytes_max` bytes and there is room for it. What is more is not kept.
-pub async fn read(request: &Request<'_>, data: Data<'_>, bytes_max: usize) -> Result<Bytes, ApiError> {
-    let stream = data.open((2 * bytes_max + REFUSED_BYTES).bytes());
-    timeout(BODY_TIMEOUT, read_all(request, stream, bytes_max)).await.unwrap_or_else(|_| Err(incomplete_body()))
+/// The body of a request that came on a connection, until somebody reads it. Rocket's own [`Data`] is then empty: it would
+/// have to be in memory before it is known whether anybody wants it.
+#[derive(Default)]
+pub struct IncomingBody(Mutex<Option<Incoming>>);
+
+impl IncomingBody {
+    /// Gives `request` its body.
+    pub fn attach(request: &Request<'_>, body: Incoming) {
+        request.local_cache(|| Self(Mutex::new(Some(body))));
+    }
+
+    fn take(request: &Request<'_>) -> Option<Incoming> {
+        request.local_cache(Self::default).0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
 }
 
-async fn read_all(request: &Request<'_>, mut stream: DataStream<'_>, bytes_max: usize) -> Result<Bytes, ApiError> {
+/// The whole body, if it has no more than `bytes_max` bytes and there is room for it. What is more is not read: the
+/// connection sees to it that its sender can still read why.
+pub async fn read(request: &Request<'_>, data: Data<'_>, bytes_max: usize) -> Result<Bytes, ApiError> {
+    let whole = async {
+        match IncomingBody::take(request) {
+            Some(body) => {
+                let pieces = body.into_data_stream().map_err(io::Error::other);
+                read_all(request, StreamReader::new(pieces), bytes_max).await
+            }
+            None => read_all(request, data.open((bytes_max + 1).bytes()), bytes_max).await,
+        }
+    };
+    timeout(BODY_TIMEOUT, whole).await.unwrap_or_else(|_| Err(incomplete_body()))
+}
+
+async fn read_all(
+    request: &Request<'_>,
+    mut stream: impl AsyncRead + Unpin,
+    bytes_max: usize,
+) -> Result<Bytes, ApiError> {
     let announced = request.headers().get_one("content-length").and_then(|length| length.parse::<usize>().ok());
     if announced.is_some_and(|length| length > bytes_max) {
-        discard(stream).await;
         return Err(ApiError::body_too_large(bytes_max));
     }
     // Before anything is read of it.
-    let mut share = match BodyBudget::of(request).share(announced.unwrap_or_default()).await {
-        Ok(share) => share,
-        Err(error) => {
-            discard(stream).await;
-            return Err(error);
-        }
-    };
+    let mut share = BodyBudget::of(request).share(announced.unwrap_or_default()).await?;
     let mut body = BytesMut::with_capacity(announced.map_or(FIRST_BYTES, |length| length + 1));
     loop {
         let more = stream.read_buf(&mut body).await.map_err(|_| incomplete_body())?;
         if body.len() > bytes_max {
-            drop(body);
-            discard(stream).await;
             return Err(ApiError::body_too_large(bytes_max));
         }
         if more == 0 {
@@ -89,11 +111,7 @@ async fn read_all(request: &Request<'_>, mut stream: DataStream<'_>, bytes_max: 
         }
         if body.len() == body.capacity() {
             // As much again: what it takes until then is counted before it is taken.
-            if let Err(error) = share.grow_to(2 * body.len()) {
-                drop((body, share));
-                discard(stream).await;
-                return Err(error);
-            }
+            share.grow_to(2 * body.len())?;
             body.reserve(body.len());
         }
     }
@@ -103,15 +121,6 @@ async fn read_all(request: &Request<'_>, mut stream: DataStream<'_>, bytes_max: 
 
 fn incomplete_body() -> ApiError {
     ApiError::new(Status::BadRequest, "incomplete_body", "the body ended before all of it had come")
-}
-
-/// Reads what is left of a refused body, within limits: a sender that is still writing when the connection closes sees
-/// that, and not the answer.
-async fn discard(mut stream: DataStream<'_>) {
-    let mut nowhere = tokio::io::sink();
-    let all = tokio::io::copy(&mut stream, &mut nowhere);
-    // Neither too late nor cut off changes the answer.
-    let _ = timeout(REFUSED_TIMEOUT, all).await;
 }
 
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {

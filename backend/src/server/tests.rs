@@ -1,4 +1,6 @@
-//! What all routes have in common, through Rocket's local client.
+//! What all routes have in common, through Rocket's local client; in `connections`, what lies before them.
+
+mod connections;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -10,7 +10,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Request, Response, Version};
+use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
@@ -20,6 +20,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tokio_util::task::TaskTracker;
+use tollgate_shared::http_version::speaks_http2;
+use tollgate_shared::tls::Tls;
 use tracing::warn;
 
 use super::client_io::{ClientIo, HeadBudget, Unreadable};
@@ -30,15 +32,9 @@ use crate::lifecycle::{Phase, aborting, left_serving};
 use crate::limits::Limits;
 use crate::public_proxy::{Peer, TrustedProxies};
 use crate::routes::HasFragment;
-use crate::tls::Tls;
 
 /// Bytes of a request's head above which hyper answers by itself; what the routes refuse stays well below.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
-/// What every HTTP/2 connection begins with (RFC 9113, section 3.4).
-const HTTP2_PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// How soon the beginning of a connection is looked at again that came in pieces; each time later by as much again, so
-/// that those who send no more than that cost nothing.
-const PEEK_DELAY: Duration = Duration::from_millis(2);
 /// Requests at a time on one HTTP/2 connection. A browser with several tabs or a proxy in front needs some; streams count.
 /// With what each may hold it bounds what a connection holds: 64 × (64 KiB received + 16 KiB handed over + 16 KiB to send).
 const HTTP2_STREAMS_MAX: u32 = 64;
@@ -125,9 +121,9 @@ where
         if let Some(tls) = &self.tls {
             return Box::pin(self.https(tls, stream, peer, place)).await;
         }
-        match self.before_first_request(version(&stream), place).await {
-            Some(Version::HTTP_2) => Box::pin(self.http2(stream, peer, place)).await,
-            Some(_) => self.http1(stream, peer, place).await,
+        match self.before_first_request(speaks_http2(&stream), place).await {
+            Some(true) => Box::pin(self.http2(stream, peer, place)).await,
+            Some(false) => self.http1(stream, peer, place).await,
             None => {}
         }
     }
@@ -220,26 +216,6 @@ where
             () = idle(&place.connection, &self.limits) => {}
             () = aborting(&mut phase) => {}
         }
-    }
-}
-
-/// Which version of HTTP a client speaks, by its first bytes, which are left where they are. hyper-util finds that out by
-/// reading them, without a limit of time and at twice the memory for as long as the connection lives.
-async fn version(stream: &TcpStream) -> Version {
-    let mut first = [0; HTTP2_PREFACE.len()];
-    let mut pause = PEEK_DELAY;
-    loop {
-        // An error will show again at the first read.
-        let Ok(bytes) = stream.peek(&mut first).await else { return Version::HTTP_11 };
-        if first[..bytes] == *HTTP2_PREFACE {
-            return Version::HTTP_2;
-        }
-        if bytes == 0 || !HTTP2_PREFACE.starts_with(&first[..bytes]) {
-            return Version::HTTP_11;
-        }
-        // A beginning of either: there is no bell for more bytes than there are.
-        sleep(pause).await;
-        pause *= 2;
     }
 }
 

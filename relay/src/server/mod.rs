@@ -19,9 +19,9 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tollgate_journal::{Journal, OpenError, Options};
 use tollgate_shared::process::descriptors_max;
 use tollgate_shared::signing::Verifier;
-use tollgate_shared::tls::TlsError;
+use tollgate_shared::tls::Tls;
 use tollgate_shared::{Clock, RequestId, Rng};
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use crate::backend::config::BackendError;
 use crate::backend::delivery::Backend;
@@ -33,7 +33,6 @@ use crate::metrics::{Fault, Metrics, Refusals, UPKEEP_INTERVAL};
 use crate::public_proxy::{NoRootCertificates, PublicProxy, TrustedProxies};
 use crate::routes::admin::Admin;
 use crate::routes::{Public, unreadable};
-use crate::tls::Tls;
 use client_io::{HeadBudget, Unreadable};
 use connections::{Connections, Responding};
 use places::{ConnectionMetrics, Places};
@@ -202,13 +201,10 @@ impl Relay {
 
     /// Reads the certificate and its key again, for connections from now on; when they cannot be used, the old ones stay.
     pub fn reload_tls(&self) {
-        match self.tls.as_ref().map(|tls| tls.reload()) {
-            Some(Ok(())) => info!("reloaded RELAY_TLS_CERT and RELAY_TLS_KEY"),
-            Some(Err(problem)) => {
-                let name = if problem == TlsError::Certificate { "RELAY_TLS_CERT" } else { "RELAY_TLS_KEY" };
-                error!("could not reload the TLS certificate, keeping the old one: {name} {problem}");
-            }
-            None => info!("nothing to reload: RELAY_TLS_CERT is not set"),
+        if let Some(tls) = &self.tls {
+            tls.reload();
+        } else {
+            info!("nothing to reload: RELAY_TLS_CERT is not set");
         }
     }
 

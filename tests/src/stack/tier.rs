@@ -72,6 +72,14 @@ impl Tier {
         format!("http://{}{path}", self.admin)
     }
 
+    /// The most memory that it has taken at once.
+    pub fn memory_bytes_peak(&self) -> u64 {
+        let id = self.process.as_ref().expect("only a running process takes memory").id();
+        let status = fs::read_to_string(format!("/proc/{id}/status")).expect("a process has a status");
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB"));
+        peak.and_then(|kib| kib.parse::<u64>().ok()).expect("the kernel says the peak in kB") << 10
+    }
+
     /// `kill -9`.
     pub fn kill(&mut self) {
         self.process = None;
