@@ -126,11 +126,8 @@ pub(super) enum Verb {
     Insert,
     /// Insert, and fail where a unique constraint forbids it.
     Append,
-    /// Insert what is not there, and give every row, locked, with those by another column's values.
-    LoadOrInsert {
-        /// The column.
-        also_by: Option<&'static str>,
-    },
+    /// Insert what is not there, and give every row, locked.
+    LoadOrInsert,
     /// Lock what nobody else has locked, and give every key, with whether that was done. Only for PostgreSQL.
     LockFree,
 }
@@ -175,24 +172,20 @@ fn text(engine: Engine, verb: Verb, first: usize, table: &str, columns: &[Column
         }
         Verb::Insert => format!("INSERT INTO {table} ({names}) {rows} ON CONFLICT DO NOTHING RETURNING \"{key}\""),
         Verb::Append => format!("INSERT INTO {table} ({names}) {rows}"),
-        Verb::LoadOrInsert { also_by } => {
-            let after = first + if engine == Engine::Sqlite { 2 } else { columns.len() };
-            let also = also_by.map(|by| format!(" OR {}", is_one_of(engine, by, after))).unwrap_or_default();
-            match engine {
-                Engine::Sqlite => format!(
-                    "INSERT INTO {table} ({names}) {rows} ON CONFLICT DO NOTHING; \
-                     SELECT {names} FROM {table} \
-                     WHERE \"{key}\" IN (SELECT value ->> 0 FROM jsonb_each(${first})){also}"
-                ),
-                // What the one half inserts the other does not see, and what the one finds it leaves to the other.
-                Engine::Postgres => format!(
-                    "WITH made AS (INSERT INTO {table} ({names}) {rows} ON CONFLICT DO NOTHING RETURNING {names}), \
-                     known AS (SELECT {names} FROM {table} WHERE \"{key}\" = ANY (${first}){also} \
-                               ORDER BY \"{key}\" FOR UPDATE) \
-                     SELECT {names} FROM known UNION ALL SELECT {names} FROM made"
-                ),
-            }
-        }
+        Verb::LoadOrInsert => match engine {
+            Engine::Sqlite => format!(
+                "INSERT INTO {table} ({names}) {rows} ON CONFLICT DO NOTHING; \
+                 SELECT {names} FROM {table} \
+                 WHERE \"{key}\" IN (SELECT value ->> 0 FROM jsonb_each(${first}))"
+            ),
+            // What the one half inserts the other does not see, and what the one finds it leaves to the other.
+            Engine::Postgres => format!(
+                "WITH made AS (INSERT INTO {table} ({names}) {rows} ON CONFLICT DO NOTHING RETURNING {names}), \
+                 known AS (SELECT {names} FROM {table} WHERE \"{key}\" = ANY (${first}) \
+                           ORDER BY \"{key}\" FOR UPDATE) \
+                 SELECT {names} FROM known UNION ALL SELECT {names} FROM made"
+            ),
+        },
         Verb::LockFree => format!(
             "WITH free AS MATERIALIZED \
                  (SELECT \"{key}\" FROM {table} WHERE \"{key}\" = ANY (${first}) ORDER BY \"{key}\" FOR UPDATE SKIP LOCKED) \

@@ -12,7 +12,8 @@
 //! | `subscriptions`, `purchases`, `changes` | the row of their customer |
 //! | `invoices` | the row of their customer; the row itself, made where it is missing, if they name none |
 //! | `prices` | nothing: it says what was seen, and hardly ever changes |
-//! | `charges`, `payments`, `payment_methods` | the row itself, made where it is missing |
+//! | `charges`, `payment_methods` | the row itself, made where it is missing |
+//! | `payments` | an invoice's: the row of its customer; an intent's: its charge; others: the row itself, made where it is missing |
 //! | `licenses` | the row of their customer, and the row itself, which keeps its machines in place |
 //! | `machines` | the licence's row, to count them; the row itself, to say when it was last seen |
 //! | `sessions` | the row itself; the machine's, to open one |
@@ -22,7 +23,7 @@
 //! | `operator_acts` | nothing: rows are only added |
 //! | `deployment_keys` | the row itself, made where it is missing |
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tollgate_shared::Timestamp;
 
@@ -46,7 +47,7 @@ use tollgate_db::{DbError, Lock, Record, Tx, UnitOfWork};
 use tollgate_stripe::{Object, Observation, SessionOutcome};
 
 /// The rows that observations may touch, by their keys.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Touched {
     /// Customers, each with its subscriptions and its licence.
     pub customers: BTreeSet<String>,
@@ -57,13 +58,16 @@ pub struct Touched {
     /// Invoices that name no customer.
     pub invoices_of_nobody: BTreeSet<String>,
     /// Payment intents that something is said of, and charges without one: each with the payments that it is a part of.
-    pub charges: BTreeSet<String>,
+    /// A row that is not there yet begins with what is said of it: most are then never written again.
+    pub charges: BTreeMap<String, Charge>,
     /// Those of them whose customer is only known by their rows.
     pub charges_of_somebody: BTreeSet<String>,
     /// Invoices that a payment is said to pay, whose customer is only known by their rows.
     pub paid_invoices: BTreeSet<String>,
     /// Payments that are certain to be: each of these has a row from here on.
     pub payments: BTreeSet<String>,
+    /// Those of an invoice or an intent, whose customer's row or charge is what two writers take in turn.
+    pub guarded_payments: BTreeSet<String>,
     /// What was sold once.
     pub purchases: BTreeSet<String>,
     /// Prices that are shown.
@@ -100,7 +104,8 @@ pub fn touched_by(observation: &Observation, touched: &mut Touched) {
             touched.subscriptions.extend(session.subscription.clone());
             if payments::is_payment(session, *outcome) {
                 touched.payments.insert(session.id.clone());
-                touched.charges.extend(session.payment_intent.clone());
+                let payee = session.invoice.as_ref().unwrap_or(&session.id);
+                touched.charge(session.payment_intent.as_deref(), Some(payee), session.customer.as_deref());
                 touched.purchases.insert(purchases::id_of_session(session).to_owned());
             }
         }
@@ -109,34 +114,46 @@ pub fn touched_by(observation: &Observation, touched: &mut Touched) {
             let invoices =
                 if invoice.customer.is_some() { &mut touched.invoices } else { &mut touched.invoices_of_nobody };
             invoices.insert(invoice.id.clone());
-            touched.charges.extend(invoice.payment_intent.clone());
+            touched.charge(invoice.payment_intent.as_deref(), Some(&invoice.id), invoice.customer.as_deref());
             if invoice.status == "paid" {
-                touched.payments.insert(invoice.id.clone());
+                let payments =
+                    if invoice.customer.is_some() { &mut touched.guarded_payments } else { &mut touched.payments };
+                payments.insert(invoice.id.clone());
             }
             if purchases::has_sold(invoice) {
                 touched.purchases.insert(invoice.id.clone());
             }
         }
         Object::InvoicePayment(payment) => {
-            touched.charges.extend(payment.payment_intent.clone());
+            touched.charge(payment.payment_intent.as_deref(), payment.invoice.as_deref(), None);
             touched.paid_invoices.extend(payment.invoice.clone());
         }
         Object::PaymentIntent(intent) => {
-            touched.payments.insert(intent.id.clone());
-            touched.charges.insert(intent.id.clone());
+            touched.guarded_payments.insert(intent.id.clone());
+            touched.charge(Some(&intent.id), intent.invoice.as_deref(), intent.customer.as_deref());
         }
         Object::PaymentMethod(method, _) => {
             touched.payment_methods.insert(method.id.clone());
         }
-        Object::Charge(charge) => touched.given_back(charges::key_of_charge(charge)),
+        Object::Charge(charge) => {
+            let key = charges::key_of_charge(charge);
+            touched.charge(Some(key), charge.invoice.as_deref(), charge.customer.as_deref());
+            touched.charges_of_somebody.insert(key.to_owned());
+        }
         Object::Refund(refund) => touched.given_back(charges::key_of_refund(refund)),
         Object::Dispute(dispute) => touched.given_back(charges::key_of_dispute(dispute)),
     }
 }
 
 impl Touched {
+    fn charge(&mut self, key: Option<&str>, payee: Option<&str>, customer: Option<&str>) {
+        let Some(key) = key else { return };
+        let charge = self.charges.entry(key.to_owned()).or_insert_with(|| Charge::placeholder(key));
+        charge.name(payee, customer);
+    }
+
     fn given_back(&mut self, charge: &str) {
-        self.charges.insert(charge.to_owned());
+        self.charge(Some(charge), None, None);
         self.charges_of_somebody.insert(charge.to_owned());
     }
 }
@@ -242,14 +259,18 @@ async fn load_invoices(tx: &mut Tx, plans: &Plans, work: &mut UnitOfWork, touche
 /// given back before it was seen; and neither the invoice nor what pays it names what the other one does, so that of two
 /// writers one has to wait for the invoice's payment, and only then knows what pays it.
 async fn load_money(tx: &mut Tx, plans: &Plans, work: &mut UnitOfWork, touched: &Touched) -> Result<(), DbError> {
-    let nothing = BTreeSet::new();
-    let (sold, paid) =
-        if plans.sell_for_good() { (&touched.purchases, &touched.paid_invoices) } else { (&nothing, &nothing) };
-    work.add_loaded(load_or_make(tx, &touched.charges, Charge::placeholder).await?);
-    let payments: Vec<_> = touched.payments.union(paid).map(|id| Payment::placeholder(id)).collect();
-    let payments: Vec<_> = payments.iter().collect();
-    work.add_loaded(tx.load_or_insert_also(&payments, "payment_intent_id", &touched.charges).await?);
-    work.add_loaded::<Charge>(tx.load("belongs_to", sold, Lock::ForUpdate).await?);
+    work.add_loaded(tx.load_or_insert(&touched.charges.values().collect::<Vec<_>>()).await?);
+    let mut made = touched.payments.clone();
+    if plans.sell_for_good() {
+        made.extend(touched.paid_invoices.iter().chain(&touched.guarded_payments).cloned());
+    }
+    work.add_loaded(load_or_make(tx, &made, Payment::placeholder).await?);
+    let intents = touched.charges.keys().cloned().collect();
+    let by = [("id", &touched.guarded_payments), ("payment_intent_id", &intents)];
+    work.add_loaded::<Payment>(tx.load_by_either(by, Lock::ForUpdate).await?);
+    if plans.sell_for_good() {
+        work.add_loaded::<Charge>(tx.load("belongs_to", &touched.purchases, Lock::ForUpdate).await?);
+    }
     Ok(())
 }
 

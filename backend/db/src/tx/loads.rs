@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use sqlx::postgres::PgArguments;
 use sqlx::sqlite::SqliteArguments;
-use sqlx::{Arguments as _, AssertSqlSafe, Executor as _};
+use sqlx::{AssertSqlSafe, Executor as _};
 
 use super::{Connection, Lock, THERE, Tx, on_either};
 use crate::bulk;
@@ -76,31 +76,9 @@ impl Tx {
     /// The rows with the keys of `placeholders`, locked until the transaction ends. One that is not there is inserted as
     /// its placeholder is: what is not there cannot be locked. Each key may stand in them once. No rows, no statement.
     pub async fn load_or_insert<T: Record>(&mut self, placeholders: &[&T]) -> Result<Vec<T>, DbError> {
-        self.load_or_insert_and(placeholders, None).await
-    }
-
-    /// The same, and the rows whose column `by` is any of `keys`, locked as well.
-    pub async fn load_or_insert_also<T: Record>(
-        &mut self,
-        placeholders: &[&T],
-        by: &'static str,
-        keys: &BTreeSet<String>,
-    ) -> Result<Vec<T>, DbError> {
-        match (placeholders.is_empty(), keys.is_empty()) {
-            (true, _) => self.load(by, keys, Lock::ForUpdate).await,
-            (false, true) => self.load_or_insert(placeholders).await,
-            (false, false) => self.load_or_insert_and(placeholders, Some((by, keys))).await,
-        }
-    }
-
-    async fn load_or_insert_and<T: Record>(
-        &mut self,
-        placeholders: &[&T],
-        mut also: Option<(&'static str, &BTreeSet<String>)>,
-    ) -> Result<Vec<T>, DbError> {
         let mut rows = Vec::with_capacity(placeholders.len());
         for piece in bulk::pieces(placeholders) {
-            rows.extend(self.load_or_insert_piece(piece, also.take()).await?);
+            rows.extend(self.load_or_insert_piece(piece).await?);
         }
         let mut missing: BTreeSet<_> = placeholders.iter().map(|row| row.key().to_owned()).collect();
         for row in &rows {
@@ -111,31 +89,19 @@ impl Tx {
         Ok(rows)
     }
 
-    async fn load_or_insert_piece<T: Record>(
-        &mut self,
-        placeholders: &[&T],
-        also: Option<(&'static str, &BTreeSet<String>)>,
-    ) -> Result<Vec<T>, DbError> {
+    async fn load_or_insert_piece<T: Record>(&mut self, placeholders: &[&T]) -> Result<Vec<T>, DbError> {
         self.count(Operation::Statement)?;
-        let verb = Verb::LoadOrInsert { also_by: also.map(|(by, _)| by) };
-        let sql = AssertSqlSafe(statement::<T>(self.engine(), verb, 1));
-        let also: Option<Vec<_>> = also.map(|(_, keys)| keys.iter().map(|key| storable(key)).collect());
+        let sql = AssertSqlSafe(statement::<T>(self.engine(), Verb::LoadOrInsert, 1));
         let read = on_either!(self, |connection|
             sqlite: async {
                 let mut parameters = SqliteArguments::default();
                 bulk::add_json_and_blob(placeholders, &mut parameters).map_err(sqlx::Error::Encode)?;
-                if let Some(also) = also {
-                    parameters.add(json_list(&also)).map_err(sqlx::Error::Encode)?;
-                }
                 let rows = connection.fetch_all(sqlx::query_with(sql, parameters)).await?;
                 Ok(rows.iter().map(T::of_sqlite).collect::<Result<Vec<_>, _>>())
             },
             postgres: async {
                 let mut parameters = PgArguments::default();
                 bulk::add_arrays(placeholders, &mut parameters).map_err(sqlx::Error::Encode)?;
-                if let Some(also) = also {
-                    parameters.add(also).map_err(sqlx::Error::Encode)?;
-                }
                 let rows = connection.fetch_all(sqlx::query_with(sql, parameters)).await?;
                 Ok(rows.iter().map(T::of_postgres).collect::<Result<Vec<_>, _>>())
             },

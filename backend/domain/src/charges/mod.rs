@@ -52,6 +52,13 @@ impl Charge {
         }
     }
 
+    /// Takes in that it pays `payee`, an invoice or a session, and who pays, as far as that is known.
+    pub fn name(&mut self, payee: Option<&str>, customer: Option<&str>) {
+        self.belongs_to = prefer_invoice(self.belongs_to.take(), payee.map(str::to_owned));
+        // An intent has one payer; of two the same one, whichever came first.
+        self.customer_id = self.customer_id.take().into_iter().chain(customer.map(str::to_owned)).max();
+    }
+
     fn of(work: &UnitOfWork, id: &str) -> Self {
         work.get_cloned(id).unwrap_or_else(|| Self::placeholder(id))
     }
@@ -83,9 +90,7 @@ pub fn name(work: &mut UnitOfWork, intent: &str, payee: Option<&str>, customer: 
     let known = work.get::<Charge>(intent).is_some();
     let mut row = Charge::of(work, intent);
     let was = row.clone();
-    row.belongs_to = prefer_invoice(row.belongs_to, payee.map(str::to_owned));
-    // An intent has one payer; of two the same one, whichever came first.
-    row.customer_id = row.customer_id.into_iter().chain(customer.map(str::to_owned)).max();
+    row.name(payee, customer);
     let payee = row.belongs_to.clone();
     if row != was || !known {
         work.insert(row);
