@@ -23,10 +23,13 @@
 //! | `operator_acts` | nothing: rows are only added |
 //! | `deployment_keys` | the row itself, made where it is missing |
 
-use std::collections::{BTreeMap, BTreeSet};
+mod touched;
+
+use std::collections::BTreeSet;
 
 use tollgate_shared::Timestamp;
 
+use self::touched::customer_of;
 use crate::api_keys::StoredKey;
 use crate::audit::{AuditEntry, Cause};
 use crate::charges::{self, Charge};
@@ -46,117 +49,7 @@ use crate::widgets::Widget;
 use tollgate_db::{DbError, Lock, Record, Tx, UnitOfWork};
 use tollgate_stripe::{Object, Observation, SessionOutcome};
 
-/// The rows that observations may touch, by their keys.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Touched {
-    /// Customers, each with its subscriptions and its licence.
-    pub customers: BTreeSet<String>,
-    /// Subscriptions, which may be another customer's so far.
-    pub subscriptions: BTreeSet<String>,
-    /// Invoices of those customers.
-    pub invoices: BTreeSet<String>,
-    /// Invoices that name no customer.
-    pub invoices_of_nobody: BTreeSet<String>,
-    /// Payment intents that something is said of, and charges without one: each with the payments that it is a part of.
-    /// A row that is not there yet begins with what is said of it: most are then never written again.
-    pub charges: BTreeMap<String, Charge>,
-    /// Those of them whose customer is only known by their rows.
-    pub charges_of_somebody: BTreeSet<String>,
-    /// Invoices that a payment is said to pay, whose customer is only known by their rows.
-    pub paid_invoices: BTreeSet<String>,
-    /// Payments that are certain to be: each of these has a row from here on.
-    pub payments: BTreeSet<String>,
-    /// Those of an invoice or an intent, whose customer's row or charge is what two writers take in turn.
-    pub guarded_payments: BTreeSet<String>,
-    /// What was sold once.
-    pub purchases: BTreeSet<String>,
-    /// Prices that are shown.
-    pub prices: BTreeSet<String>,
-    /// Payment methods.
-    pub payment_methods: BTreeSet<String>,
-    /// Licences by themselves, without their customers; nothing else is then loaded. See [`licenses::load`].
-    pub licenses: BTreeSet<String>,
-}
-
-impl Touched {
-    /// What hangs on one customer.
-    pub fn customer(id: &str) -> Self {
-        Self { customers: BTreeSet::from([id.to_owned()]), ..Self::default() }
-    }
-
-    /// One licence, with its machines and its log.
-    pub fn license(id: &str) -> Self {
-        Self { licenses: BTreeSet::from([id.to_owned()]), ..Self::default() }
-    }
-}
-
-/// Adds what `observation` may touch to `touched`.
-pub fn touched_by(observation: &Observation, touched: &mut Touched) {
-    touched.customers.extend(customer_of(observation).map(str::to_owned));
-    touched.prices.extend(prices::ids_in(observation).cloned());
-    match &observation.object {
-        Object::Customer { .. } => {}
-        Object::Subscription { after, .. } => {
-            touched.subscriptions.insert(after.id.clone());
-            touched.invoices.extend(after.latest_invoice.clone().filter(|_| after.status == "past_due"));
-        }
-        Object::CheckoutSession(session, outcome) => {
-            touched.subscriptions.extend(session.subscription.clone());
-            if payments::is_payment(session, *outcome) {
-                touched.payments.insert(session.id.clone());
-                let payee = session.invoice.as_ref().unwrap_or(&session.id);
-                touched.charge(session.payment_intent.as_deref(), Some(payee), session.customer.as_deref());
-                touched.purchases.insert(purchases::id_of_session(session).to_owned());
-            }
-        }
-        Object::Invoice(invoice, _) => {
-            touched.subscriptions.extend(invoice.subscription.clone());
-            let invoices =
-                if invoice.customer.is_some() { &mut touched.invoices } else { &mut touched.invoices_of_nobody };
-            invoices.insert(invoice.id.clone());
-            touched.charge(invoice.payment_intent.as_deref(), Some(&invoice.id), invoice.customer.as_deref());
-            if invoice.status == "paid" {
-                let payments =
-                    if invoice.customer.is_some() { &mut touched.guarded_payments } else { &mut touched.payments };
-                payments.insert(invoice.id.clone());
-            }
-            if purchases::has_sold(invoice) {
-                touched.purchases.insert(invoice.id.clone());
-            }
-        }
-        Object::InvoicePayment(payment) => {
-            touched.charge(payment.payment_intent.as_deref(), payment.invoice.as_deref(), None);
-            touched.paid_invoices.extend(payment.invoice.clone());
-        }
-        Object::PaymentIntent(intent) => {
-            touched.guarded_payments.insert(intent.id.clone());
-            touched.charge(Some(&intent.id), intent.invoice.as_deref(), intent.customer.as_deref());
-        }
-        Object::PaymentMethod(method, _) => {
-            touched.payment_methods.insert(method.id.clone());
-        }
-        Object::Charge(charge) => {
-            let key = charges::key_of_charge(charge);
-            touched.charge(Some(key), charge.invoice.as_deref(), charge.customer.as_deref());
-            touched.charges_of_somebody.insert(key.to_owned());
-        }
-        Object::Refund(refund) => touched.given_back(charges::key_of_refund(refund)),
-        Object::Dispute(dispute) => touched.given_back(charges::key_of_dispute(dispute)),
-    }
-}
-
-impl Touched {
-    fn charge(&mut self, key: Option<&str>, payee: Option<&str>, customer: Option<&str>) {
-        let Some(key) = key else { return };
-        let charge = self.charges.entry(key.to_owned()).or_insert_with(|| Charge::placeholder(key));
-        charge.name(payee, customer);
-    }
-
-    fn given_back(&mut self, charge: &str) {
-        self.charge(Some(charge), None, None);
-        self.charges_of_somebody.insert(charge.to_owned());
-    }
-}
+pub use self::touched::Touched;
 
 /// Loads what is touched, each customer's row first and for writing: two replicas then take one customer in turn.
 /// Locks are taken table by table, in the order of keys, so that they cannot wait for each other in a circle.
@@ -377,16 +270,7 @@ pub fn apply(work: &mut UnitOfWork, settings: &Settings, observation: &Observati
     }
 }
 
-/// The customer whose entitlement an observation may change. A card's does not.
-fn customer_of(observation: &Observation) -> Option<&str> {
-    match &observation.object {
-        Object::PaymentMethod(..) => None,
-        Object::PaymentIntent(intent) if intent.status.as_deref() != Some("succeeded") => None,
-        _ => observation.customer(),
-    }
-}
-
-/// The same, with whoever bought what was paid or given back, and with whose the subscription has been so far that the
+/// The customer whose entitlement an observation may change, with whoever bought what was paid or given back, and with whose the subscription has been so far that the
 /// observation is about; as far as their rows are here.
 fn customers_of(work: &UnitOfWork, observation: &Observation) -> BTreeSet<String> {
     let charge = match &observation.object {

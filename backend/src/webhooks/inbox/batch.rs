@@ -74,7 +74,7 @@ impl BatchWriter {
 
         let mut touched = Touched::default();
         for (_, observation) in &observed {
-            apply::touched_by(observation, &mut touched);
+            touched.add(observation);
         }
         let mut work = apply::load(&mut tx, settings, now, &touched).await?;
         let mut dead_lettered = BTreeSet::new();

@@ -179,7 +179,7 @@ async fn try_to_resolve(
     }
     let observation = observation(order, &fetched).ok_or(RefetchError::AnotherObject)?;
     let mut touched = Touched::default();
-    apply::touched_by(&observation, &mut touched);
+    touched.add(&observation);
     let rule = |work: &mut _| {
         apply::apply(work, &app.settings, &observation);
         Ok(())

@@ -138,7 +138,7 @@ fn a_purchase_and_its_refund() -> [Bytes; 3] {
 async fn applied_and_open(app: &App, event: &Bytes) -> Tx {
     let observation = Event::parse(event.clone()).unwrap().observation().unwrap().expect("it has an effect");
     let mut touched = Touched::default();
-    apply::touched_by(&observation, &mut touched);
+    touched.add(&observation);
     let mut tx = app.begin_write().await.unwrap();
     let mut work = apply::load(&mut tx, &app.settings, app.clock.now(), &touched).await.unwrap();
     apply::apply(&mut work, &app.settings, &observation);
