@@ -1,12 +1,13 @@
 //! Starting and stopping cleanly, and refusing to start on a bad configuration.
 
+use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use http::Method;
 use tokio::net::TcpStream;
-use tollgate_tests::engines::temporary_folder;
+use tollgate_tests::engines::{block_on, temporary_folder};
 use tollgate_tests::load::{self, Load, LoadPlan, Repeats};
 use tollgate_tests::process::{Program, binary};
 use tollgate_tests::stack::WEBHOOK_PATH;
@@ -30,6 +31,32 @@ fn plan(stack: &Stack, load: &Load, accepted: &Arc<AtomicUsize>, repeats: Repeat
 
 fn quiet(engine: Engine) -> StackConfig {
     StackConfig::on(engine).relay("RUST_LOG", "info").backend("RUST_LOG", "info")
+}
+
+/// The limits of a process's open files, the one in force and the most that it may set itself.
+fn descriptor_limits(pid: u32) -> (String, String) {
+    let limits = fs::read_to_string(format!("/proc/{pid}/limits")).expect("a running process has limits");
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files")).expect("one is of open files");
+    let mut columns = line.split_whitespace().map(str::to_owned);
+    columns.next().zip(columns.next()).expect("there are two of them")
+}
+
+#[test]
+fn both_tiers_open_as_many_files_as_they_are_allowed_to() {
+    block_on(async {
+        let stack = Stack::prepare(quiet(Engine::Sqlite)).await;
+        for tier in [&stack.backends[0], &stack.relay] {
+            let mut program = tier.program();
+            let ours = program.path.to_str().expect("our path is UTF-8").to_owned();
+            // As a shell and a service manager start them.
+            program.path = "/bin/sh".into();
+            program.arguments = ["-c", "ulimit -Sn 256 && exec \"$0\"", &ours].map(str::to_owned).to_vec();
+            let process = program.start();
+            tier.ready(&stack.http).await;
+            let (in_force, most) = descriptor_limits(process.id());
+            assert_eq!(in_force, most, "{}", program.name);
+        }
+    });
 }
 
 on_each_engine!(a_relay_that_is_told_to_stop_under_load_loses_nothing_it_answered, async |engine| {

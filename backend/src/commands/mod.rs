@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use tollgate_shared::env::Env;
-use tollgate_shared::process::{configuration_ok, install_panic_hook, invalid_configuration};
+use tollgate_shared::process::{configuration_ok, install_panic_hook, invalid_configuration, raise_descriptor_limit};
 use tollgate_shared::telemetry::LogConfig;
 
 use crate::config::{Config, VARIABLES};
@@ -49,6 +49,7 @@ pub fn run() -> ExitCode {
     }
     let _flush = log.start();
     install_panic_hook();
+    raise_descriptor_limit();
 
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("backend").build();
     let done = match runtime {
