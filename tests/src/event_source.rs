@@ -1,5 +1,6 @@
 //! A client of a stream of events, as a browser's `EventSource` is one: it comes back after every end with the id that it
-//! saw last, and gives up for good after any status but 200. It only comes back sooner.
+//! saw last, and gives up for good after any status but 200. It only comes back sooner. Two real ones tell in the same
+//! way what they are told: the package `eventsource`, and Chromium's.
 
 use std::time::Duration;
 
@@ -14,7 +15,33 @@ use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
 
+use crate::node::{Node, packages, programs};
 use crate::wait::LONG;
+
+/// What a real one listens for: it hears of nothing else.
+const LISTENED_FOR: [&str; 21] = [
+    "broadcast",
+    "connected",
+    "gap",
+    "heartbeat",
+    "license_created",
+    "license_expired",
+    "license_reinstated",
+    "license_revoked",
+    "license_suspended",
+    "machine_activated",
+    "machine_deactivated",
+    "payment_failed",
+    "payment_succeeded",
+    "plan_changed",
+    "refused",
+    "subscription_cancel_scheduled",
+    "subscription_cancelled",
+    "subscription_created",
+    "subscription_past_due",
+    "subscription_reactivated",
+    "subscription_updated",
+];
 
 /// The longest that it waits before it comes back, whatever it was told.
 const RETRY_MAX: Duration = Duration::from_millis(100);
@@ -22,12 +49,20 @@ const RETRY_MAX: Duration = Duration::from_millis(100);
 /// One thing that it was told.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Told {
-    /// The event's id, if it has one.
+    /// The event's id, if it has one; a real `EventSource` gives that of the last event that had one.
     pub id: Option<String>,
-    /// Its name; `closed <status>` when it gave up.
+    /// Its name; `closed <status>` when it gave up, `closed` for a real one.
     pub event: String,
     /// Its data.
     pub data: Value,
+}
+
+impl Told {
+    /// Its number in the licence's log: the second half of its cursor.
+    pub fn seq(&self) -> i64 {
+        let id = self.id.as_deref().unwrap_or_else(|| panic!("it has an id: {self:?}"));
+        id.split_once('.').and_then(|(_, seq)| seq.parse().ok()).unwrap_or_else(|| panic!("{id} is a cursor"))
+    }
 }
 
 /// An open stream. Dropping it closes the connection.
@@ -50,6 +85,32 @@ impl EventSource {
                     return;
                 }
                 sleep(state.retry.min(RETRY_MAX)).await;
+            }
+        });
+        Self { told, running: running.abort_handle() }
+    }
+
+    /// The package `eventsource` in Node, at `url`.
+    pub fn in_node(url: &str) -> Self {
+        Self::of_program("event_source.js", &[url])
+    }
+
+    /// Chromium's own, at `url`, on a page of `origin`; that of a page which is a file is `null`.
+    pub fn in_chromium(url: &str, origin: &str) -> Self {
+        Self::of_program("chromium.js", &[origin, url])
+    }
+
+    fn of_program(name: &str, arguments: &[&str]) -> Self {
+        packages();
+        let (tell, told) = mpsc::unbounded_channel();
+        let mut node = Node::start(&programs().join(name), &[arguments, &LISTENED_FOR].concat());
+        let running = tokio::spawn(async move {
+            while let Some(mut said) = node.next().await {
+                let text = |value: &Value| value.as_str().map(str::to_owned);
+                let event = text(&said["event"]).expect("each has a name");
+                if tell.send(Told { id: text(&said["id"]), event, data: said["data"].take() }).is_err() {
+                    return;
+                }
             }
         });
         Self { told, running: running.abort_handle() }

@@ -8,9 +8,12 @@
 
 pub mod engines;
 pub mod event_source;
+pub mod holder;
 pub mod http;
 pub mod imports;
+pub mod line;
 pub mod load;
+pub mod node;
 pub mod process;
 pub mod redis;
 pub mod stack;
@@ -19,6 +22,8 @@ pub mod wait;
 
 pub use engines::{Database, Engine};
 pub use event_source::EventSource;
+pub use holder::Holder;
+pub use line::Line;
 pub use stack::{Stack, StackConfig};
 pub use stripe::Stripe;
 pub use wait::wait_until;

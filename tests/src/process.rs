@@ -23,6 +23,15 @@ pub fn binary(name: &str) -> PathBuf {
     })
 }
 
+/// The path of a program of somebody else, which `package` of Debian brings.
+///
+/// Panics with what to install when it is not there.
+pub fn on_path(name: &str, package: &str) -> PathBuf {
+    let folders = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&folders).map(|folder| folder.join(name)).find(|path| path.is_file());
+    found.unwrap_or_else(|| panic!("`{name}` is not in PATH: install it (Debian: `apt-get install {package}`)"))
+}
+
 /// A running child. Dropping it kills it; nothing else is ever touched.
 #[derive(Debug)]
 pub struct Process {

@@ -1,13 +1,12 @@
 //! A throw-away Redis, to be stopped and started. Where it is not installed, tests fail with what to install.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 
 use tempfile::TempDir;
 use tokio::net::TcpStream;
 
 use crate::engines::temporary_folder;
-use crate::process::{Process, Program, free_address};
+use crate::process::{Process, Program, free_address, on_path};
 use crate::wait::{SOON, wait_until};
 
 /// A server on a port of its own that keeps nothing.
@@ -26,7 +25,7 @@ impl Redis {
         let (folder, address) = (temporary_folder(), free_address());
         let program = Program {
             name: "redis".to_owned(),
-            path: server(),
+            path: on_path("redis-server", "redis-server"),
             arguments: [
                 "--port",
                 &address.port().to_string(),
@@ -65,10 +64,4 @@ impl Redis {
         self.process = Some(self.program.start());
         wait_until("Redis takes connections", SOON, async || TcpStream::connect(self.address).await.is_ok()).await;
     }
-}
-
-fn server() -> PathBuf {
-    let on_path = std::env::var_os("PATH").unwrap_or_default();
-    let found = std::env::split_paths(&on_path).map(|folder| folder.join("redis-server")).find(|path| path.is_file());
-    found.expect("`redis-server` is not in PATH: install it (Debian: `apt-get install redis-server`)")
 }

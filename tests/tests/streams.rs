@@ -3,70 +3,16 @@
 use std::collections::BTreeSet;
 
 use futures_util::future::join_all;
-use serde_json::Value;
+use tokio::time::Instant;
 use tollgate_tests::engines::block_on;
 use tollgate_tests::event_source::Told;
+use tollgate_tests::process::free_address;
 use tollgate_tests::redis::Redis;
 use tollgate_tests::stack::sample;
-use tollgate_tests::stripe::catalogue::PRO_MONTHLY;
-use tollgate_tests::stripe::{ApiVersion, Checkout, Stripe};
+use tollgate_tests::stripe::catalogue::TEAM_MONTHLY;
+use tollgate_tests::stripe::{Billed, Stripe};
 use tollgate_tests::wait::{LONG, SOON};
-use tollgate_tests::{Engine, EventSource, Stack, StackConfig, on_each_engine, wait_until};
-
-/// A customer with a licence, to whom things happen.
-struct Holder {
-    stripe: Stripe,
-    customer: String,
-    subscription: String,
-    key: String,
-    told: usize,
-}
-
-impl Holder {
-    async fn of(stack: &Stack) -> Self {
-        let mut stripe = Stripe::fresh();
-        let customer = stripe.sign_up("ada@example.com", "Ada", None);
-        let (subscription, _) = stripe.checkout(&customer, &Checkout::of(&PRO_MONTHLY));
-        stack.tell(&stripe.events(ApiVersion::Endive)).await;
-        let shown = stack.customer(&customer).await.expect("it is known");
-        let key = shown["licenses"][0]["key"].as_str().expect("it has a licence").to_owned();
-        let told = stripe.occurrences.len();
-        Self { stripe, customer, subscription, key, told }
-    }
-
-    fn url(&self, stack: &Stack) -> String {
-        stack.public(&format!("/api/events/{}", self.key))
-    }
-
-    /// Something happens of which the app is told, and Stripe tells the relay.
-    async fn goes_on(&mut self, stack: &Stack, quantity: i64) {
-        self.stripe.pass(60).change_quantity(&self.subscription, quantity);
-        let events = self.stripe.events_since(self.told, ApiVersion::Endive);
-        self.told = self.stripe.occurrences.len();
-        stack.deliver_all(&events, 1).await;
-    }
-}
-
-fn seq_of(told: &Told) -> i64 {
-    let id = told.id.as_deref().unwrap_or_else(|| panic!("it has an id: {told:?}"));
-    id.split_once('.').and_then(|(_, seq)| seq.parse().ok()).unwrap_or_else(|| panic!("{id} is a cursor"))
-}
-
-/// Everything in the log after `cursor`, by its other route.
-async fn missed(stack: &Stack, key: &str, cursor: &str) -> Vec<Value> {
-    let url = stack.public(&format!("/api/events/{key}/missed?limit=1000&since={cursor}"));
-    stack.http.get(&url, &[]).await.json()["data"].as_array().expect("a list").clone()
-}
-
-/// Reads until the app was told what is the newest in the log; each event once, in order, without a gap.
-async fn is_up_to_date(stack: &Stack, source: &mut EventSource, key: &str, after: &mut Told) {
-    let expected = missed(stack, key, after.id.as_deref().expect("a cursor")).await;
-    for event in expected {
-        let told = source.next_event().await;
-        assert_eq!((seq_of(&told), &told.data), (seq_of(after) + 1, &event), "after {after:?}");
-        *after = told;
-    }
-}
+use tollgate_tests::{Engine, EventSource, Holder, Line, Stack, StackConfig, on_each_engine, wait_until};
 
 on_each_engine!(an_app_is_told_once_and_in_order_while_each_tier_goes_and_comes_back, async |engine| {
     let mut stack = Stack::spawn(StackConfig::on(engine)).await;
@@ -75,29 +21,29 @@ on_each_engine!(an_app_is_told_once_and_in_order_while_each_tier_goes_and_comes_
     let mut last = source.next().await;
     assert_eq!(last.event, "connected");
 
-    holder.goes_on(&stack, 2).await;
+    holder.takes(&stack, 2).await;
     stack.settled().await;
-    is_up_to_date(&stack, &mut source, &holder.key, &mut last).await;
+    holder.is_up_to_date(&stack, &mut source, &mut last).await;
 
     stack.backend().kill();
-    holder.goes_on(&stack, 3).await;
-    holder.goes_on(&stack, 4).await;
+    holder.takes(&stack, 3).await;
+    holder.takes(&stack, 4).await;
     stack.start_backends().await;
     stack.settled_within(LONG).await;
-    is_up_to_date(&stack, &mut source, &holder.key, &mut last).await;
+    holder.is_up_to_date(&stack, &mut source, &mut last).await;
 
     stack.relay.kill();
     stack.start_relay().await;
-    holder.goes_on(&stack, 5).await;
+    holder.takes(&stack, 5).await;
     stack.settled().await;
-    is_up_to_date(&stack, &mut source, &holder.key, &mut last).await;
+    holder.is_up_to_date(&stack, &mut source, &mut last).await;
 
     // In good order, too: streams are ended, not waited for.
     assert_eq!(stack.backend().terminate().await.code(), Some(0));
     stack.start_backends().await;
-    holder.goes_on(&stack, 6).await;
+    holder.takes(&stack, 6).await;
     stack.settled_within(LONG).await;
-    is_up_to_date(&stack, &mut source, &holder.key, &mut last).await;
+    holder.is_up_to_date(&stack, &mut source, &mut last).await;
     let logs = stack.logs();
     assert!(!logs.contains(&holder.key), "no log holds the key");
     stack.assert_true_to(&holder.stripe, &holder.customer).await;
@@ -112,16 +58,118 @@ fn an_app_is_told_of_what_happened_around_a_crash_of_postgresql() {
         let mut last = source.next().await;
         let server = stack.database.server().expect("a server of our own");
         server.stop_immediately();
-        holder.goes_on(&stack, 2).await;
+        holder.takes(&stack, 2).await;
         // Whoever comes now is told to come again, by a stream that ends.
         let mut late = EventSource::open(&holder.url(&stack), last.id.as_deref());
         server.start_again().await;
         stack.settled_within(LONG).await;
-        is_up_to_date(&stack, &mut source, &holder.key, &mut last).await;
+        holder.is_up_to_date(&stack, &mut source, &mut last).await;
         let mut seen = late.next_event().await;
         while seen.id != last.id {
             seen = late.next_event().await;
         }
+    });
+}
+
+/// Whoever listens is told of what happened, and nothing else.
+async fn all_are_up_to_date(stack: &Stack, holder: &Holder, apps: &mut [App]) {
+    stack.settled_within(LONG).await;
+    for app in apps {
+        holder.is_up_to_date(stack, &mut app.source, &mut app.last).await;
+    }
+}
+
+/// An `EventSource` that is none of ours.
+struct App {
+    name: &'static str,
+    source: EventSource,
+    /// What it was told last.
+    last: Told,
+}
+
+impl App {
+    async fn open(name: &'static str, mut source: EventSource) -> Self {
+        let last = source.next().await;
+        assert_eq!(last.event, "connected", "{name}");
+        Self { name, source, last }
+    }
+}
+
+on_each_engine!(real_event_sources_are_told_once_and_in_order, async |engine| {
+    let origin = format!("http://{}", free_address());
+    let mut redis = if engine == Engine::Postgres { Some(Redis::start().await) } else { None };
+    let config = StackConfig { durable: true, ..StackConfig::on(engine) }.relay("CORS_ORIGINS", &origin);
+    let mut config = config.relay("RUST_LOG", "info").backend("RUST_LOG", "info");
+    if let Some(redis) = &redis {
+        config = config.backend("REDIS_URL", &redis.url());
+    }
+    let mut stack = Stack::spawn(config).await;
+    let mut holder = Holder::of(&stack).await;
+    let mut line = Line::to(stack.relay.address).await;
+    let url = format!("http://{}{}", line.address, holder.path());
+    let mut apps = [
+        App::open("the package in Node", EventSource::in_node(&url)).await,
+        App::open("Chromium, a page of another origin", EventSource::in_chromium(&url, &origin)).await,
+        App::open("Chromium, a file", EventSource::in_chromium(&url, "null")).await,
+    ];
+
+    let began = Instant::now();
+    // Billed later: all that Stripe has to tell is one webhook.
+    let upgrade = |stripe: &mut Stripe, subscription: &str| stripe.switch(subscription, &TEAM_MONTHLY, Billed::Later);
+    holder.goes_on(&stack, upgrade).await;
+    join_all(apps.iter_mut().map(async |app| {
+        while app.last.event != "plan_changed" {
+            let told = app.source.next_event().await;
+            assert_eq!(told.seq(), app.last.seq() + 1, "{}", app.name);
+            app.last = told;
+        }
+        println!("{}: told of another plan {:?} after its webhook was sent", app.name, began.elapsed());
+    }))
+    .await;
+    all_are_up_to_date(&stack, &holder, &mut apps).await;
+
+    line.cut().await;
+    for quantity in [2, 3, 4] {
+        holder.takes(&stack, quantity).await;
+    }
+    stack.settled().await;
+    line.mend().await;
+    all_are_up_to_date(&stack, &holder, &mut apps).await;
+
+    stack.backend().kill();
+    holder.takes(&stack, 5).await;
+    stack.start_backends().await;
+    all_are_up_to_date(&stack, &holder, &mut apps).await;
+
+    stack.relay.kill();
+    stack.start_relay().await;
+    holder.takes(&stack, 6).await;
+    all_are_up_to_date(&stack, &holder, &mut apps).await;
+
+    if let Some(server) = stack.database.server() {
+        server.stop_immediately();
+        holder.takes(&stack, 7).await;
+        server.start_again().await;
+        all_are_up_to_date(&stack, &holder, &mut apps).await;
+    }
+    if let Some(redis) = &mut redis {
+        redis.stop();
+        holder.takes(&stack, 8).await;
+        all_are_up_to_date(&stack, &holder, &mut apps).await;
+        redis.start_again().await;
+        holder.takes(&stack, 9).await;
+        all_are_up_to_date(&stack, &holder, &mut apps).await;
+    }
+    stack.assert_true_to(&holder.stripe, &holder.customer).await;
+});
+
+#[test]
+fn a_page_of_an_origin_that_is_not_listed_reads_no_stream() {
+    block_on(async {
+        let stack = Stack::spawn(StackConfig::on(Engine::Sqlite).relay("CORS_ORIGINS", "https://app.example")).await;
+        let holder = Holder::of(&stack).await;
+        let mut source = EventSource::in_chromium(&holder.url(&stack), &format!("http://{}", free_address()));
+        assert_eq!(source.next().await.event, "closed");
     });
 }
 
@@ -130,7 +178,7 @@ async fn two_backends_tell_each_other(config: StackConfig, mut redis: Option<Red
     let stack = Stack::spawn(StackConfig { backends: 2, ..config }).await;
     let mut holder = Holder::of(&stack).await;
     let url = |backend: usize, path: &str| format!("http://{}{path}", stack.backends[backend].address);
-    let path = format!("/api/events/{}", holder.key);
+    let path = holder.path();
     let mut sources = [0, 1].map(|backend| EventSource::open(&url(backend, &path), None));
     let bell = if redis.is_some() { "redis" } else { "postgres" };
     let rings = async |backend: usize| {
@@ -149,18 +197,18 @@ async fn two_backends_tell_each_other(config: StackConfig, mut redis: Option<Red
         {
             redis.stop();
             // Without a bell, the poll.
-            holder.goes_on(&stack, 10).await;
+            holder.takes(&stack, 10).await;
             stack.settled().await;
             for (source, last) in sources.iter_mut().zip(&mut last) {
-                is_up_to_date(&stack, source, &holder.key, last).await;
+                holder.is_up_to_date(&stack, source, last).await;
             }
             redis.start_again().await;
             wait_until("both hear each other again", LONG, &both_ring).await;
         }
-        holder.goes_on(&stack, quantity).await;
+        holder.takes(&stack, quantity).await;
         stack.settled().await;
         for (source, last) in sources.iter_mut().zip(&mut last) {
-            is_up_to_date(&stack, source, &holder.key, last).await;
+            holder.is_up_to_date(&stack, source, last).await;
         }
     }
     assert!(!stack.logs().contains(&holder.key), "no log holds the key");
@@ -207,9 +255,9 @@ on_each_engine!(a_restored_backup_is_noticed_by_the_apps, async |engine| {
     stack.start().await;
     let mut source = EventSource::open(&holder.url(&stack), None);
     let mut forgotten = source.next_named("connected").await;
-    holder.goes_on(&stack, 2).await;
+    holder.takes(&stack, 2).await;
     stack.settled().await;
-    is_up_to_date(&stack, &mut source, &holder.key, &mut forgotten).await;
+    holder.is_up_to_date(&stack, &mut source, &mut forgotten).await;
 
     assert_eq!(stack.backend().terminate().await.code(), Some(0));
     stack.database.restore(&backup).await;
@@ -217,9 +265,9 @@ on_each_engine!(a_restored_backup_is_noticed_by_the_apps, async |engine| {
     let gap = source.next_event().await;
     assert_eq!((&*gap.event, &gap.id), ("gap", &None));
     let oldest = source.next_event().await;
-    assert_eq!((seq_of(&oldest), oldest.id.as_deref()), (1, gap.data["oldest"].as_str()));
+    assert_eq!((oldest.seq(), oldest.id.as_deref()), (1, gap.data["oldest"].as_str()));
     // What happened since then is of the new epoch, though its number may have been another's.
-    holder.goes_on(&stack, 3).await;
+    holder.takes(&stack, 3).await;
     stack.settled().await;
     let mut back = EventSource::open(&holder.url(&stack), forgotten.id.as_deref());
     assert_eq!(back.next_event().await.event, "gap");
