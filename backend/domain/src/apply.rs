@@ -21,6 +21,7 @@
 //! | `license_logs`, `license_events` | the log's row: a machine appends without the licence's row |
 //! | `api_keys`, `widgets` | nothing: unique constraints say that there is one already |
 //! | `operator_acts` | nothing: rows are only added |
+//! | `cron_runs` | the row itself: whoever inserts it runs the job |
 //! | `deployment_keys` | the row itself, made where it is missing |
 
 mod touched;

@@ -12,6 +12,7 @@
 //! | [`history`] | which snapshot of an object is the last |
 //! | [`sealer`], [`deployment_keys`] | encrypts what is kept; the deployment's own keys |
 //! | [`audit`], [`events`] | what changed, for people and for apps |
+//! | [`cron`] | when a job is due, and whose run of it is |
 //! | [`payment_methods`], [`charges`], [`payments`], [`subscriptions`], [`customers`], [`invoices`] | what Stripe tells, in rows |
 //! | [`purchases`] | what was bought for good |
 //! | [`licenses`], [`api_keys`], [`widgets`] | what customers are given |
@@ -26,6 +27,7 @@ pub mod api_keys;
 pub mod apply;
 pub mod audit;
 pub mod charges;
+pub mod cron;
 pub mod customer_state;
 pub mod customers;
 pub mod deployment_keys;
