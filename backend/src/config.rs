@@ -43,6 +43,10 @@ Configuration is environment variables, with a .env file read when present:
   MACHINE_STALE_DAYS     how long a machine has to be silent before its seat may be given to another one [30]
   LEASE_HOURS            how long a desktop app may go on without an answer of ours [168]
   LEASE_REFRESH_HOURS    after how long it should ask again [24]
+  WEBHOOK_EVENTS_DAYS_MAX
+                         days to keep webhook events that have ended well [90]
+  LICENSE_EVENTS_DAYS_MAX
+                         days to keep what desktop apps were told [90]
   APP_URL                the address of the web application (optional)
   RUST_LOG, LOG_FORMAT   which lines are logged [info], as `text` or `json` [text]
 
@@ -59,6 +63,11 @@ const LEASE_HOURS: i64 = 168;
 const LEASE_REFRESH_HOURS: i64 = 24;
 /// A year: a longer lease is as good as none, since nothing takes it back.
 const LEASE_HOURS_MAX: i64 = 8760;
+
+/// How long events are kept where nothing else is said: three times as long as Stripe has them.
+const EVENTS_DAYS_MAX: i64 = 90;
+/// A hundred years: for good.
+const DAYS_MAX: i64 = 36_500;
 
 const DEFAULT_ADDR: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8000);
 const DEFAULT_DATABASE_URL: &str = "sqlite://data/tollgate.db";
@@ -103,6 +112,10 @@ pub struct Config {
     pub machines_stale_after: Duration,
     /// `LEASE_HOURS` and `LEASE_REFRESH_HOURS`.
     pub lease_length: LeaseLength,
+    /// `WEBHOOK_EVENTS_DAYS_MAX`.
+    pub webhook_events_kept: Duration,
+    /// `LICENSE_EVENTS_DAYS_MAX`.
+    pub license_events_kept: Duration,
     /// `APP_URL`.
     pub app_url: Option<Url>,
 }
@@ -132,6 +145,8 @@ impl Config {
             text.parse().ok().filter(|days| (1..=3650).contains(days))
         });
         let lease_length = lease_length(env);
+        let [webhook_events_kept, license_events_kept] =
+            ["WEBHOOK_EVENTS_DAYS_MAX", "LICENSE_EVENTS_DAYS_MAX"].map(|name| days_kept(env, name));
         let app_url = env.read("APP_URL", "an http:// or https:// address", http_url);
 
         env.finish()?;
@@ -155,6 +170,8 @@ impl Config {
             widgets: Arc::new(widgets.expect("widgets that cannot be read were refused")),
             machines_stale_after: Duration::days(machine_stale_days.unwrap_or(MACHINE_STALE_DAYS)),
             lease_length,
+            webhook_events_kept,
+            license_events_kept,
             app_url,
         })
     }
@@ -210,6 +227,12 @@ fn lease_length(env: &Env) -> LeaseLength {
     LeaseLength { lasts, refresh_after }
 }
 
+fn days_kept(env: &Env, name: &str) -> Duration {
+    let read = |text: &str| text.parse().ok().filter(|days| (1..=DAYS_MAX).contains(days));
+    let days = env.read(name, &format!("a number of days from 1 to {DAYS_MAX}"), read);
+    Duration::days(days.unwrap_or(EVENTS_DAYS_MAX))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -244,6 +267,23 @@ mod tests {
         }
         let longer = hours(&[("LEASE_HOURS", "12"), ("LEASE_REFRESH_HOURS", "13")]);
         assert_eq!(longer, Err(vec!["LEASE_REFRESH_HOURS".to_owned()]));
+    }
+
+    #[test]
+    fn events_are_kept_for_ninety_days_or_as_long_as_is_said() {
+        let days = |config: Config| (config.webhook_events_kept.num_days(), config.license_events_kept.num_days());
+        assert_eq!(days(config(&[])), (90, 90));
+        let said = [("WEBHOOK_EVENTS_DAYS_MAX", "1"), ("LICENSE_EVENTS_DAYS_MAX", "36500")];
+        assert_eq!(days(config(&said)), (1, 36_500));
+        for bad in ["0", "-1", "36501", "1.5", "for good", "9223372036854775807"] {
+            let env = Env::from_vars([("LICENSE_EVENTS_DAYS_MAX".to_owned(), bad.to_owned())]);
+            days_kept(&env, "LICENSE_EVENTS_DAYS_MAX");
+            assert_eq!(
+                env.finish().unwrap_err().0.into_keys().collect::<Vec<_>>(),
+                ["LICENSE_EVENTS_DAYS_MAX"],
+                "{bad}"
+            );
+        }
     }
 
     #[test]

@@ -23,6 +23,8 @@ use tracing::{info, warn};
 
 use self::connections::Limits;
 use crate::app::App;
+use crate::cron::runner::Runner;
+use crate::cron::timetable;
 use crate::events::Streams;
 use crate::http::access_log::AccessLog;
 use crate::http::body_budget::BodyBudget;
@@ -31,7 +33,7 @@ use crate::http::in_flight::InFlight;
 use crate::licenses::routes::LicenseLimits;
 use crate::monitoring;
 use crate::webhooks::inbox::Inbox;
-use crate::{api_keys, audit, customers, deployment_keys, events, licenses, webhooks};
+use crate::{api_keys, audit, cron, customers, deployment_keys, events, licenses, webhooks};
 
 /// How long requests in flight may take after a stop.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -52,11 +54,12 @@ pub enum ServeError {
 
 /// The server with all of its routes, not yet listening.
 pub fn rocket(app: App, inbox: Inbox) -> Rocket<Build> {
-    let streams = Streams::start(&app);
+    let (streams, runner) = (Streams::start(&app), Runner::new(&app, &inbox));
     rocket::custom(config())
         .manage(LicenseLimits::new(&app))
         .manage(app)
         .manage(streams)
+        .manage(runner)
         .manage(inbox)
         .manage(InFlight::default())
         .manage(BodyBudget::default())
@@ -68,6 +71,7 @@ pub fn rocket(app: App, inbox: Inbox) -> Rocket<Build> {
         .mount("/", customers::routes::routes())
         .mount("/", api_keys::routes::routes())
         .mount("/", audit::routes::routes())
+        .mount("/", cron::routes::routes())
         .mount("/", deployment_keys::routes::routes())
         .mount("/", events::routes::routes())
         .mount("/", licenses::admin::routes())
@@ -86,7 +90,7 @@ fn config() -> rocket::Config {
     }
 }
 
-/// Serves until `stop` resolves; then takes no new connections, and returns when the requests in flight are answered
+/// Serves, and keeps the timetable, until `stop` resolves; then takes no new connections, and returns when the requests in flight are answered
 /// and their connections are closed, at the latest after ten seconds.
 pub async fn serve(app: App, inbox: Inbox, stop: impl Future<Output = ()>) -> Result<(), ServeError> {
     let listener = TcpListener::bind(app.config.addr).await.map_err(ServeError::Listen)?;
@@ -98,6 +102,7 @@ pub async fn serve(app: App, inbox: Inbox, stop: impl Future<Output = ()>) -> Re
     let client: &'static Client = Box::leak(Box::new(client));
     let in_flight = client.rocket().state::<InFlight>().expect("`rocket` manages one");
     let streams = client.rocket().state::<Streams>().expect("`rocket` manages them");
+    timetable::start(client.rocket().state::<Runner>().expect("`rocket` manages one"));
 
     let descriptors = descriptors_max().map_or(DESCRIPTORS_MAX_BY_DEFAULT, |descriptors| descriptors as usize);
     let stopping = CancellationToken::new();

@@ -122,6 +122,11 @@ impl Tasks {
         });
     }
 
+    /// Does `work` to its end, whether or not whoever waits for it goes on waiting. None if it panics.
+    pub async fn see_through<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> Option<T> {
+        tokio::spawn(work).await.ok()
+    }
+
     /// How each task fares, in the order of their start.
     pub fn status(&self) -> Vec<TaskStatus> {
         self.started().iter().map(|(task, _)| task.status()).collect()
@@ -270,6 +275,22 @@ mod tests {
         drop(scripted(&tasks));
         let status = until(&tasks, |status| status.panics == 2).await;
         assert_eq!((status.successes, status.is_alive), (0, true));
+    }
+
+    #[tokio::test]
+    async fn what_nobody_waits_for_any_more_is_done_to_its_end() {
+        let (goes_on, may_go_on) = tokio::sync::oneshot::channel::<()>();
+        let (done, is_done) = tokio::sync::oneshot::channel();
+        let work = async move {
+            may_go_on.await.unwrap();
+            done.send(()).unwrap();
+        };
+        let mut waiting = Box::pin(Tasks::see_through(work));
+        assert!(futures_util::poll!(&mut waiting).is_pending());
+        drop(waiting);
+        goes_on.send(()).unwrap();
+        is_done.await.unwrap();
+        assert_eq!(Tasks::see_through(async { 1 }).await, Some(1));
     }
 
     #[tokio::test]

@@ -142,7 +142,7 @@ const ORDER: [(&str, &[&[&str]]); 3] = [
     (
         "tollgate-domain",
         &[
-            &["plans", "history", "sealer", "deployment_keys", "audit", "events", "payment_methods", "charges"],
+            &["plans", "history", "sealer", "deployment_keys", "audit", "cron", "events", "payment_methods", "charges"],
             &["payments", "subscriptions"],
             &["purchases"],
             &["customers", "invoices", "licenses", "api_keys", "widgets"],
@@ -164,6 +164,7 @@ const ORDER: [(&str, &[&[&str]]); 3] = [
             &["events"],
             &["webhooks"],
             &["entitlements", "monitoring"],
+            &["cron"],
             &["server"],
             &["commands"],
             &["main"],

@@ -14,14 +14,12 @@ use crate::app::App;
 use crate::bells::exchange;
 use crate::config::Config;
 use crate::deployment_keys::KeysError;
-use crate::entitlements::{expire, reapply_plans};
 use crate::events;
 use crate::licenses::last_seen;
 use crate::monitoring::metrics;
 use crate::schema::MIGRATIONS;
 use crate::server;
 use crate::webhooks::inbox::Inbox;
-use crate::webhooks::retry;
 use tollgate_db::Db;
 
 /// How often a database that is away is tried: soon, since it may be starting beside us.
@@ -43,12 +41,6 @@ pub(super) async fn run(config: Config) -> anyhow::Result<()> {
     let db = Db::open(&config.database_url, &MIGRATIONS).context("could not open DATABASE_URL")?;
     let app = App::new(Arc::new(config), db.clone(), clock, rng);
     let inbox = Inbox::open(app.clone());
-    metrics::start_upkeep(&app);
-    retry::start(&inbox);
-    expire::start(&app);
-    last_seen::start(&app);
-    events::presence::start(&app);
-    reapply_plans::start(&app);
     let (listen_url, redis_url) = (&app.config.database_listen_url, app.config.redis_url.as_ref());
     exchange::start(&app.bells, &app.tasks, &app.rng, &app.db, listen_url, redis_url);
     let preparing = app.clone();

@@ -1,8 +1,5 @@
 //! Ends the entitlement of customers whose grace has run out: no event tells of that.
 
-use std::sync::Arc;
-use std::time::Duration;
-
 use tollgate_db::{DbError, Tx};
 use tollgate_domain::audit::Cause;
 use tollgate_domain::entitlements;
@@ -11,34 +8,29 @@ use tollgate_shared::Timestamp;
 use super::follow::{InTrouble, PAGE};
 use crate::app::App;
 
-/// How often to look whose time has come.
-const LOOK_INTERVAL: Duration = Duration::from_secs(1);
-
-/// Starts the job.
-pub fn start(app: &App) {
-    let (tasks, app) = (app.tasks.clone(), app.clone());
-    let in_trouble = Arc::<InTrouble>::default();
-    tasks.every("expire-entitlements", LOOK_INTERVAL, move || {
-        let (app, in_trouble) = (app.clone(), in_trouble.clone());
-        async move { run(&app, &in_trouble).await.map(drop) }
-    });
+/// The job of one process.
+#[derive(Default)]
+pub struct Expire {
+    in_trouble: InTrouble,
 }
 
-/// Ends what has ended by now; gives how many customers' entitlement did.
-async fn run(app: &App, in_trouble: &InTrouble) -> Result<usize, DbError> {
-    let now = app.clock.now();
-    let (mut after, mut ended) = (None, 0);
-    loop {
-        let mut tx = app.read().await?;
-        let page = ended_by(&mut tx, now, after).await?;
-        drop(tx);
-        let Some((last, last_at)) = page.last().cloned() else { return Ok(ended) };
-        after = Some((last_at, last));
-        let customers = page.into_iter().map(|(id, _)| id).collect();
-        let follow = in_trouble.follow(app, customers, |work, customer| {
-            entitlements::follow(work, &app.settings, Cause::system(), customer);
-        });
-        ended += follow.await?;
+impl Expire {
+    /// Ends what has ended by now; gives how many customers' entitlement did.
+    pub(crate) async fn run(&self, app: &App) -> Result<usize, DbError> {
+        let now = app.clock.now();
+        let (mut after, mut ended) = (None, 0);
+        loop {
+            let mut tx = app.read().await?;
+            let page = ended_by(&mut tx, now, after).await?;
+            drop(tx);
+            let Some((last, last_at)) = page.last().cloned() else { return Ok(ended) };
+            after = Some((last_at, last));
+            let customers = page.into_iter().map(|(id, _)| id).collect();
+            let follow = self.in_trouble.follow(app, customers, |work, customer| {
+                entitlements::follow(work, &app.settings, Cause::system(), customer);
+            });
+            ended += follow.await?;
+        }
     }
 }
 

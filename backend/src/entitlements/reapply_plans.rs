@@ -5,9 +5,7 @@
 //! events touch. The file of the replica that started last is the one in force: only those with that file look for the
 //! others' customers. When none of them is left, the next one takes over with its own.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use tollgate_db::{DbError, Tx};
 use tollgate_domain::entitlements::{self, store};
@@ -16,9 +14,6 @@ use tracing::info;
 
 use super::follow::{InTrouble, PAGE};
 use crate::app::App;
-
-/// How often to look for customers that were computed by other plans.
-const LOOK_INTERVAL: Duration = Duration::from_secs(10);
 
 /// How often a replica says that the plans in force are alive.
 const RENEW_INTERVAL: chrono::Duration = chrono::Duration::seconds(30);
@@ -41,16 +36,6 @@ pub(crate) struct ReapplyPlans {
 struct InForce {
     digest: String,
     said_at: Timestamp,
-}
-
-/// Starts the job.
-pub fn start(app: &App) {
-    let (tasks, app) = (app.tasks.clone(), app.clone());
-    let job = Arc::<ReapplyPlans>::default();
-    tasks.every("reapply-plans", LOOK_INTERVAL, move || {
-        let (app, job) = (app.clone(), job.clone());
-        async move { job.run(&app).await.map(drop) }
-    });
 }
 
 impl ReapplyPlans {

@@ -14,6 +14,7 @@ mod frames;
 mod poll;
 pub mod presence;
 mod reader;
+pub mod retention;
 pub mod routes;
 mod session;
 #[cfg(test)]

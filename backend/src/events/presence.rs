@@ -1,31 +1,16 @@
 //! Whose streams are open: their machines' apps are there, which is written with all other signs of life.
 
-use std::time::Duration;
-
 use tollgate_db::{DbError, UnitOfWork};
 use tollgate_domain::sessions::{self, Transport};
 
-use super::HEARTBEAT;
 use crate::app::App;
 use crate::licenses::last_seen;
-
-/// How often an open stream shows that its app is there: as often as the others send heartbeats.
-const RENEW_INTERVAL: Duration = HEARTBEAT;
 
 /// Sessions in one transaction: on SQLite events wait for as long as it takes.
 const SESSIONS_AT_ONCE: i64 = 500;
 
-/// Starts the job.
-pub fn start(app: &App) {
-    let (tasks, app) = (app.tasks.clone(), app.clone());
-    tasks.every("stream-sessions", RENEW_INTERVAL, move || {
-        renew(&app);
-        async { Ok(()) }
-    });
-}
-
 /// Notes that the apps whose streams are open here are there.
-pub(super) fn renew(app: &App) {
+pub fn renew(app: &App) {
     let now = app.clock.now();
     for machine_id in app.bells.machines() {
         app.last_seen.note(&machine_id, now, None, Some(Transport::Stream));

@@ -2,7 +2,6 @@
 //! never an older time over a newer one.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use tollgate_db::{DbError, Lock, UnitOfWork};
 use tollgate_domain::licenses::machines::Machine;
@@ -11,20 +10,8 @@ use tollgate_domain::sessions;
 use crate::app::App;
 use crate::last_seen::Seen;
 
-/// How long a sign of life is in memory alone.
-const WRITE_INTERVAL: Duration = Duration::from_secs(5);
-
 /// Machines in one transaction: on SQLite events wait for as long as it takes.
 const MACHINES_AT_ONCE: usize = 1000;
-
-/// Starts the job.
-pub fn start(app: &App) {
-    let (tasks, app) = (app.tasks.clone(), app.clone());
-    tasks.every("last-seen", WRITE_INTERVAL, move || {
-        let app = app.clone();
-        async move { write(&app).await }
-    });
-}
 
 /// Writes what waits.
 pub async fn write(app: &App) -> Result<(), DbError> {

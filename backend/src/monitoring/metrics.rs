@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use metrics::{Unit, describe_counter, describe_histogram};
+use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tokio::time::timeout;
 use tollgate_shared::Timestamp;
@@ -21,9 +21,6 @@ use tollgate_db::DbError;
 
 /// How long the database is waited for at a scrape: Prometheus gives up after ten seconds.
 const DATABASE_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// How often histograms are drained, which would grow for as long as nobody scrapes.
-const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The sizes of a batch that are told apart: a writer takes at most 64.
 const BATCH_BUCKETS: [f64; 7] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0];
@@ -72,6 +69,16 @@ fn describe() {
         "Snapshots of subscriptions that have no item which matches a plan"
     );
     describe_counter!("tollgate_backend_retries_total", count, "Failed events that the retry job tried again");
+    describe_counter!(
+        "tollgate_backend_cron_runs_total",
+        count,
+        "Runs of jobs that have ended here, by job and result"
+    );
+    describe_gauge!(
+        "tollgate_backend_cron_last_success_timestamp_seconds",
+        Unit::Seconds,
+        "When a job last succeeded, in any process, as far as this one has seen; in seconds since the Unix epoch"
+    );
     describe_counter!(
         "tollgate_backend_write_conflicts_total",
         count,
@@ -124,7 +131,7 @@ pub async fn render(app: &App, inbox: &Inbox, in_flight: &InFlight) -> String {
     if let Some(process) = PROCESS.get() {
         process.collect();
     }
-    // Histograms are drained here, or they would grow for as long as nobody looks; see `upkeep`.
+    // Histograms are drained here, and by the timetable: they would grow for as long as nobody looks.
     handle.run_upkeep();
     let mut scraped = Exposition::default();
     scraped.gauge("tollgate_backend_requests_in_flight", "Requests in flight", in_flight.count() as f64);
@@ -227,12 +234,4 @@ fn expose_tasks(tasks: &[TaskStatus], now: Timestamp, scraped: &mut Exposition) 
         "task",
         since,
     );
-}
-
-/// Starts the task that keeps histograms from growing while nobody scrapes.
-pub fn start_upkeep(app: &App) {
-    app.tasks.every("metrics-upkeep", UPKEEP_INTERVAL, || async {
-        start().run_upkeep();
-        Ok(())
-    });
 }

@@ -1,7 +1,6 @@
 //! Events that failed in a way that may pass are tried again here, on the same way as a delivery.
 
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use bytes::Bytes;
 use tollgate_db::DbError;
@@ -12,25 +11,12 @@ use crate::app::App;
 use crate::webhooks::inbox::{BATCH_MAX, Delivery, Inbox, Mode};
 use crate::webhooks::store;
 
-/// How often to look for what is due.
-const LOOK_INTERVAL: Duration = Duration::from_secs(1);
-
 /// How long an event is ours that we took for an attempt: longer than any attempt, and short enough that one which was
 /// lost with its process is soon made by another.
 const LEASE: chrono::Duration = chrono::Duration::seconds(30);
 
 /// How many bytes of payloads are tried together, unless the first alone has more.
 const TOGETHER_BYTES_MAX: i64 = 8 << 20;
-
-/// Starts the job.
-pub fn start(inbox: &Inbox) {
-    let app = inbox.app().clone();
-    let inbox = inbox.clone();
-    app.tasks.every("retry", LOOK_INTERVAL, move || {
-        let inbox = inbox.clone();
-        async move { run(&inbox).await.map(drop) }
-    });
-}
 
 /// Tries everything that is due now; says how many events.
 pub async fn run(inbox: &Inbox) -> Result<usize, DbError> {

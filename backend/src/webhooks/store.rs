@@ -6,6 +6,7 @@ use bytes::Bytes;
 use tollgate_shared::Timestamp;
 
 use crate::webhooks::Status;
+use tollgate_db::page::Position;
 use tollgate_db::{DbError, Lock, Tx, record};
 
 record! {
@@ -173,23 +174,42 @@ pub async fn make_due_now(tx: &mut Tx, now: Timestamp) -> Result<u64, DbError> {
     .await
 }
 
-/// Deletes events that have ended as `status` says and were taken before `before`, the oldest first and at most `limit`;
-/// says how many. With its row goes the claim: such an event is taken anew if it ever comes again.
-pub async fn delete_ended(tx: &mut Tx, status: Status, before: Timestamp, limit: i64) -> Result<u64, DbError> {
+/// Where the events stand that have ended as `status` says and were taken before `before`, the oldest first, after a
+/// position and at most `limit`.
+pub async fn ended(
+    tx: &mut Tx,
+    status: Status,
+    before: Timestamp,
+    after: &Position,
+    limit: i64,
+) -> Result<Vec<(Timestamp, String)>, DbError> {
     tx.sql(
-        "DELETE FROM webhook_events
-         WHERE id IN (SELECT id
-                      FROM webhook_events
-                      WHERE status = $1 AND received_at < $2
-                      ORDER BY received_at, id
-                      LIMIT $3)",
+        "SELECT received_at, id
+         FROM webhook_events
+         WHERE status = $1 AND received_at < $2 AND (received_at, id) > ($3, $4)
+         ORDER BY received_at, id
+         LIMIT $5",
     )
     .bind(status.name())
     .bind(before)
+    .bind(after.at)
+    .bind(after.id.as_str())
     .bind(limit)
-    .run()
+    .all()
     .await
 }
 
-#[cfg(test)]
-mod tests;
+/// Deletes the events that have ended as `status` says, from after a position up to another one; gives how many.
+pub async fn delete_ended(tx: &mut Tx, status: Status, after: &Position, up_to: &Position) -> Result<u64, DbError> {
+    tx.sql(
+        "DELETE FROM webhook_events
+         WHERE status = $1 AND (received_at, id) > ($2, $3) AND (received_at, id) <= ($4, $5)",
+    )
+    .bind(status.name())
+    .bind(after.at)
+    .bind(after.id.as_str())
+    .bind(up_to.at)
+    .bind(up_to.id.as_str())
+    .run()
+    .await
+}

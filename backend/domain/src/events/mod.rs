@@ -4,12 +4,13 @@
 pub mod cursor;
 pub mod epoch;
 pub mod log;
+pub mod retention;
 mod store;
 
 use serde_json::Value;
 use tollgate_shared::Timestamp;
 
-use tollgate_db::{Announcement, Json, UnitOfWork, record};
+use tollgate_db::{Announcement, Json, UnitOfWork, record, row};
 
 record! {
     /// A row of `license_events`. Its key is (`license_id`, `seq`).
@@ -51,6 +52,20 @@ pub struct Look {
     pub newest: i64,
     /// The next events that are kept, [`log::LOOK_EVENTS_MAX`] at most, in order.
     pub events: Vec<LoggedEvent>,
+}
+
+row! {
+    /// An event that is old enough to be removed.
+    pub struct OldEvent {
+        /// Whose log it is in.
+        pub license_id: String,
+        /// Its number there.
+        pub seq: i64,
+        /// `sev_…`
+        pub id: String,
+        /// When it was appended.
+        pub created_at: Timestamp,
+    }
 }
 
 /// What desktop apps can be told.

@@ -3,10 +3,11 @@
 
 use std::collections::BTreeMap;
 
+use tollgate_db::page::Position;
 use tollgate_db::{DbError, Json, Tx};
 use tollgate_shared::Timestamp;
 
-use super::{LoggedEvent, Look};
+use super::{LoggedEvent, Look, OldEvent};
 
 /// A row of a look; the event is missing where there is none.
 type Row = (String, i64, Option<i64>, Option<String>, Option<String>, Option<String>, Option<Timestamp>);
@@ -97,4 +98,30 @@ pub(super) async fn page(tx: &mut Tx, license_id: &str, after: i64, limit: i64) 
         .await?;
     let event = |(seq, id, event_type, data, created_at)| LoggedEvent { seq, id, event_type, data, created_at };
     Ok(rows.into_iter().map(event).collect())
+}
+
+/// The oldest events after a position.
+pub(super) async fn old(
+    tx: &mut Tx,
+    before: Timestamp,
+    after: &Position,
+    limit: i64,
+) -> Result<Vec<OldEvent>, DbError> {
+    tx.sql(
+        "SELECT license_id, seq, id, created_at
+         FROM license_events
+         WHERE created_at < $1 AND (created_at, id) > ($2, $3)
+         ORDER BY created_at, id
+         LIMIT $4",
+    )
+    .bind(before)
+    .bind(after.at)
+    .bind(after.id.as_str())
+    .bind(limit)
+    .all()
+    .await
+}
+
+pub(super) async fn delete_up_to(tx: &mut Tx, license_id: &str, seq: i64) -> Result<u64, DbError> {
+    tx.sql("DELETE FROM license_events WHERE license_id = $1 AND seq <= $2").bind(license_id).bind(seq).run().await
 }

@@ -16,10 +16,10 @@ fn one_customer_in_trouble_delays_no_other_customers_end() {
         tx.sql("UPDATE customers SET history = '[{}]' WHERE id = 'cus_2'").run().await.unwrap();
         tx.commit().await.unwrap();
 
-        let in_trouble = InTrouble::default();
-        assert_eq!(run(&app.inner, &in_trouble).await.unwrap(), 2);
+        let expire = Expire::default();
+        assert_eq!(expire.run(&app.inner).await.unwrap(), 2);
         // The next look is for what has become due since.
-        assert_eq!(run(&app.inner, &in_trouble).await.unwrap(), 0);
+        assert_eq!(expire.run(&app.inner).await.unwrap(), 0);
         let mut tx = db.read().await.unwrap();
         let due = ended_by(&mut tx, app.inner.clock.now(), None).await.unwrap();
         assert_eq!(due.into_iter().map(|(id, _)| id).collect::<Vec<_>>(), ["cus_2"]);

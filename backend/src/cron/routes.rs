@@ -1,0 +1,72 @@
+//! The timetable for schedulers outside, and for operators.
+
+use rocket::serde::json::Json;
+use rocket::{Route, State, get, post, routes};
+use serde::Serialize;
+use tollgate_domain::cron::runs::{self, Caller};
+use tollgate_shared::clock::rfc3339;
+
+use super::runner::{Failure, Ran, Runner};
+use super::timetable;
+use super::view::{self, JobView, RanView};
+use crate::app::App;
+use crate::http::auth::{Cron, Operator};
+use crate::http::error::ApiError;
+use crate::tasks::Tasks;
+
+/// The routes of this module.
+pub fn routes() -> Vec<Route> {
+    routes![ask, run, list]
+}
+
+/// The same for schedulers that can only ask.
+#[get("/api/cron/<job>")]
+async fn ask(scheduler: Cron, job: &str, runner: &State<Runner>) -> Result<Json<RanView>, ApiError> {
+    run(scheduler, job, runner).await
+}
+
+/// Runs a job now, unless that is being done or was done in this very second.
+#[post("/api/cron/<job>")]
+async fn run(_scheduler: Cron, job: &str, runner: &State<Runner>) -> Result<Json<RanView>, ApiError> {
+    let job = timetable::job(job).ok_or_else(|| ApiError::not_found("such job"))?;
+    let here = Runner::clone(runner);
+    // To its end, whether or not the scheduler waits for that.
+    let ran = Tasks::see_through(async move { here.run(job, Caller::Request).await }).await;
+    let (ran, tick, summary) = match ran.ok_or_else(ApiError::internal)?? {
+        Ran::Here { failure: Some(failure), .. } => return Err(failure.into()),
+        Ran::Here { tick, summary, failure: None } => (true, tick, summary),
+        Ran::InProgress(tick) | Ran::Before(tick) => {
+            (false, tick, runner.last_summary(job).await?.unwrap_or_else(view::nothing))
+        }
+    };
+    Ok(Json(RanView { job: job.name, ran, tick: rfc3339(tick), summary }))
+}
+
+/// Every job: there is a handful, so that they need no pages.
+#[derive(Serialize)]
+struct Jobs {
+    data: Vec<JobView>,
+}
+
+/// When each job ran last, what came of it, and when it runs next.
+#[get("/api/admin/cron")]
+async fn list(_operator: Operator, app: &State<App>) -> Result<Json<Jobs>, ApiError> {
+    let now = app.clock.now();
+    let mut tx = app.read().await?;
+    let mut data = Vec::new();
+    for job in timetable::jobs() {
+        let newest = runs::known(&mut tx, job.name, now).await?.newest;
+        data.push(JobView::of(job, newest, now));
+    }
+    Ok(Json(Jobs { data }))
+}
+
+impl From<Failure> for ApiError {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Database(failure) => failure.into(),
+            // Logged by the runner.
+            Failure::Panicked | Failure::TimedOut => Self::internal(),
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! All work that is done by the clock. What is not here waits for something else: a request, an event, a bell.
+//!
+//! A job runs once a tick, in whichever process gets it, and its run is recorded. A look is for what each process does for
+//! itself: what it has in memory, or what should not be as late as a minute and costs nothing where there is nothing to do.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+use tollgate_db::DbError;
+use tollgate_domain::cron::schedule::Schedule;
+
+use super::cleanup::clean_up;
+use super::job::{Context, Job, Progress};
+use super::runner::Runner;
+use crate::entitlements::reapply_plans::ReapplyPlans;
+use crate::events::{HEARTBEAT, presence};
+use crate::licenses::last_seen;
+use crate::monitoring::metrics;
+use crate::webhooks::retry;
+
+/// The jobs, those that run most often first.
+static JOBS: [Job; 4] = [
+    Job {
+        name: "retry-events",
+        schedule: Schedule::minutes(1),
+        work: |context, progress| Box::pin(retry_events(context, progress)),
+    },
+    Job {
+        name: "detect-stale-sessions",
+        schedule: Schedule::minutes(1),
+        work: |context, progress| Box::pin(detect_stale_sessions(context, progress)),
+    },
+    Job {
+        name: "expiration-check",
+        schedule: Schedule::hourly(),
+        work: |context, progress| Box::pin(check_expirations(context, progress)),
+    },
+    Job {
+        name: "cleanup-events",
+        schedule: Schedule::daily(3),
+        work: |context, progress| Box::pin(clean_up(context, progress)),
+    },
+];
+
+/// How often the clock is looked at: how late a job may be.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The first retry of an event comes after five seconds, and an outage's as soon as it is over.
+const RETRY_INTERVAL: Duration = Duration::from_secs(1);
+
+/// A licence ends when it says that it does.
+const EXPIRE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// For how long a sign of life of a machine is in memory alone.
+const LAST_SEEN_INTERVAL: Duration = Duration::from_secs(5);
+
+/// How often an open stream shows that its app is there: as often as other apps send heartbeats.
+const STREAM_SESSIONS_INTERVAL: Duration = HEARTBEAT;
+
+/// How soon a customer is found that was computed by other plans.
+const REAPPLY_PLANS_INTERVAL: Duration = Duration::from_secs(10);
+
+/// How soon histograms are drained, which would grow for as long as nobody scrapes.
+const METRICS_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Every job.
+pub fn jobs() -> impl Iterator<Item = &'static Job> {
+    JOBS.iter()
+}
+
+/// The job of a name.
+pub fn job(name: &str) -> Option<&'static Job> {
+    jobs().find(|job| job.name == name)
+}
+
+/// Starts all of it.
+pub fn start(runner: &Runner) {
+    let tasks = &runner.context().app.tasks;
+    for job in jobs() {
+        let runner = runner.clone();
+        tasks.every(job.name, LOOK_INTERVAL, move || {
+            let runner = runner.clone();
+            async move { runner.look(job).await }
+        });
+    }
+    start_looks(runner.context());
+}
+
+fn start_looks(context: &Context) {
+    let Context { app, inbox, expire } = context;
+    let looks_for = inbox.clone();
+    app.tasks.every("retry", RETRY_INTERVAL, move || {
+        let inbox = looks_for.clone();
+        async move { retry::run(&inbox).await.map(drop) }
+    });
+    let looks_for = (app.clone(), expire.clone());
+    app.tasks.every("expire-entitlements", EXPIRE_INTERVAL, move || {
+        let (app, expire) = looks_for.clone();
+        async move { expire.run(&app).await.map(drop) }
+    });
+    let looks_for = app.clone();
+    app.tasks.every("last-seen", LAST_SEEN_INTERVAL, move || {
+        let app = looks_for.clone();
+        async move { last_seen::write(&app).await }
+    });
+    let looks_for = app.clone();
+    app.tasks.every("stream-sessions", STREAM_SESSIONS_INTERVAL, move || {
+        presence::renew(&looks_for);
+        async { Ok(()) }
+    });
+    let looks_for = (app.clone(), Arc::<ReapplyPlans>::default());
+    app.tasks.every("reapply-plans", REAPPLY_PLANS_INTERVAL, move || {
+        let (app, reapply_plans) = looks_for.clone();
+        async move { reapply_plans.run(&app).await.map(drop) }
+    });
+    app.tasks.every("metrics-upkeep", METRICS_INTERVAL, || async {
+        metrics::start().run_upkeep();
+        Ok(())
+    });
+}
+
+#[derive(Serialize)]
+struct Retried {
+    tried: usize,
+}
+
+async fn retry_events(context: Context, progress: Progress) -> Result<(), DbError> {
+    let tried = retry::run(&context.inbox).await?;
+    progress.say(&Retried { tried });
+    Ok(())
+}
+
+#[derive(Serialize)]
+struct Detected {
+    stale: usize,
+}
+
+async fn detect_stale_sessions(context: Context, progress: Progress) -> Result<(), DbError> {
+    let stale = presence::detect_stale(&context.app).await?;
+    progress.say(&Detected { stale });
+    Ok(())
+}
+
+#[derive(Serialize)]
+struct Expired {
+    ended: usize,
+}
+
+async fn check_expirations(context: Context, progress: Progress) -> Result<(), DbError> {
+    let ended = context.expire.run(&context.app).await?;
+    progress.say(&Expired { ended });
+    Ok(())
+}
