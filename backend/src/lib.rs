@@ -15,6 +15,7 @@
 //! | [`audit`] | what operators did |
 //! | [`deployment_keys`] | what leases are signed and fingerprints hashed with |
 //! | [`api_keys`], [`customers`], [`events`], [`licenses`], [`webhooks`] | capabilities: their routes, jobs and calls |
+//! | [`dead_letters`] | what a person should look at, and what operators do with it |
 //! | [`entitlements`], [`monitoring`] | what changes by time and by the operator's files; health and metrics |
 //! | [`cron`] | the timetable: what is done by the clock |
 //! | [`server`], [`commands`] | the HTTP server with all of its routes; the command line |
@@ -27,6 +28,7 @@ pub mod commands;
 pub mod config;
 pub mod cron;
 pub mod customers;
+pub mod dead_letters;
 pub mod delay_queue;
 pub mod deployment_keys;
 pub mod entitlements;

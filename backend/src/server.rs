@@ -33,7 +33,7 @@ use crate::http::in_flight::InFlight;
 use crate::licenses::routes::LicenseLimits;
 use crate::monitoring;
 use crate::webhooks::inbox::Inbox;
-use crate::{api_keys, audit, cron, customers, deployment_keys, events, licenses, webhooks};
+use crate::{api_keys, audit, cron, customers, dead_letters, deployment_keys, events, licenses, webhooks};
 
 /// How long requests in flight may take after a stop.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -72,6 +72,7 @@ pub fn rocket(app: App, inbox: Inbox) -> Rocket<Build> {
         .mount("/", api_keys::routes::routes())
         .mount("/", audit::routes::routes())
         .mount("/", cron::routes::routes())
+        .mount("/", dead_letters::routes::routes())
         .mount("/", deployment_keys::routes::routes())
         .mount("/", events::routes::routes())
         .mount("/", licenses::admin::routes())

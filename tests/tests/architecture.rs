@@ -142,7 +142,18 @@ const ORDER: [(&str, &[&[&str]]); 3] = [
     (
         "tollgate-domain",
         &[
-            &["plans", "history", "sealer", "deployment_keys", "audit", "cron", "events", "payment_methods", "charges"],
+            &[
+                "plans",
+                "history",
+                "sealer",
+                "deployment_keys",
+                "audit",
+                "cron",
+                "events",
+                "dead_letters",
+                "payment_methods",
+                "charges",
+            ],
             &["payments", "subscriptions"],
             &["purchases"],
             &["customers", "invoices", "licenses", "api_keys", "widgets"],
@@ -163,7 +174,7 @@ const ORDER: [(&str, &[&[&str]]); 3] = [
             &["api_keys", "audit", "customers", "deployment_keys", "licenses"],
             &["events"],
             &["webhooks"],
-            &["entitlements", "monitoring"],
+            &["dead_letters", "entitlements", "monitoring"],
             &["cron"],
             &["server"],
             &["commands"],

@@ -48,7 +48,7 @@ pub use self::migrate::{Migration, Migrations};
 pub use self::notifications::Notifications;
 pub use self::record::{Record, Statements};
 pub use self::tx::{Lock, Query, Row, Tx};
-pub use self::unit_of_work::{Announcement, Change, Changes, Effect, UnitOfWork};
+pub use self::unit_of_work::{Announcement, Change, Changes, Draft, Effect, UnitOfWork, columns_of};
 pub use self::url::{DatabaseUrl, UnusableUrl};
 pub use self::value::{Bind, Json, Kind, Value, storable};
 pub use self::writes::Writes;

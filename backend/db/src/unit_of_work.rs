@@ -17,7 +17,7 @@ use crate::record::Record;
 use crate::tx::Tx;
 use crate::unit_of_work::tables::{Announcements, AppendIfAbsent, AppendOnly, Rows, Table};
 
-pub use crate::unit_of_work::tables::{Announcement, Effect};
+pub use crate::unit_of_work::tables::{Announcement, Draft, Effect, columns_of};
 
 /// Rows by type, and the present and the randomness by which they are changed.
 pub struct UnitOfWork {
@@ -120,6 +120,12 @@ impl UnitOfWork {
     /// What was announced so far, in order; without what was since the last savepoint.
     pub fn announced<T: Announcement>(&self) -> impl Iterator<Item = &T> {
         self.table::<Announcements<T>>().into_iter().flat_map(|announcements| &announcements.released)
+    }
+
+    /// What has changed since the last savepoint. A row that [`append_if_absent`](Self::append_if_absent) added counts,
+    /// though it may be there already.
+    pub fn drafts(&self) -> Vec<Draft> {
+        self.tables.iter().flat_map(|(_, table)| table.drafts()).collect()
     }
 
     /// Ends one event: what it did counts from here on.

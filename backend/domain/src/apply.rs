@@ -22,6 +22,7 @@
 //! | `api_keys`, `widgets` | nothing: unique constraints say that there is one already |
 //! | `operator_acts` | nothing: rows are only added |
 //! | `cron_runs` | the row itself: whoever inserts it runs the job |
+//! | `dead_letters` | the row itself, in one statement: whoever comes second renews it |
 //! | `deployment_keys` | the row itself, made where it is missing |
 
 mod touched;

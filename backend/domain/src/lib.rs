@@ -13,6 +13,7 @@
 //! | [`sealer`], [`deployment_keys`] | encrypts what is kept; the deployment's own keys |
 //! | [`audit`], [`events`] | what changed, for people and for apps |
 //! | [`cron`] | when a job is due, and whose run of it is |
+//! | [`dead_letters`] | what a person should look at |
 //! | [`payment_methods`], [`charges`], [`payments`], [`subscriptions`], [`customers`], [`invoices`] | what Stripe tells, in rows |
 //! | [`purchases`] | what was bought for good |
 //! | [`licenses`], [`api_keys`], [`widgets`] | what customers are given |
@@ -30,6 +31,7 @@ pub mod charges;
 pub mod cron;
 pub mod customer_state;
 pub mod customers;
+pub mod dead_letters;
 pub mod deployment_keys;
 pub mod entitlements;
 pub mod events;

@@ -53,6 +53,29 @@ impl<'r, T: DeserializeOwned> FromData<'r> for JsonBody<T> {
     }
 }
 
+/// A body that may be left out, with its `Content-Type`; else as [`JsonBody`].
+pub struct OptionalJsonBody<T>(pub T);
+
+#[rocket::async_trait]
+impl<'r, T: DeserializeOwned + Default> FromData<'r> for OptionalJsonBody<T> {
+    type Error = ();
+
+    async fn from_data(request: &'r Request<'_>, data: Data<'r>) -> data::Outcome<'r, Self> {
+        let read = async {
+            let is_json = request.content_type().is_some_and(|given| given.is_json());
+            match read(request, data, JSON_BYTES_MAX).await? {
+                body if body.is_empty() => Ok(T::default()),
+                _ if !is_json => Err(ApiError::unsupported_media_type()),
+                body => parse(&body),
+            }
+        };
+        match read.await {
+            Ok(value) => Outcome::Success(Self(value)),
+            Err(error) => refuse(request, error),
+        }
+    }
+}
+
 /// Ends a data guard with `error` as the answer.
 pub fn refuse<'r, T: FromData<'r, Error = ()>>(request: &Request<'_>, error: ApiError) -> data::Outcome<'r, T> {
     Outcome::Error((error.refuse(request), ()))

@@ -18,6 +18,7 @@ use crate::tasks::TaskStatus;
 use crate::webhooks::inbox::Inbox;
 use crate::webhooks::view::{self, InTrouble};
 use tollgate_db::DbError;
+use tollgate_domain::dead_letters::{self, Source};
 
 /// How long the database is waited for at a scrape: Prometheus gives up after ten seconds.
 const DATABASE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -170,7 +171,7 @@ pub async fn render(app: &App, inbox: &Inbox, in_flight: &InFlight) -> String {
     let now = app.clock.now();
     expose_tasks(&app.tasks.status(), now, &mut scraped);
     // What is not known is left out: the last number that was would look like a new one.
-    let known = timeout(DATABASE_TIMEOUT, in_trouble(app)).await;
+    let known = timeout(DATABASE_TIMEOUT, trouble(app)).await;
     let up = if matches!(known, Ok(Ok(_))) { 1.0 } else { 0.0 };
     scraped.gauge("tollgate_backend_database_up", "1 when the database answered, else 0", up);
     if let Ok(Ok(known)) = known {
@@ -179,25 +180,55 @@ pub async fn render(app: &App, inbox: &Inbox, in_flight: &InFlight) -> String {
     handle.render() + &scraped.into_text()
 }
 
-async fn in_trouble(app: &App) -> Result<InTrouble, DbError> {
-    let mut tx = app.read().await?;
-    view::in_trouble(&mut tx).await
+/// What did not end well.
+struct Trouble {
+    events: InTrouble,
+    /// The dead letters that are open, by source.
+    letters: BTreeMap<String, i64>,
+    /// When the oldest of Stripe's events among them became one.
+    oldest_letter_at: Option<Timestamp>,
 }
 
-fn expose_trouble(known: &InTrouble, now: Timestamp, scraped: &mut Exposition) {
+async fn trouble(app: &App) -> Result<Trouble, DbError> {
+    let mut tx = app.read().await?;
+    Ok(Trouble {
+        events: view::in_trouble(&mut tx).await?,
+        letters: dead_letters::open_by_source(&mut tx).await?.into_iter().collect(),
+        oldest_letter_at: dead_letters::oldest_open(&mut tx, Source::Webhook).await?,
+    })
+}
+
+fn expose_trouble(known: &Trouble, now: Timestamp, scraped: &mut Exposition) {
     let age = |at: Option<Timestamp>| at.map_or(0.0, |at| (now - at).as_seconds_f64().max(0.0));
-    scraped.gauge("tollgate_backend_events_failed", "Events that wait for another attempt", known.failed as f64);
+    scraped.gauge("tollgate_backend_events_failed", "Events that wait for another attempt", known.events.failed as f64);
     scraped.gauge(
         "tollgate_backend_events_failed_oldest_seconds",
         "Age of the oldest event that waits for another attempt; 0 when there is none",
-        age(known.oldest_failed_at),
+        age(known.events.oldest_failed_at),
     );
-    let dead_lettered = known.dead_lettered as f64;
-    scraped.gauge("tollgate_backend_events_dead_lettered", "Events that a person should look at", dead_lettered);
+    let letters = |source: Source| known.letters.get(source.name()).copied().unwrap_or_default() as f64;
+    scraped.gauges(
+        "tollgate_backend_dead_letters",
+        "Dead letters that a person should look at, by source",
+        "source",
+        Source::ALL.map(|source| (source.name(), letters(source))),
+    );
+    // What an app says may raise no alarm.
+    scraped.gauge(
+        "tollgate_backend_dead_letter_oldest_seconds",
+        "Age of the oldest dead letter of Stripe's events; 0 when there is none",
+        age(known.oldest_letter_at),
+    );
+    // The names that earlier releases had for those two.
+    scraped.gauge(
+        "tollgate_backend_events_dead_lettered",
+        "Events that a person should look at",
+        letters(Source::Webhook),
+    );
     scraped.gauge(
         "tollgate_backend_events_dead_lettered_oldest_seconds",
         "Age of the oldest event that a person should look at; 0 when there is none",
-        age(known.oldest_dead_lettered_at),
+        age(known.oldest_letter_at),
     );
 }
 

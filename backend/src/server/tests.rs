@@ -4,6 +4,7 @@ mod connections;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rocket::http::{ContentType, Header, Method};
 use rocket::local::asynchronous::Client;
@@ -189,6 +190,9 @@ fn with_the_database_it_is_ready_and_counts_what_is_in_trouble() {
             "tollgate_backend_database_up 1\n",
             "tollgate_backend_events_failed 0\n",
             "tollgate_backend_events_dead_lettered 0\n",
+            "tollgate_backend_dead_letters{source=\"webhook\"} 0\n",
+            "tollgate_backend_dead_letters{source=\"notification\"} 0\n",
+            "tollgate_backend_dead_letter_oldest_seconds 0\n",
         ] {
             assert!(metrics.body.contains(line), "{line}: {}", metrics.body);
         }
@@ -213,6 +217,10 @@ fn a_gauge_that_is_not_known_is_left_out() {
         assert_eq!(app.post(INTAKE_PATH, &poison).await.json()["outcome"], "dead_lettered");
         let with = app.get("/metrics").await.body;
         assert!(with.contains("tollgate_backend_events_dead_lettered 1\n"), "{with}");
+        assert!(with.contains("tollgate_backend_dead_letters{source=\"webhook\"} 1\n"), "{with}");
+        app.inner.clock.advance(Duration::from_secs(90));
+        let later = app.get("/metrics").await.body;
+        assert!(later.contains("tollgate_backend_dead_letter_oldest_seconds 90\n"), "{later}");
 
         faults.arm(1, Moment::Before, DbError::Unavailable { reason: "cut off".into() });
         let without = app.get("/metrics").await.body;
@@ -222,6 +230,8 @@ fn a_gauge_that_is_not_known_is_left_out() {
         assert_eq!(
             left_out,
             [
+                "tollgate_backend_dead_letter_oldest_seconds",
+                "tollgate_backend_dead_letters",
                 "tollgate_backend_events_dead_lettered",
                 "tollgate_backend_events_dead_lettered_oldest_seconds",
                 "tollgate_backend_events_failed",

@@ -10,6 +10,7 @@ mod claims;
 mod filter;
 mod job;
 mod lane;
+mod letters;
 mod outcome;
 mod writer;
 
@@ -33,7 +34,7 @@ use self::writer::Writer;
 use crate::app::App;
 use crate::webhooks::ordering::refetch::RefetchQueue;
 
-pub use self::job::Mode;
+pub use self::job::{Mode, Order};
 pub use self::outcome::{Delivery, IntakeError, Outcome};
 
 /// How many events share a transaction. More gain little (the cost of the statements is spread thin by then) and make
@@ -101,7 +102,7 @@ impl Inbox {
         let until = since + ANSWER_TIMEOUT;
         let (mut pending, mut jobs) = (Vec::with_capacity(payloads.len()), Vec::with_capacity(payloads.len()));
         for payload in payloads {
-            pending.push(self.read(payload, mode, request_id, since).map(|(id, job, response)| {
+            pending.push(self.read(payload, mode.clone(), request_id, since).map(|(id, job, response)| {
                 jobs.push(job);
                 (id, response)
             }));

@@ -69,6 +69,9 @@ pub enum Status {
 }
 
 impl Status {
+    /// Every status.
+    pub const ALL: [Self; 4] = [Self::Processed, Self::Failed, Self::DeadLettered, Self::Ignored];
+
     /// The name that is stored and shown.
     pub fn name(self) -> &'static str {
         match self {
@@ -81,8 +84,6 @@ impl Status {
 
     /// The status of a name.
     pub fn of(name: &str) -> Option<Self> {
-        [Self::Processed, Self::Failed, Self::DeadLettered, Self::Ignored]
-            .into_iter()
-            .find(|status| status.name() == name)
+        Self::ALL.into_iter().find(|status| status.name() == name)
     }
 }

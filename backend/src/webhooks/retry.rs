@@ -1,5 +1,6 @@
 //! Events that failed in a way that may pass are tried again here, on the same way as a delivery.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
@@ -8,7 +9,9 @@ use tollgate_shared::RequestId;
 use tracing::info;
 
 use crate::app::App;
-use crate::webhooks::inbox::{BATCH_MAX, Delivery, Inbox, Mode};
+use crate::http::error::ApiError;
+use crate::webhooks::Status;
+use crate::webhooks::inbox::{BATCH_MAX, Delivery, Inbox, IntakeError, Mode, Order};
 use crate::webhooks::store;
 
 /// How long an event is ours that we took for an attempt: longer than any attempt, and short enough that one which was
@@ -34,13 +37,27 @@ pub async fn run(inbox: &Inbox) -> Result<usize, DbError> {
     }
 }
 
-/// Tries one event at an operator's word: one that failed, a dead letter, or one that was ignored. None if there is no
-/// such event.
-pub async fn retry_for_operator(inbox: &Inbox, id: &str, request_id: &RequestId) -> Result<Option<Delivery>, DbError> {
+/// Tries one event at an operator's word, at once. None if there is no such event.
+pub async fn retry_for_operator(
+    inbox: &Inbox,
+    id: &str,
+    order: Order,
+    request_id: &RequestId,
+) -> Result<Option<Delivery>, DbError> {
     let mut tx = inbox.app().read().await?;
     let Some(payload) = store::payload(&mut tx, id).await? else { return Ok(None) };
     drop(tx);
-    Ok(inbox.process(vec![payload], Mode::Operator, request_id).await.pop())
+    Ok(inbox.process(vec![payload], Mode::Operator(Arc::new(order)), request_id).await.pop())
+}
+
+/// What an operator is told of an attempt: the outcome, or `failed` when it is tried again later. 503 where nothing could be
+/// written.
+pub fn outcome(delivery: &Delivery) -> Result<&'static str, ApiError> {
+    match delivery {
+        Ok((_, outcome)) => Ok(outcome.name()),
+        Err((_, IntakeError::RetryScheduled)) => Ok(Status::Failed.name()),
+        Err((_, error)) => Err((*error).into()),
+    }
 }
 
 /// Once an outage, what failed for want of the database need not wait for its time.

@@ -135,28 +135,21 @@ pub async fn payload(tx: &mut Tx, id: &str) -> Result<Option<Vec<u8>>, DbError> 
 }
 
 row! {
-    /// Events that did not end well.
+    /// Events that have not ended.
     pub struct InTrouble {
         /// How many wait for another attempt.
         pub failed: i64,
-        /// How many are dead letters.
-        pub dead_lettered: i64,
         /// When the oldest of those that wait was taken.
         pub oldest_failed_at: Option<Timestamp>,
-        /// When the oldest dead letter was taken.
-        pub oldest_dead_lettered_at: Option<Timestamp>,
     }
 }
 
-/// The events that did not end well, in numbers.
+/// The events that have not ended, in numbers.
 pub async fn in_trouble(tx: &mut Tx) -> Result<InTrouble, DbError> {
     tx.sql(
-        "SELECT count(CASE WHEN status = 'failed' THEN 1 END) AS failed,
-                count(CASE WHEN status = 'dead_lettered' THEN 1 END) AS dead_lettered,
-                min(CASE WHEN status = 'failed' THEN received_at END) AS oldest_failed_at,
-                min(CASE WHEN status = 'dead_lettered' THEN received_at END) AS oldest_dead_lettered_at
+        "SELECT count(*) AS failed, min(received_at) AS oldest_failed_at
          FROM webhook_events
-         WHERE status IN ('failed', 'dead_lettered')",
+         WHERE status = 'failed'",
     )
     .one()
     .await

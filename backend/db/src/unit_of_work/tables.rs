@@ -3,7 +3,13 @@
 use std::any::Any;
 use std::collections::BTreeMap;
 
+use chrono::DateTime;
+use serde_json::{Map, Value as JsonValue};
+use tollgate_shared::clock::rfc3339;
+
+use crate::column::Column;
 use crate::record::Record;
+use crate::value::{Kind, Value};
 use crate::writes::Writes;
 
 /// A table, whatever its rows are.
@@ -22,6 +28,8 @@ pub(super) trait Table: Any + Send + Sync {
     }
     fn add_to(&self, writes: Writes) -> Writes;
     fn effects(&self) -> Vec<Effect<'_>>;
+    /// What has changed since the last savepoint.
+    fn drafts(&self) -> Vec<Draft>;
 }
 
 /// What may be announced.
@@ -36,6 +44,42 @@ pub struct Effect<'a> {
     pub key: &'a str,
     /// Whether it was not there before.
     pub is_new: bool,
+}
+
+/// A row that has changed since the last savepoint.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Draft {
+    /// The table.
+    pub table: &'static str,
+    /// The row's key.
+    pub key: String,
+    /// Its columns at the last savepoint, as in [`columns_of`]; none for a new row.
+    pub before: Option<Map<String, JsonValue>>,
+    /// Its columns now.
+    pub after: Map<String, JsonValue>,
+}
+
+/// A row by the names of its columns. Bytes are left out: what is kept as bytes is sealed, or a payload.
+pub fn columns_of<T: Record>(row: &T) -> Map<String, JsonValue> {
+    let shown = |(index, column): (usize, &Column)| {
+        let value = match row.value(index) {
+            Value::Null if column.kind == Kind::Bytes => return None,
+            Value::Null => JsonValue::Null,
+            Value::Text(text) => text.into_owned().into(),
+            Value::Integer(number) => number.into(),
+            Value::Boolean(is) => is.into(),
+            Value::Time(micros) => DateTime::from_timestamp_micros(micros).map(rfc3339).into(),
+            Value::Json(text) => serde_json::from_str(&text).unwrap_or_default(),
+            Value::Bytes(_) => return None,
+        };
+        Some((column.name.to_owned(), value))
+    };
+    T::COLUMNS.iter().enumerate().filter_map(shown).collect()
+}
+
+fn draft<T: Record>(before: Option<&T>, after: &T) -> Draft {
+    let key = <T as Record>::key(after).to_owned();
+    Draft { table: T::TABLE, key, before: before.map(columns_of), after: columns_of(after) }
 }
 
 /// The rows of one table that are replaced as they change.
@@ -162,6 +206,12 @@ impl<T: Record> Table for Rows<T> {
         };
         self.changes().map(of_row).collect()
     }
+
+    fn drafts(&self) -> Vec<Draft> {
+        let drafted = self.drafted.iter().filter_map(|key| self.rows.get(key));
+        let changed = drafted.filter(|row| row.now() != row.before());
+        changed.filter_map(|row| Some(draft(row.before(), row.now()?))).collect()
+    }
 }
 
 /// Rows that are only ever added.
@@ -201,6 +251,10 @@ impl<T: Record> Table for AppendOnly<T> {
     fn effects(&self) -> Vec<Effect<'_>> {
         self.released.iter().map(|row| Effect { table: T::TABLE, key: row.key(), is_new: true }).collect()
     }
+
+    fn drafts(&self) -> Vec<Draft> {
+        self.draft.iter().map(|row| draft(None, row)).collect()
+    }
 }
 
 /// Rows that are added where none is yet.
@@ -235,6 +289,10 @@ impl<T: Record> Table for AppendIfAbsent<T> {
 
     fn effects(&self) -> Vec<Effect<'_>> {
         self.0.effects()
+    }
+
+    fn drafts(&self) -> Vec<Draft> {
+        self.0.drafts()
     }
 }
 
@@ -273,6 +331,10 @@ impl<T: Announcement> Table for Announcements<T> {
     }
 
     fn effects(&self) -> Vec<Effect<'_>> {
+        Vec::new()
+    }
+
+    fn drafts(&self) -> Vec<Draft> {
         Vec::new()
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::time::Instant;
-use tollgate_db::{DbError, Tx};
+use tollgate_db::{Changes, DbError, Tx, UnitOfWork};
 use tollgate_domain::apply::{self, Touched};
 use tollgate_shared::Timestamp;
 use tollgate_shared::log_safe::LogSafe;
@@ -14,13 +14,14 @@ use tracing::{error, warn};
 
 use super::claims::Claims;
 use super::job::{Answer, Intent, Job, Mode};
+use super::letters;
 use super::outcome::{IntakeError, Outcome};
 use crate::app::App;
 use crate::webhooks::attempts::{OUTAGE_DELAY, retry_delay};
 use crate::webhooks::ordering::refetch::RefetchQueue;
 use crate::webhooks::store::{self, Failure};
 use crate::webhooks::{Status, WebhookEvent};
-use crate::write::attempt;
+use crate::write::{Panicked, attempt};
 
 /// How long a transaction waits for rows that somebody else holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +42,14 @@ pub(super) struct BatchWriter {
     pub(super) database_was_away: Arc<AtomicBool>,
 }
 
+/// What applying a batch comes to, once its transaction is committed.
+pub(super) struct Applied<'b> {
+    /// What was applied, by its index in the batch.
+    observed: Vec<(usize, &'b Observation)>,
+    pub(super) answers: Vec<Answer>,
+    changes: Changes,
+}
+
 impl BatchWriter {
     /// Applies a batch in one transaction; once more when a deadlock or a busy file asks for that.
     pub(super) async fn apply<'a>(
@@ -59,11 +68,29 @@ impl BatchWriter {
     }
 
     async fn try_apply(&self, batch: &[&Job], wait: LockWait) -> Result<Vec<Answer>, DbError> {
-        let App { clock, settings, .. } = &self.app;
-        let now = clock.now();
         let begun = Instant::now();
         let mut tx = self.begin(wait).await?;
-        let claims = Claims::take(&mut tx, now, batch).await?;
+        let Applied { observed, answers, changes } = self.apply_in(&mut tx, batch, |_, _| ()).await?;
+        tx.commit().await?;
+        self.app.bells.ring_for(&changes);
+        metrics::histogram!("tollgate_backend_batch_seconds").record(begun.elapsed().as_secs_f64());
+        if let Some(refetch) = &self.refetch {
+            refetch.enqueue(&changes, observed.iter().map(|(_, observation)| *observation));
+        }
+        Ok(answers)
+    }
+
+    /// Applies a batch within a transaction, whatever becomes of that. `watch` sees what each event, by its index in the batch,
+    /// has changed.
+    pub(super) async fn apply_in<'b>(
+        &self,
+        tx: &mut Tx,
+        batch: &[&'b Job],
+        mut watch: impl FnMut(usize, &UnitOfWork) + Send,
+    ) -> Result<Applied<'b>, DbError> {
+        let App { clock, settings, .. } = &self.app;
+        let now = clock.now();
+        let claims = Claims::take(tx, now, batch).await?;
         let observed: Vec<(usize, &Observation)> = claims
             .ours()
             .filter_map(|index| match &batch[index].intent {
@@ -76,22 +103,30 @@ impl BatchWriter {
         for (_, observation) in &observed {
             touched.add(observation);
         }
-        let mut work = apply::load(&mut tx, settings, now, &touched).await?;
-        let mut dead_lettered = BTreeSet::new();
+        let mut work = apply::load(tx, settings, now, &touched).await?;
+        let (mut panicked, mut unchanged) = (BTreeSet::new(), BTreeSet::new());
         for (index, observation) in observed.iter().copied() {
-            if attempt(&mut work, |work| apply::apply(work, settings, observation)).is_err() {
-                dead_lettered.insert(index);
-                store::dead_letter(&mut tx, now, &batch[index].event.id, "panicked").await?;
+            let id = &*batch[index].event.id;
+            let was_in_effect = claims.was_in_effect(id);
+            let applied = attempt(&mut work, |work| {
+                apply::apply(work, settings, observation);
+                watch(index, work);
+                was_in_effect && work.drafts().is_empty()
+            });
+            match applied {
+                Ok(false) => {}
+                // What was in effect still is, also where it cannot be applied once more.
+                Ok(true) => drop(unchanged.insert(index)),
+                Err(Panicked) if was_in_effect => drop(unchanged.insert(index)),
+                Err(Panicked) => {
+                    panicked.insert(index);
+                    store::dead_letter(tx, now, id, "panicked").await?;
+                }
             }
         }
-        let changes = work.write(&mut tx).await?;
-        tx.commit().await?;
-        self.app.bells.ring_for(&changes);
-        metrics::histogram!("tollgate_backend_batch_seconds").record(begun.elapsed().as_secs_f64());
-        if let Some(refetch) = &self.refetch {
-            refetch.enqueue(&changes, observed.iter().map(|(_, observation)| *observation));
-        }
-        Ok(claims.answers(batch, &dead_lettered))
+        letters::settle(tx, &mut work, batch, &claims, &panicked).await?;
+        let changes = work.write(tx).await?;
+        Ok(Applied { observed, answers: claims.answers(batch, &panicked, &unchanged), changes })
     }
 
     /// Applies each event of a batch alone, so that one in trouble harms none that shared its batch; what fails is stored
@@ -147,6 +182,8 @@ impl BatchWriter {
                 Status::Failed => Err(IntakeError::RetryScheduled),
                 Status::Processed | Status::Ignored | Status::DeadLettered => Ok(Outcome::Duplicate),
             },
+            // What is in effect stays so.
+            Some(known) if known.status() == Status::Processed => Err(IntakeError::NotStored),
             None if job.mode != Mode::Delivery => Err(IntakeError::NotStored),
             known => {
                 // An operator's attempt is the first of a new row of them.
@@ -168,6 +205,10 @@ impl BatchWriter {
                 } else {
                     tx.insert(&[&failed_row(job, now, &failed)]).await?;
                 }
+                let mut work = UnitOfWork::new(now, self.app.rng.clone());
+                let status = (failed.status(), failed.reason);
+                letters::settle_failed(&mut tx, &mut work, job, known.as_ref(), status, attempts).await?;
+                work.write(&mut tx).await?;
                 match failed.next_attempt_at {
                     Some(_) => Err(IntakeError::RetryScheduled),
                     None => Ok(Outcome::DeadLettered),

@@ -7,7 +7,8 @@ use tollgate_shared::Timestamp;
 
 use super::job::{Answer, Job, Mode};
 use super::outcome::{IntakeError, Outcome};
-use crate::webhooks::{Status, store};
+use crate::webhooks::Status;
+use crate::webhooks::store::{self, Known};
 
 /// Which events of a batch this transaction may act on.
 pub(super) struct Claims {
@@ -15,6 +16,8 @@ pub(super) struct Claims {
     first: BTreeMap<String, usize>,
     /// What is to be answered for an id that is not ours to act on.
     not_ours: BTreeMap<String, Answer>,
+    /// How those of ours were that were not new.
+    known: BTreeMap<String, Known>,
 }
 
 impl Claims {
@@ -32,19 +35,36 @@ impl Claims {
         // What is not even known any more cannot be claimed.
         let mut not_ours: BTreeMap<_, _> =
             unclaimed.iter().map(|id| (id.clone(), Err(IntakeError::NotStored))).collect();
+        let mut ours_before = BTreeMap::new();
         for known in store::lock_all(tx, &unclaimed).await? {
             let Job { intent, mode, .. } = batch[first[&known.id]];
             let status = known.status();
-            if mode.may_take(status, known.is_due(now)) {
-                not_ours.remove(&known.id);
-                store::reclaim(tx, now, &known, intent.status(), intent.reason().as_deref()).await?;
-            } else if status == Status::Failed {
-                not_ours.insert(known.id, Err(IntakeError::RetryScheduled));
-            } else {
-                not_ours.insert(known.id, Ok(Outcome::Duplicate));
+            // What is in effect stays so, whatever would be thought of it now.
+            let would_undo = status == Status::Processed && intent.status() != Status::Processed;
+            if would_undo || !mode.may_take(status, known.is_due(now)) {
+                let failed = status == Status::Failed;
+                not_ours
+                    .insert(known.id, if failed { Err(IntakeError::RetryScheduled) } else { Ok(Outcome::Duplicate) });
+                continue;
             }
+            // The row of one that is in effect says since when it is.
+            if status != Status::Processed {
+                store::reclaim(tx, now, &known, intent.status(), intent.reason().as_deref()).await?;
+            }
+            not_ours.remove(&known.id);
+            ours_before.insert(known.id.clone(), known);
         }
-        Ok(Self { first, not_ours })
+        Ok(Self { first, not_ours, known: ours_before })
+    }
+
+    /// How an event of ours was before, if it is not new.
+    pub(super) fn known(&self, id: &str) -> Option<&Known> {
+        self.known.get(id)
+    }
+
+    /// Whether an event of ours was in effect before.
+    pub(super) fn was_in_effect(&self, id: &str) -> bool {
+        self.known(id).is_some_and(|known| known.status() == Status::Processed)
     }
 
     /// The indexes of the events to act on, in order of arrival.
@@ -55,13 +75,21 @@ impl Claims {
         indexes.into_iter()
     }
 
-    pub(super) fn answers(&self, batch: &[&Job], dead_lettered: &BTreeSet<usize>) -> Vec<Answer> {
+    /// What is answered of each event of a batch, of which those in `dead_lettered` panicked, and those in `unchanged`
+    /// changed nothing that there was.
+    pub(super) fn answers(
+        &self,
+        batch: &[&Job],
+        dead_lettered: &BTreeSet<usize>,
+        unchanged: &BTreeSet<usize>,
+    ) -> Vec<Answer> {
         let answer = |(index, job): (usize, &&Job)| {
             let id = &job.event.id;
             match self.not_ours.get(id) {
                 Some(answer) => *answer,
                 None if self.first[id] != index => Ok(Outcome::Duplicate),
                 None if dead_lettered.contains(&index) => Ok(Outcome::DeadLettered),
+                None if self.was_in_effect(id) && unchanged.contains(&index) => Ok(Outcome::Duplicate),
                 None => Ok(match job.intent.status() {
                     Status::Ignored => Outcome::Ignored,
                     Status::DeadLettered => Outcome::DeadLettered,

@@ -1,9 +1,11 @@
 //! One event on its way to the writer.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tokio::time::Instant;
+use tollgate_domain::audit::acts::ActedBy;
 use tollgate_shared::log_safe::LogSafe;
 use tollgate_shared::{RequestId, Timestamp};
 use tollgate_stripe::{Event, Observation};
@@ -30,25 +32,39 @@ pub(super) struct Job {
 }
 
 /// Which events a claim may take.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// A delivery: a new event, or a failed one whose attempt is due.
     Delivery,
     /// The retry job's attempt: a failed event, due or not, since the job has taken it for itself.
     Retry,
-    /// An operator's attempt: a failed event, a dead letter, or one that was ignored (by an older release, it may be).
-    Operator,
+    /// An operator's attempt: any event that is known. One that is in effect is applied once more, which changes nothing that
+    /// is so; it finds what is missing (after a restore, or because of a fault that has been mended since).
+    Operator(Arc<Order>),
+}
+
+/// What an operator wants.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Order {
+    /// What the audit trail calls it.
+    pub action: &'static str,
+    /// Who wants it.
+    pub by: ActedBy,
 }
 
 impl Mode {
     /// Whether a claim may take an event that has this status; `is_due` says whether a failed one's time has come.
-    pub(super) fn may_take(self, status: Status, is_due: bool) -> bool {
+    pub(super) fn may_take(&self, status: Status, is_due: bool) -> bool {
         match (self, status) {
             (Self::Delivery, Status::Failed) => is_due,
-            (Self::Retry | Self::Operator, Status::Failed)
-            | (Self::Operator, Status::Ignored | Status::DeadLettered) => true,
-            (_, Status::Processed) | (Self::Delivery | Self::Retry, Status::Ignored | Status::DeadLettered) => false,
+            (Self::Retry, Status::Failed) | (Self::Operator(_), _) => true,
+            (Self::Delivery | Self::Retry, Status::Processed | Status::Ignored | Status::DeadLettered) => false,
         }
+    }
+
+    /// What an operator wants, if it is one's attempt.
+    pub(super) fn order(&self) -> Option<&Order> {
+        if let Self::Operator(order) = self { Some(order) } else { None }
     }
 }
 
@@ -96,12 +112,12 @@ impl Job {
         let event = &self.event;
         WebhookEvent {
             id: event.id.clone(),
-            r#type: event.event_type.chars().take(INDEXED_CHARS_MAX).collect(),
+            r#type: self.event_type(),
             api_version: event.api_version.clone(),
             livemode: event.livemode,
             account: event.account.clone(),
             object_id: event.object_id.clone().filter(|id| is_id(id)),
-            customer_id: event.customer_id.clone().filter(|id| is_id(id)),
+            customer_id: self.customer_id().map(str::to_owned),
             status: status.name().to_owned(),
             reason: self.intent.reason().filter(|_| status != Status::Failed),
             attempts: 1,
@@ -112,6 +128,16 @@ impl Job {
             next_attempt_at: None,
             payload: event.payload.clone(),
         }
+    }
+
+    /// The event's type as it is stored.
+    pub(super) fn event_type(&self) -> String {
+        self.event.event_type.chars().take(INDEXED_CHARS_MAX).collect()
+    }
+
+    /// The customer whom its object names, as it is stored.
+    pub(super) fn customer_id(&self) -> Option<&str> {
+        self.event.customer_id.as_deref().filter(|id| is_id(id))
     }
 
     /// What its rows hang on: the customer, else the object that it is about. Events with the same key wait together.

@@ -1,9 +1,20 @@
 //! Who may act on an event that is known.
 
 use tollgate_db::DbError;
+use tollgate_domain::audit::acts::ActedBy;
 
 use super::*;
-use crate::webhooks::inbox::Mode;
+use crate::webhooks::inbox::{Mode, Order};
+
+fn operator() -> Mode {
+    Mode::Operator(Arc::new(order()))
+}
+
+fn order() -> Order {
+    let by =
+        ActedBy { actor: "ada".to_owned(), claimed_name: None, request_id: "req_of_a_test".to_owned(), reason: None };
+    Order { action: "webhook_event.replay", by }
+}
 
 async fn process(inbox: &Inbox, payload: &Bytes, mode: Mode) -> Result<Outcome, IntakeError> {
     let request_id = RequestId::parse("req_of_a_test").unwrap();
@@ -30,16 +41,16 @@ fn an_operator_may_retry_what_a_delivery_may_not() {
             let event = updated(&format!("{n}"), &customer, 0, "active", 1);
             set_status(&db, &format!("evt_{n}"), status).await;
             for mode in [Mode::Delivery, Mode::Retry] {
-                assert_eq!(process(&inbox, &event, mode).await, Ok(Outcome::Duplicate), "{status}: {mode:?}");
+                assert_eq!(process(&inbox, &event, mode.clone()).await, Ok(Outcome::Duplicate), "{status}: {mode:?}");
             }
             assert_eq!(count(&db, "SELECT COUNT(*) FROM customers").await, n as i64);
-            assert_eq!(process(&inbox, &event, Mode::Operator).await, Ok(Outcome::Processed), "{status}");
+            assert_eq!(process(&inbox, &event, operator()).await, Ok(Outcome::Processed), "{status}");
             let known = known(&db, &format!("evt_{n}")).await;
             assert_eq!((known.status.as_str(), known.attempts), ("processed", 2));
             assert_eq!(end(&db, &customer).await.customer.tier, "pro");
             // What is in effect is not made to be so twice, by nobody.
-            for mode in [Mode::Delivery, Mode::Retry, Mode::Operator] {
-                assert_eq!(process(&inbox, &event, mode).await, Ok(Outcome::Duplicate), "{mode:?}");
+            for mode in [Mode::Delivery, Mode::Retry, operator()] {
+                assert_eq!(process(&inbox, &event, mode.clone()).await, Ok(Outcome::Duplicate), "{mode:?}");
             }
         }
     });
@@ -52,9 +63,9 @@ fn an_operators_retry_reads_the_payload_that_is_stored() {
         let request_id = RequestId::parse("req_of_a_test").unwrap();
         let event = updated("1", "cus_1", 0, "active", 1);
         assert_eq!(take(&inbox, &event).await, Ok(Outcome::Processed));
-        let again = retry::retry_for_operator(&inbox, "evt_1", &request_id).await.unwrap();
+        let again = retry::retry_for_operator(&inbox, "evt_1", order(), &request_id).await.unwrap();
         assert_eq!(again, Some(Ok(("evt_1".to_owned(), Outcome::Duplicate))));
-        assert_eq!(retry::retry_for_operator(&inbox, "evt_none", &request_id).await.unwrap(), None);
+        assert_eq!(retry::retry_for_operator(&inbox, "evt_none", order(), &request_id).await.unwrap(), None);
     });
 }
 
@@ -70,7 +81,7 @@ fn an_operators_retry_that_fails_is_tried_again_from_the_first() {
         }
         assert_eq!(known(&db, "evt_1").await.status, "dead_lettered");
         fail_next(&faults);
-        assert_eq!(process(&inbox, &event, Mode::Operator).await, Err(IntakeError::RetryScheduled));
+        assert_eq!(process(&inbox, &event, operator()).await, Err(IntakeError::RetryScheduled));
         let failed = known(&db, "evt_1").await;
         assert_eq!((failed.status.as_str(), failed.attempts), ("failed", 1));
         clock.advance(Duration::from_secs(5));
@@ -84,8 +95,8 @@ fn what_is_not_known_is_not_made_by_a_retry() {
     on_each_engine!(async |db| {
         let inbox = inbox(&db);
         let event = updated("1", "cus_1", 0, "active", 1);
-        for mode in [Mode::Retry, Mode::Operator] {
-            assert_eq!(process(&inbox, &event, mode).await, Err(IntakeError::NotStored), "{mode:?}");
+        for mode in [Mode::Retry, operator()] {
+            assert_eq!(process(&inbox, &event, mode.clone()).await, Err(IntakeError::NotStored), "{mode:?}");
         }
         assert_eq!(count(&db, "SELECT COUNT(*) FROM webhook_events").await, 0);
     });

@@ -1,0 +1,8 @@
+//! What operators see of dead letters, and do with them.
+
+mod acts;
+pub mod routes;
+mod view;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,96 @@
+//! The queue of dead letters, for operators.
+
+use rocket::serde::json::Json;
+use rocket::{Route, State, get, post, routes};
+use serde::{Deserialize, Serialize};
+use tollgate_db::page::List;
+use tollgate_domain::dead_letters::{Source, Status};
+use tracing::info;
+
+use super::acts::{self, Done};
+use super::view::{self, DeadLetterView, Filter, StatsView};
+use crate::app::App;
+use crate::http::auth::Operator;
+use crate::http::body::OptionalJsonBody;
+use crate::http::context::RequestContext;
+use crate::http::error::ApiError;
+use crate::http::page;
+use crate::http::query::Query;
+use crate::webhooks::inbox::Inbox;
+
+/// The routes of this module.
+pub fn routes() -> Vec<Route> {
+    routes![list, retry, resolve]
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Listed {
+    Letters(List<DeadLetterView>),
+    Stats(StatsView),
+}
+
+/// The dead letters, the newest first; or how many are open, and why.
+#[get("/api/dlq")]
+async fn list(_operator: Operator, query: Query, app: &State<App>) -> Result<Json<Listed>, ApiError> {
+    let filter = Filter {
+        status: query.read("status", "`open`, `retrying` or `resolved`", Status::of)?,
+        source: query.read("source", "`webhook`, `delivery`, `desktop` or `notification`", Source::of)?,
+        event_type: query.text("type").map(str::to_owned),
+    };
+    let (wants_stats, page) = (query.switch("stats")?, page::requested(&query)?);
+    let mut tx = app.read_list().await?;
+    Ok(Json(if wants_stats {
+        Listed::Stats(view::stats(&mut tx, app.clock.now()).await?)
+    } else {
+        Listed::Letters(view::list(&mut tx, &filter, &page).await?)
+    }))
+}
+
+/// Has what failed tried again at once; `id` is the letter's, or that of its event of Stripe's.
+#[post("/api/dlq/retry/<id>")]
+async fn retry(
+    operator: Operator,
+    id: &str,
+    context: &RequestContext,
+    inbox: &State<Inbox>,
+) -> Result<Json<Done>, ApiError> {
+    let done = acts::retry(inbox, id, operator.acting(context, None), &context.request_id).await?;
+    info!(request_id = %context.request_id, "retried dead letter {}: {}", done.event_id, done.outcome);
+    Ok(Json(done))
+}
+
+/// What an operator says of what is done with.
+#[derive(Default, Deserialize)]
+struct Resolution {
+    note: Option<String>,
+}
+
+/// How long a note may be: a paragraph, with a link to a ticket.
+const NOTE_CHARACTERS_MAX: usize = 1000;
+
+/// Takes a letter off the queue, without trying anything.
+#[post("/api/dlq/resolve/<id>", data = "<body>")]
+async fn resolve(
+    operator: Operator,
+    id: &str,
+    body: OptionalJsonBody<Resolution>,
+    context: &RequestContext,
+    app: &State<App>,
+) -> Result<Json<Done>, ApiError> {
+    let by = operator.acting(context, body.0.readable()?);
+    let done = acts::resolve(app, id, by).await?;
+    info!(request_id = %context.request_id, "resolved dead letter {}", done.event_id);
+    Ok(Json(done))
+}
+
+impl Resolution {
+    fn readable(self) -> Result<Option<String>, ApiError> {
+        let note = self.note.map(|note| note.trim().to_owned()).filter(|note| !note.is_empty());
+        if note.as_ref().is_none_or(|note| note.chars().count() <= NOTE_CHARACTERS_MAX) {
+            return Ok(note);
+        }
+        let message = format!("`note` may have at most {NOTE_CHARACTERS_MAX} characters");
+        Err(ApiError::invalid_parameter("note", message))
+    }
+}

@@ -1,0 +1,6 @@
+//! The queue of dead letters, on both engines.
+
+mod acts;
+mod letters;
+mod lists;
+mod upgraded;
