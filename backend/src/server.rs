@@ -33,6 +33,7 @@ use crate::http::in_flight::InFlight;
 use crate::licenses::routes::LicenseLimits;
 use crate::monitoring;
 use crate::webhooks::inbox::Inbox;
+use crate::webhooks::replay::routes::ReplayLimit;
 use crate::{api_keys, audit, cron, customers, dead_letters, deployment_keys, events, licenses, webhooks};
 
 /// How long requests in flight may take after a stop.
@@ -57,6 +58,7 @@ pub fn rocket(app: App, inbox: Inbox) -> Rocket<Build> {
     let (streams, runner) = (Streams::start(&app), Runner::new(&app, &inbox));
     rocket::custom(config())
         .manage(LicenseLimits::new(&app))
+        .manage(ReplayLimit::new(app.clock.clone()))
         .manage(app)
         .manage(streams)
         .manage(runner)
@@ -67,6 +69,7 @@ pub fn rocket(app: App, inbox: Inbox) -> Rocket<Build> {
         .attach(webhooks::routes::AcceptPost)
         .register("/", catchers::catchers())
         .mount("/", monitoring::health::routes())
+        .mount("/", webhooks::replay::routes::routes())
         .mount("/", webhooks::routes::routes())
         .mount("/", customers::routes::routes())
         .mount("/", api_keys::routes::routes())

@@ -25,6 +25,7 @@
 //! | `dead_letters` | the row itself, in one statement: whoever comes second renews it |
 //! | `deployment_keys` | the row itself, made where it is missing |
 
+pub mod made;
 mod touched;
 
 use std::collections::BTreeSet;

@@ -35,11 +35,17 @@ impl Query {
 
     /// A moment in RFC 3339.
     pub fn time(&self, name: &'static str) -> Result<Option<Timestamp>, ApiError> {
-        self.read(name, "a time such as `2026-11-27T09:30:00Z`", |text| {
-            // Cut as all times of ours are.
-            Some(DateTime::parse_from_rfc3339(text).ok()?.to_utc().trunc_subsecs(6))
-        })
+        self.read(name, A_TIME, time)
     }
+}
+
+/// What a parameter that is a time has to be.
+pub const A_TIME: &str = "a time such as `2026-11-27T09:30:00Z`";
+
+/// A moment in RFC 3339.
+pub fn time(text: &str) -> Option<Timestamp> {
+    // Cut as all times of ours are.
+    Some(DateTime::parse_from_rfc3339(text).ok()?.to_utc().trunc_subsecs(6))
 }
 
 #[rocket::async_trait]

@@ -11,7 +11,9 @@ mod filter;
 mod job;
 mod lane;
 mod letters;
+mod made;
 mod outcome;
+mod rehearsal;
 mod writer;
 
 use std::borrow::Cow;

@@ -7,6 +7,7 @@
 pub mod attempts;
 pub mod inbox;
 pub mod ordering;
+pub mod replay;
 pub mod retention;
 pub mod retry;
 pub mod routes;

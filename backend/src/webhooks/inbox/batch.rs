@@ -1,11 +1,12 @@
 //! A batch of events in one transaction, and what becomes of an event whose transaction fails.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::time::Instant;
 use tollgate_db::{Changes, DbError, Tx, UnitOfWork};
+use tollgate_domain::apply::made::Names;
 use tollgate_domain::apply::{self, Touched};
 use tollgate_shared::Timestamp;
 use tollgate_shared::log_safe::LogSafe;
@@ -15,6 +16,7 @@ use tracing::{error, warn};
 use super::claims::Claims;
 use super::job::{Answer, Intent, Job, Mode};
 use super::letters;
+use super::made::Made;
 use super::outcome::{IntakeError, Outcome};
 use crate::app::App;
 use crate::webhooks::attempts::{OUTAGE_DELAY, retry_delay};
@@ -47,6 +49,8 @@ pub(super) struct Applied<'b> {
     /// What was applied, by its index in the batch.
     observed: Vec<(usize, &'b Observation)>,
     pub(super) answers: Vec<Answer>,
+    /// The rows that each operator's attempt made by being loaded.
+    pub(super) made: BTreeMap<usize, Names>,
     changes: Changes,
 }
 
@@ -70,7 +74,7 @@ impl BatchWriter {
     async fn try_apply(&self, batch: &[&Job], wait: LockWait) -> Result<Vec<Answer>, DbError> {
         let begun = Instant::now();
         let mut tx = self.begin(wait).await?;
-        let Applied { observed, answers, changes } = self.apply_in(&mut tx, batch, |_, _| ()).await?;
+        let Applied { observed, answers, changes, .. } = self.apply_in(&mut tx, batch, |_, _| ()).await?;
         tx.commit().await?;
         self.app.bells.ring_for(&changes);
         metrics::histogram!("tollgate_backend_batch_seconds").record(begun.elapsed().as_secs_f64());
@@ -103,7 +107,9 @@ impl BatchWriter {
         for (_, observation) in &observed {
             touched.add(observation);
         }
+        let made = Made::before_load(tx, batch, &observed).await?;
         let mut work = apply::load(tx, settings, now, &touched).await?;
+        let made = made.after_load(tx).await?;
         let (mut panicked, mut unchanged) = (BTreeSet::new(), BTreeSet::new());
         for (index, observation) in observed.iter().copied() {
             let id = &*batch[index].event.id;
@@ -111,7 +117,7 @@ impl BatchWriter {
             let applied = attempt(&mut work, |work| {
                 apply::apply(work, settings, observation);
                 watch(index, work);
-                was_in_effect && work.drafts().is_empty()
+                was_in_effect && work.drafts().is_empty() && !made.contains_key(&index)
             });
             match applied {
                 Ok(false) => {}
@@ -126,7 +132,7 @@ impl BatchWriter {
         }
         letters::settle(tx, &mut work, batch, &claims, &panicked).await?;
         let changes = work.write(tx).await?;
-        Ok(Applied { observed, answers: claims.answers(batch, &panicked, &unchanged), changes })
+        Ok(Applied { observed, answers: claims.answers(batch, &panicked, &unchanged), made, changes })
     }
 
     /// Applies each event of a batch alone, so that one in trouble harms none that shared its batch; what fails is stored
