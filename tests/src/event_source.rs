@@ -122,6 +122,11 @@ impl EventSource {
         told.expect("a stream that gave up was read past that")
     }
 
+    /// What it has been told and nobody has read, without waiting for more.
+    pub fn next_unread(&mut self) -> Option<Told> {
+        self.told.try_recv().ok()
+    }
+
     /// The next that is neither a heartbeat nor the beginning of a stream.
     pub async fn next_event(&mut self) -> Told {
         loop {
