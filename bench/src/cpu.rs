@@ -24,6 +24,19 @@ pub(crate) fn resident_bytes(pid: u32) -> Result<u64> {
     Ok(kib * 1024)
 }
 
+/// How many files and sockets a process has open.
+pub(crate) fn descriptors(pid: u32) -> Result<usize> {
+    Ok(fs::read_dir(format!("/proc/{pid}/fd"))?.count())
+}
+
+/// How many it may have open, and how many it could allow itself.
+pub(crate) fn descriptor_limits(pid: u32) -> Result<(u64, u64)> {
+    let limits = fs::read_to_string(format!("/proc/{pid}/limits"))?;
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files")).context("no limit of open files")?;
+    let mut columns = line.split_whitespace().map(|column| column.parse().unwrap_or(u64::MAX));
+    columns.next().zip(columns.next()).context("not two limits of open files")
+}
+
 /// A PostgreSQL server, found by the process that serves one of its connections.
 pub(crate) struct PostgresServer {
     postmaster: u32,

@@ -15,6 +15,8 @@ mod load;
 mod relay;
 mod rest;
 mod sink;
+mod stream_clients;
+mod streams;
 mod system;
 mod verify;
 mod write_path;
@@ -37,6 +39,12 @@ struct Arguments {
     /// How many events a round
     #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(100..=200_000))]
     events: u32,
+    /// How many streams are open at once
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(10..=25_000))]
+    streams: u32,
+    /// For how many seconds things happen while they are open
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=3600))]
+    seconds: u32,
     #[command(subcommand)]
     part: Option<Part>,
 }
@@ -53,7 +61,18 @@ enum Part {
 }
 
 /// The measurements, in the order of the table.
-const NAMES: [&str; 7] = ["verify", "relay", "relay-forward", "write-postgres", "write-sqlite", "system", "rest"];
+const NAMES: [&str; 10] = [
+    "verify",
+    "relay",
+    "relay-forward",
+    "write-postgres",
+    "write-sqlite",
+    "system",
+    "rest",
+    streams::NAMES[0],
+    streams::NAMES[1],
+    streams::NAMES[2],
+];
 
 /// How much is measured.
 #[derive(Clone, Copy, Debug)]
@@ -62,6 +81,10 @@ struct Effort {
     rounds: u32,
     /// Events a round.
     events: usize,
+    /// Streams open at once.
+    streams: usize,
+    /// For how long things happen while they are.
+    seconds: u32,
 }
 
 /// How many events are in flight at once, wherever a limit speaks of 64.
@@ -80,14 +103,19 @@ fn main() -> Result<()> {
 
 async fn measure(arguments: &Arguments) -> Result<()> {
     ensure!(!cfg!(debug_assertions), "a debug build measures nothing: run scripts/bench, which builds with --release");
-    let effort = Effort { rounds: arguments.rounds, events: arguments.events as usize };
+    let effort = Effort {
+        rounds: arguments.rounds,
+        events: arguments.events as usize,
+        streams: arguments.streams as usize,
+        seconds: arguments.seconds,
+    };
     let bytes = events::mean_bytes(&events::fresh(effort.events));
     eprintln!("a round is {} events of {bytes} bytes on average", effort.events);
     let mut budgets: Vec<Budget> = Vec::new();
-    for name in NAMES {
-        if !arguments.only.is_empty() && !arguments.only.iter().any(|only| only == name) {
-            continue;
-        }
+    let is_asked_for = |name: &&str| arguments.only.is_empty() || arguments.only.iter().any(|only| only == name);
+    let (of_streams, others): (Vec<_>, Vec<_>) =
+        NAMES.into_iter().filter(is_asked_for).partition(|name| streams::NAMES.contains(name));
+    for name in others {
         eprintln!("measuring {name}: {} rounds", effort.rounds);
         budgets.extend(match name {
             "verify" => verify::measure(effort),
@@ -98,6 +126,10 @@ async fn measure(arguments: &Arguments) -> Result<()> {
             "system" => system::measure(effort).await?,
             _ => rest::measure(effort).await?,
         });
+    }
+    if !of_streams.is_empty() {
+        eprintln!("measuring {}", of_streams.join(", "));
+        budgets.extend(streams::measure(effort, &of_streams).await?);
     }
     if arguments.json {
         print_json(&budgets);
