@@ -8,18 +8,19 @@ use std::time::Duration;
 
 use serde::Serialize;
 use tokio::time::{Instant, sleep};
-use tollgate_db::DbError;
 use tollgate_db::page::Position;
+use tollgate_db::{DbError, Tx};
 use tollgate_domain::cron::runs;
 use tollgate_domain::events::retention as license_events;
 use tollgate_domain::sessions;
 use tollgate_shared::Timestamp;
-use tracing::info;
+use tollgate_shared::backoff::Backoff;
+use tracing::{debug, info};
 
 use super::job::{Context, Progress};
 use crate::app::App;
 use crate::events::retention as logs;
-use crate::webhooks::retention as webhook_events;
+use crate::webhooks::{Status, retention as webhook_events};
 
 /// How long runs are kept: as long as somebody may ask why something did not happen.
 const RUNS_KEPT: chrono::Duration = chrono::Duration::days(30);
@@ -37,6 +38,11 @@ const PORTION_MAX: i64 = 1000;
 
 /// The shortest rest: whoever waits has to be woken up.
 const REST_MIN: Duration = Duration::from_millis(1);
+
+/// How often in a row the database may have no time for a portion.
+const FAILURES_MAX: u32 = 10;
+
+const RETRY_BACKOFF: Backoff = Backoff { first: Duration::from_millis(100), longest: Duration::from_secs(5) };
 
 /// What was removed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -57,15 +63,32 @@ struct Cleanup {
     portion: i64,
 }
 
+/// What may be too old, in the order in which it is looked at.
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    WebhookEvents(Status),
+    LicenseEvents,
+    Sessions,
+    CronRuns,
+}
+
+const KINDS: [Kind; 5] = [
+    Kind::WebhookEvents(Status::Processed),
+    Kind::WebhookEvents(Status::Ignored),
+    Kind::LicenseEvents,
+    Kind::Sessions,
+    Kind::CronRuns,
+];
+
 /// Removes all that is too old by now.
 pub(super) async fn clean_up(context: Context, progress: Progress) -> Result<(), DbError> {
     let (app, now) = (context.app.clone(), context.app.clock.now());
     let mut cleanup = Cleanup { app, progress, now, removed: Removed::default(), portion: PORTION };
     cleanup.progress.say(&cleanup.removed);
-    cleanup.webhook_events().await?;
-    cleanup.license_events().await?;
-    cleanup.sessions().await?;
-    cleanup.cron_runs().await?;
+    for kind in KINDS {
+        let mut after = Position { at: Timestamp::UNIX_EPOCH, id: String::new() };
+        while cleanup.patiently(kind, &mut after).await? {}
+    }
     let Removed { webhook_events, license_events, sessions, cron_runs } = cleanup.removed;
     if cleanup.removed != Removed::default() {
         info!(
@@ -80,84 +103,88 @@ pub(super) async fn clean_up(context: Context, progress: Progress) -> Result<(),
     Ok(())
 }
 
-/// Before the first row.
-fn start() -> Position {
-    Position { at: Timestamp::UNIX_EPOCH, id: String::new() }
-}
-
 impl Cleanup {
-    async fn webhook_events(&mut self) -> Result<(), DbError> {
-        let before = self.now - self.app.config.webhook_events_kept;
-        for status in webhook_events::REMOVED {
-            let mut after = start();
-            loop {
-                let mut tx = self.app.read_list().await?;
-                let next = webhook_events::next(&mut tx, status, before, &after, self.portion).await?;
-                drop(tx);
-                let Some(up_to) = next else { break };
-                let mut tx = self.app.begin_write().await?;
-                let begun = Instant::now();
-                self.removed.webhook_events += webhook_events::remove(&mut tx, status, &after, &up_to).await?;
+    /// Removes the next portion, again where the database has no time for it: one that is busy now and then is no reason
+    /// to leave the rest until tomorrow.
+    async fn patiently(&mut self, kind: Kind, after: &mut Position) -> Result<bool, DbError> {
+        let mut failures = 0;
+        loop {
+            match self.portion(kind, after).await {
+                Err(failure) if failure.is_transient() && failures < FAILURES_MAX => {
+                    failures += 1;
+                    debug!(reason = failure.class(), "could not remove what is too old, retrying: {failure}");
+                    sleep(RETRY_BACKOFF.after(failures, &self.app.rng)).await;
+                }
+                done => return done,
+            }
+        }
+    }
+
+    /// Removes the next portion of what stands after a position, and moves that on. Gives whether there may be more.
+    async fn portion(&mut self, kind: Kind, after: &mut Position) -> Result<bool, DbError> {
+        match kind {
+            Kind::WebhookEvents(status) => self.webhook_events(status, after).await,
+            Kind::LicenseEvents => self.license_events(after).await,
+            Kind::Sessions => {
+                let (mut tx, begun) = self.begin().await?;
+                let removed = sessions::forget(&mut tx, self.now - SESSIONS_KEPT, self.portion).await?;
                 tx.commit().await?;
-                after = up_to;
-                self.rest(begun.elapsed()).await;
+                self.removed.sessions += removed;
+                self.rest(begun).await;
+                Ok(removed > 0)
+            }
+            Kind::CronRuns => {
+                let (mut tx, begun) = self.begin().await?;
+                let removed = runs::remove_ended(&mut tx, self.now - RUNS_KEPT, self.portion).await?;
+                tx.commit().await?;
+                self.removed.cron_runs += removed;
+                self.rest(begun).await;
+                Ok(removed > 0)
             }
         }
-        Ok(())
     }
 
-    async fn license_events(&mut self) -> Result<(), DbError> {
+    async fn webhook_events(&mut self, status: Status, after: &mut Position) -> Result<bool, DbError> {
+        let before = self.now - self.app.config.webhook_events_kept;
+        let mut tx = self.app.read_list().await?;
+        let next = webhook_events::next(&mut tx, status, before, after, self.portion).await?;
+        drop(tx);
+        let Some(up_to) = next else { return Ok(false) };
+        let (mut tx, begun) = self.begin().await?;
+        let removed = webhook_events::remove(&mut tx, status, after, &up_to).await?;
+        tx.commit().await?;
+        self.removed.webhook_events += removed;
+        *after = up_to;
+        self.rest(begun).await;
+        Ok(true)
+    }
+
+    async fn license_events(&mut self, after: &mut Position) -> Result<bool, DbError> {
         let before = self.now - self.app.config.license_events_kept;
-        let mut after = start();
-        loop {
-            let mut tx = self.app.read_list().await?;
-            let page = logs::page(&mut tx, before, &after, self.portion).await?;
-            drop(tx);
-            let Some(last) = page.last else { return Ok(()) };
-            after = last;
-            if page.removable.is_empty() {
-                continue;
-            }
-            let mut tx = self.app.begin_write().await?;
-            let begun = Instant::now();
-            self.removed.license_events += license_events::remove(&mut tx, &page.removable).await?;
+        let mut tx = self.app.read_list().await?;
+        let page = logs::page(&mut tx, before, after, self.portion).await?;
+        drop(tx);
+        let Some(last) = page.last else { return Ok(false) };
+        if !page.removable.is_empty() {
+            let (mut tx, begun) = self.begin().await?;
+            let removed = license_events::remove(&mut tx, &page.removable).await?;
             tx.commit().await?;
-            self.rest(begun.elapsed()).await;
+            self.removed.license_events += removed;
+            self.rest(begun).await;
         }
+        *after = last;
+        Ok(true)
     }
 
-    async fn sessions(&mut self) -> Result<(), DbError> {
-        let before = self.now - SESSIONS_KEPT;
-        loop {
-            let mut tx = self.app.begin_write().await?;
-            let begun = Instant::now();
-            let removed = sessions::forget(&mut tx, before, self.portion).await?;
-            tx.commit().await?;
-            if removed == 0 {
-                return Ok(());
-            }
-            self.removed.sessions += removed;
-            self.rest(begun.elapsed()).await;
-        }
-    }
-
-    async fn cron_runs(&mut self) -> Result<(), DbError> {
-        let before = self.now - RUNS_KEPT;
-        loop {
-            let mut tx = self.app.begin_write().await?;
-            let begun = Instant::now();
-            let removed = runs::remove_ended(&mut tx, before, self.portion).await?;
-            tx.commit().await?;
-            if removed == 0 {
-                return Ok(());
-            }
-            self.removed.cron_runs += removed;
-            self.rest(begun.elapsed()).await;
-        }
+    /// A transaction, and since when it has kept others from theirs.
+    async fn begin(&self) -> Result<(Tx, Instant), DbError> {
+        let tx = self.app.begin_write().await?;
+        Ok((tx, Instant::now()))
     }
 
     /// Leaves the database to others for as long as a portion took, and makes the next one take its time.
-    async fn rest(&mut self, took: Duration) {
+    async fn rest(&mut self, begun: Instant) {
+        let took = begun.elapsed();
         self.progress.say(&self.removed);
         if took > PORTION_TIME {
             self.portion = (self.portion / 2).max(PORTION_MIN);

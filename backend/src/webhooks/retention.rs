@@ -11,9 +11,6 @@ use tollgate_shared::Timestamp;
 
 use super::{Status, store};
 
-/// How events end that are removed.
-pub const REMOVED: [Status; 2] = [Status::Processed, Status::Ignored];
-
 /// Up to where the next `limit` events stand that ended as `status` says and were taken before `before`, in the order in
 /// which they were taken and after a position. None at the end.
 pub async fn next(

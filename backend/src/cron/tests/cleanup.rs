@@ -1,12 +1,16 @@
 //! What is removed when it is old, and what is kept.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use serde_json::{Value, json};
+use tollgate_db::{DbError, Faults, Moment};
 use tollgate_domain::apply::Touched;
 use tollgate_domain::events::{EventType, PendingEvent};
 use tollgate_domain::licenses;
 
 use super::*;
+use crate::app::App;
 use crate::webhooks::{Status, WebhookEvent};
 
 const DAY: u64 = 86_400;
@@ -141,6 +145,28 @@ fn more_events_than_a_portion_are_all_removed() {
         tx.commit().await.unwrap();
         assert_eq!(app.clean_up().await["webhookEvents"], 2500);
         assert_eq!(app.webhook_events().await, [""; 0]);
+    });
+}
+
+#[test]
+fn a_database_that_is_busy_now_and_then_leaves_nothing_behind() {
+    on_each_engine!(async |db| {
+        let app = TestApp::on(db.clone()).await;
+        let faults = Arc::new(Faults::default());
+        let failing = App { db: db.with_faults(faults.clone()), ..app.inner.clone() };
+        let runner = Runner::new(&failing, &app.inbox);
+        let job = timetable::job("cleanup-events").unwrap();
+        // What is asked and claimed before comes first, what is recorded last.
+        assert!(ran_here(&runner.run(job, Caller::Request).await.unwrap()));
+        let operations = faults.counted().len();
+        for nth in 7..=operations - 3 {
+            app.store_events(100, &[Status::Processed, Status::Ignored]).await;
+            app.advance(1);
+            faults.arm(nth, Moment::Before, DbError::Conflict { code: "5".to_owned() });
+            let ran = runner.run(job, Caller::Request).await.unwrap();
+            assert!(ran_here(&ran) && !faults.is_armed(), "{nth}: {ran:?}");
+            assert_eq!(app.webhook_events().await, [""; 0], "{nth}");
+        }
     });
 }
 
@@ -318,7 +344,8 @@ mod long {
                 async move {
                     let request_id = RequestId::new(app.inner.clock.now(), &app.inner.rng);
                     let begun = Instant::now();
-                    app.inbox.take(Bytes::from(payload.to_string()), &request_id).await.unwrap();
+                    let taken = app.inbox.take(Bytes::from(payload.to_string()), &request_id).await;
+                    taken.unwrap_or_else(|error| panic!("after {:?}: {error:?}", begun.elapsed()));
                     begun.elapsed()
                 }
             });
