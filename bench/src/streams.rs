@@ -34,6 +34,9 @@ const RECONNECTING: f64 = 0.1;
 /// How many customers come at once: what is sent for them is held in memory.
 const CUSTOMERS_AT_ONCE: usize = 250;
 
+/// How many files and sockets a tier needs beside its streams, at most.
+const OTHERS: u64 = 200;
+
 /// How long streams are left alone before their memory is looked at: each is written to by then, to see whether its client
 /// is there.
 const IDLE: Duration = Duration::from_secs(10);
@@ -107,6 +110,11 @@ impl Scene {
         for process in [&scene.relay, &scene.backend] {
             let (in_force, most) = cpu::descriptor_limits(process.id())?;
             ensure!(in_force == most, "a tier has not raised its limit of open files: {in_force} of {most}");
+            ensure!(
+                in_force > effort.streams as u64 + OTHERS,
+                "no {} streams with {in_force} open files",
+                effort.streams
+            );
         }
         ensure!(scene.happen().await == 200, "a webhook was not taken");
         scene.stack.settled_within(LONG).await;
