@@ -30,7 +30,10 @@ Configuration is environment variables, with a .env file read when present:
   INTERNAL_API_KEY       what internal callers and the relay send in X-Internal-API-Key; several accepted
   RELAY_INTERNAL_SECRET  what the relay sends instead, and then the only one that the webhook intake takes; several
                          accepted (optional)
-  AUTH_SECRET            Auth.js's secret; several accepted
+  AUTH_SECRET            Auth.js's secret, which opens its sessions and signs JWTs under HS256; several accepted
+  AUTH_JWKS_URL          public keys of JWTs under RS256, ES256 and EdDSA: https://…, or http://… on this machine (optional)
+  AUTH_ISSUER, AUTH_AUDIENCE
+                         what the `iss` and `aud` of a signed JWT have to be (optional)
   CRON_SECRET            bearer token for /api/cron/*; several accepted
   ENCRYPTION_KEY         32 characters or more; several accepted, the first encrypts
   ADMIN_API_KEY          bearer token for operator routes, without a user sign-in (optional)
@@ -96,6 +99,12 @@ pub struct Config {
     pub intake_keys: Secrets,
     /// `AUTH_SECRET`.
     pub auth_secrets: Secrets,
+    /// `AUTH_JWKS_URL`.
+    pub auth_jwks_url: Option<Url>,
+    /// `AUTH_ISSUER`.
+    pub auth_issuer: Option<String>,
+    /// `AUTH_AUDIENCE`.
+    pub auth_audience: Option<String>,
     /// `CRON_SECRET`.
     pub cron_secrets: Secrets,
     /// `ENCRYPTION_KEY`: the first encrypts, all decrypt.
@@ -135,6 +144,7 @@ impl Config {
         let internal_keys = env.required_secrets("INTERNAL_API_KEY");
         let relay_secrets = env.text("RELAY_INTERNAL_SECRET").and_then(Secrets::parse);
         let auth_secrets = env.required_secrets("AUTH_SECRET");
+        let auth_jwks_url = env.read("AUTH_JWKS_URL", "an https:// address, or http:// on this machine", jwks_url);
         let cron_secrets = env.required_secrets("CRON_SECRET");
         let encryption_keys = encryption_keys(env);
         let redis_url = redis_url(env);
@@ -162,6 +172,9 @@ impl Config {
             intake_keys: relay_secrets.unwrap_or_else(|| internal_keys.clone()),
             internal_keys,
             auth_secrets,
+            auth_jwks_url,
+            auth_issuer: env.text("AUTH_ISSUER").map(str::to_owned),
+            auth_audience: env.text("AUTH_AUDIENCE").map(str::to_owned),
             cron_secrets,
             encryption_keys,
             admin_api_key: env.secret("ADMIN_API_KEY"),
@@ -182,6 +195,14 @@ fn redis_url(env: &Env) -> Option<Secret> {
         let url = Url::parse(text).ok()?;
         (matches!(url.scheme(), "redis" | "rediss") && url.has_host()).then(|| Secret::new(text))
     })
+}
+
+/// Whoever can change the keys on their way can sign anybody in, so that they travel encrypted or not at all.
+fn jwks_url(text: &str) -> Option<Url> {
+    let url = http_url(text)?;
+    let host = url.host_str()?.trim_matches(['[', ']']);
+    let is_on_this_machine = host == "localhost" || host.parse().is_ok_and(|address: IpAddr| address.is_loopback());
+    (url.scheme() == "https" || is_on_this_machine).then_some(url)
 }
 
 fn encryption_keys(env: &Env) -> Secrets {
@@ -294,6 +315,20 @@ mod tests {
         assert!(with.intake_keys.matches(b"three") && with.intake_keys.matches(b"four"));
         assert!(!with.intake_keys.matches(b"one"));
         assert!(with.internal_keys.matches(b"one") && !with.internal_keys.matches(b"three"));
+    }
+
+    #[test]
+    fn the_keys_of_tokens_are_fetched_over_https_or_from_this_machine() {
+        for good in
+            ["https://id.example.com/jwks.json", "http://localhost:3000/jwks", "http://127.0.0.2/", "http://[::1]/"]
+        {
+            assert!(jwks_url(good).is_some(), "{good}");
+        }
+        for bad in
+            ["http://id.example.com/", "http://127.0.0.1.example.com/", "http://10.0.0.1/", "file:///keys", "keys"]
+        {
+            assert!(jwks_url(bad).is_none(), "{bad}");
+        }
     }
 
     #[test]

@@ -27,6 +27,7 @@ use crate::cron::runner::Runner;
 use crate::cron::timetable;
 use crate::events::Streams;
 use crate::http::access_log::AccessLog;
+use crate::http::auth::Authenticator;
 use crate::http::body_budget::BodyBudget;
 use crate::http::catchers;
 use crate::http::in_flight::InFlight;
@@ -57,6 +58,7 @@ pub enum ServeError {
 pub fn rocket(app: App, inbox: Inbox) -> Rocket<Build> {
     let (streams, runner) = (Streams::start(&app), Runner::new(&app, &inbox));
     rocket::custom(config())
+        .manage(Authenticator::start(&app))
         .manage(LicenseLimits::new(&app))
         .manage(ReplayLimit::new(app.clock.clone()))
         .manage(app)

@@ -7,10 +7,13 @@
 //! | [`Operator`] | a user with the role `admin`, or whoever holds `ADMIN_API_KEY` |
 //! | [`Cron`] | whatever holds `CRON_SECRET` |
 
+mod authenticator;
 mod bearer;
+mod claims;
 mod cron;
 mod internal;
 mod operator;
+mod session;
 #[cfg(test)]
 mod tests;
 mod token;
@@ -20,6 +23,7 @@ use rocket::Request;
 use rocket::outcome::Outcome;
 use rocket::request;
 
+pub use self::authenticator::Authenticator;
 pub use self::cron::Cron;
 pub use self::internal::{INTERNAL_KEY_HEADER, Intake, Internal};
 pub use self::operator::Operator;

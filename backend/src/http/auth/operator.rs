@@ -4,7 +4,8 @@ use rocket::Request;
 use rocket::request::{self, FromRequest};
 use tollgate_domain::audit::acts::ActedBy;
 
-use super::user::claims;
+use super::authenticator::{Authenticator, SignIn};
+use super::user::refuse_forms;
 use super::{bearer, outcome};
 use crate::app::App;
 use crate::http::context::RequestContext;
@@ -41,19 +42,22 @@ impl<'r> FromRequest<'r> for Operator {
     type Error = ();
 
     async fn from_request(request: &'r Request<'_>) -> request::Outcome<Self, ()> {
-        outcome(request, operator(request))
+        outcome(request, operator(request).await)
     }
 }
 
-fn operator(request: &Request<'_>) -> Result<Operator, ApiError> {
+async fn operator(request: &Request<'_>) -> Result<Operator, ApiError> {
     let key = App::of(request).config.admin_api_key.as_ref();
     let shown = bearer::of(request).zip(key);
     if shown.is_some_and(|(token, key)| key.matches(token.as_bytes())) {
         let claimed_name = claimed_name(request.headers().get(OPERATOR_HEADER))?;
         return Ok(Operator { actor: KEY_HOLDER.to_owned(), claimed_name });
     }
-    let claims = claims(request)?;
+    let SignIn { claims, is_by_cookie } = Authenticator::sign_in(request).await?;
     if claims.is_admin() {
+        if is_by_cookie {
+            refuse_forms(request)?;
+        }
         let actor = claims.subject().unwrap_or(UNNAMED_ADMIN).to_owned();
         return Ok(Operator { actor, claimed_name: None });
     }

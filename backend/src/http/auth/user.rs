@@ -1,14 +1,16 @@
 //! Whoever signed in at the company's own application.
 
 use rocket::Request;
+use rocket::http::Method;
 use rocket::request::{self, FromRequest};
 
-use super::token::{Claims, TokenError};
-use super::{bearer, outcome};
-use crate::app::App;
+use super::authenticator::{Authenticator, SignIn};
+use super::claims::{Claims, TokenError};
+use super::outcome;
 use crate::http::error::ApiError;
 
-/// A user, who showed a JWT that is signed under one of `AUTH_SECRET`.
+/// A user, who showed a token of their own: a signed JWT, or a session of Auth.js. What would change something has to be
+/// JSON, so that no form of another site reaches it with the user's cookie.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct User {
     /// The token's `sub`.
@@ -22,8 +24,15 @@ impl<'r> FromRequest<'r> for User {
     type Error = ();
 
     async fn from_request(request: &'r Request<'_>) -> request::Outcome<Self, ()> {
-        outcome(request, claims(request).and_then(|claims| Self::of(&claims)))
+        outcome(request, user(request).await)
     }
+}
+
+async fn user(request: &Request<'_>) -> Result<User, ApiError> {
+    let SignIn { claims, .. } = Authenticator::sign_in(request).await?;
+    let user = User::of(&claims)?;
+    refuse_forms(request)?;
+    Ok(user)
 }
 
 impl User {
@@ -33,15 +42,14 @@ impl User {
     }
 }
 
-/// What the bearer token of `request` says, if it is one that counts.
-pub(super) fn claims(request: &Request<'_>) -> Result<Claims, ApiError> {
-    let app = App::of(request);
-    let token = bearer::of(request).ok_or_else(|| ApiError::unauthorized("sign in, or send a valid token"))?;
-    Ok(Claims::of_token(token, &app.config.auth_secrets, app.clock.now())?)
-}
-
-impl From<TokenError> for ApiError {
-    fn from(error: TokenError) -> Self {
-        Self::unauthorized(format!("the token cannot be taken: {error}"))
-    }
+/// 415 for what another site could send without asking first: a request that would change something and is not JSON. A
+/// browser asks before it sends JSON, or a `DELETE`, to another site, and the relay answers only the listed ones.
+pub(super) fn refuse_forms(request: &Request<'_>) -> Result<(), ApiError> {
+    let content_type = request.content_type();
+    let is_safe = match request.method() {
+        Method::Get | Method::Head | Method::Options => true,
+        Method::Delete => content_type.is_none_or(|given| given.is_json()),
+        _ => content_type.is_some_and(|given| given.is_json()),
+    };
+    is_safe.then_some(()).ok_or_else(ApiError::unsupported_media_type)
 }
