@@ -45,7 +45,7 @@ pub struct App {
 impl App {
     /// The app of a configuration. Starts nothing.
     pub fn new(config: Arc<Config>, db: Db, clock: Clock, rng: Rng) -> Self {
-        let stripe = Client::open(&config.stripe).unwrap_or_else(|error| {
+        let stripe = Client::open(&config.stripe, &rng).unwrap_or_else(|error| {
             error!("Stripe client disabled: {error}");
             None
         });

@@ -37,10 +37,11 @@ Configuration is environment variables, with a .env file read when present:
   CRON_SECRET            bearer token for /api/cron/*; several accepted
   ENCRYPTION_KEY         32 characters or more; several accepted, the first encrypts
   ADMIN_API_KEY          bearer token for operator routes, without a user sign-in (optional)
-  STRIPE_SECRET_KEY      sk_… or rk_…, to ask Stripe what its events leave open (optional)
+  STRIPE_SECRET_KEY      sk_… or rk_…, for what users change at Stripe, and to ask it what its events leave open (optional)
   STRIPE_API_BASE        Stripe's address [https://api.stripe.com]
   STRIPE_LIVEMODE        `true` or `false`: events of the other mode are ignored [by STRIPE_SECRET_KEY's prefix, else either]
   STRIPE_ACCOUNTS        acct_…, comma-separated: connected accounts whose events are ours
+  STRIPE_RATE_LIMIT      how many calls a second are made to Stripe [20]
   PLANS_FILE             what is on sale [plans.toml]
   WIDGETS_FILE           the widgets that a new customer gets [widgets.json if there is one, else a plain one]
   MACHINE_STALE_DAYS     how long a machine has to be silent before its seat may be given to another one [30]

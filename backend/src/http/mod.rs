@@ -12,3 +12,4 @@ pub mod in_flight;
 pub mod page;
 pub mod query;
 pub mod rate_limit;
+pub mod stripe;

@@ -106,6 +106,11 @@ fn describe() {
         count,
         "Events that apps said something new of, by what they said"
     );
+    describe_counter!(
+        "tollgate_backend_stripe_requests_total",
+        count,
+        "Requests to Stripe, by what was asked for and the response's status"
+    );
     describe_histogram!("tollgate_backend_batch_events", count, "Events that shared a transaction");
     let seconds = Unit::Seconds;
     describe_histogram!(
@@ -168,6 +173,13 @@ pub async fn render(app: &App, inbox: &Inbox, in_flight: &InFlight) -> String {
         "Machines whose last sign of life is not written yet",
         app.last_seen.count() as f64,
     );
+    if let Some(stripe) = &app.stripe {
+        scraped.gauge(
+            "tollgate_backend_stripe_budget_remaining",
+            "Calls that may be made to Stripe at this moment",
+            stripe.budget_remaining().floor(),
+        );
+    }
     let now = app.clock.now();
     expose_tasks(&app.tasks.status(), now, &mut scraped);
     // What is not known is left out: the last number that was would look like a new one.

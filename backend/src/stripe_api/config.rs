@@ -17,7 +17,12 @@ pub struct StripeConfig {
     pub livemode: Option<bool>,
     /// `STRIPE_ACCOUNTS`: the connected accounts whose events are ours.
     pub accounts: BTreeSet<String>,
+    /// `STRIPE_RATE_LIMIT`: how many calls a second this process makes.
+    pub calls_per_second: u32,
 }
+
+/// A fifth of what Stripe takes in live mode, and less than in a sandbox (25).
+const CALLS_PER_SECOND: u32 = 20;
 
 impl StripeConfig {
     /// Reads them; a value that cannot be used is noted in `env`.
@@ -36,6 +41,11 @@ impl StripeConfig {
                     accounts.map(|account| account.starts_with("acct_").then(|| account.to_owned())).collect()
                 })
                 .unwrap_or_default(),
+            calls_per_second: env
+                .read("STRIPE_RATE_LIMIT", "a number of calls a second from 1 to 1000", |text| {
+                    text.parse().ok().filter(|calls| (1..=1000).contains(calls))
+                })
+                .unwrap_or(CALLS_PER_SECOND),
         }
     }
 }

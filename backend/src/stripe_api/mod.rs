@@ -1,6 +1,17 @@
 //! Calls of ours to Stripe's API.
+//!
+//! Every call waits for its share of `STRIPE_RATE_LIMIT` ([`budget`]), asks for one version, and is made again as Stripe's
+//! own libraries do it ([`retry`]). A call that changes something carries the key of the action that it is made for
+//! ([`action`]), so that Stripe does it once.
 
+pub mod action;
+pub mod budget;
 pub mod config;
+pub mod error;
+pub mod form;
+mod retry;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,23 +19,48 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use chrono::{DateTime, Utc};
 use hyper_rustls::ConfigBuilderExt as _;
-use reqwest::header::DATE;
-use reqwest::{StatusCode, Url};
-use tollgate_shared::{Secret, Timestamp};
+use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap};
+use reqwest::{Method, StatusCode, Url};
+use tokio::time::{Instant, sleep, timeout_at};
+use tollgate_shared::{Rng, Secret, Timestamp};
+use tracing::debug;
 
+use crate::stripe_api::action::Action;
+use crate::stripe_api::budget::{Budget, Priority};
 use crate::stripe_api::config::StripeConfig;
+use crate::stripe_api::error::{CallError, Refusal};
+use crate::stripe_api::form::Form;
 
 /// The version that our calls ask for, so that their answers do not change with the account's settings.
 const VERSION: &str = "2026-10-28.endive";
 const VERSION_HEADER: &str = "stripe-version";
 /// Whose object is asked for: <https://docs.stripe.com/connect/authentication>.
 const ACCOUNT_HEADER: &str = "stripe-account";
+const KEY_HEADER: &str = "idempotency-key";
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Stripe itself gives up a request after 80 s; a snapshot that takes this long is asked for again.
-const RESPONSE_TIMEOUT: Duration = Duration::from_secs(30);
 /// The longest answer that is read: a subscription of the most items that there may be (20) has some 60 KB.
 const RESPONSE_BYTES_MAX: usize = 1 << 20;
+/// How many earlier answers of an action that nobody named are passed over; so often nobody presses a button in a day.
+const EARLIER_ANSWERS_MAX: u32 = 32;
+
+/// How long calls may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Timeouts {
+    /// One attempt: Stripe itself gives up a request after 80 s.
+    pub attempt: Duration,
+    /// All attempts for somebody at a screen, with what is waited in between.
+    pub user: Duration,
+    /// The same for a job.
+    pub background: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        let [attempt, user, background] = [20, 25, 90].map(Duration::from_secs);
+        Self { attempt, user, background }
+    }
+}
 
 /// Stripe's API with a secret key. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -32,40 +68,70 @@ pub struct Client {
     http: reqwest::Client,
     base: Url,
     key: Secret,
+    budget: Arc<Budget>,
+    timeouts: Timeouts,
+    rng: Rng,
 }
 
-/// An object as Stripe has it.
+/// A call: what is asked for, and for whom.
 #[derive(Clone, Debug)]
-pub struct Fetched {
+pub struct Call {
+    /// Its name in the metrics, of a fixed list: `subscriptions.update`.
+    name: &'static str,
+    method: Method,
+    /// What follows `/v1`.
+    path: Vec<String>,
+    form: Form,
+    account: Option<String>,
+    priority: Priority,
+}
+
+impl Call {
+    /// Reads something for a user.
+    pub fn get(name: &'static str, path: &[&str]) -> Self {
+        Self::new(name, Method::GET, path)
+    }
+
+    /// Changes something for a user.
+    pub fn post(name: &'static str, path: &[&str]) -> Self {
+        Self::new(name, Method::POST, path)
+    }
+
+    /// Ends something for a user.
+    pub fn delete(name: &'static str, path: &[&str]) -> Self {
+        Self::new(name, Method::DELETE, path)
+    }
+
+    fn new(name: &'static str, method: Method, path: &[&str]) -> Self {
+        let path = path.iter().map(|&part| part.to_owned()).collect();
+        Self { name, method, path, form: Form::default(), account: None, priority: Priority::User }
+    }
+
+    /// The same with what is sent.
+    pub fn with(self, form: Form) -> Self {
+        Self { form, ..self }
+    }
+
+    /// The same in the connected `account`, where it is not our own.
+    pub fn in_account(self, account: Option<&str>) -> Self {
+        Self { account: account.map(str::to_owned), ..self }
+    }
+
+    /// The same for a job: users' calls go first.
+    pub fn in_background(self) -> Self {
+        Self { priority: Priority::Background, ..self }
+    }
+}
+
+/// What Stripe answered.
+#[derive(Clone, Debug)]
+pub struct Answer {
     /// When Stripe said so: the `Date` of its answer, whole seconds.
     pub at: Timestamp,
     /// The object's JSON.
     pub body: Bytes,
-}
-
-/// Why a call gave nothing.
-#[derive(Debug, thiserror::Error)]
-pub enum CallError {
-    /// No answer, or half of one.
-    #[error("Stripe did not answer")]
-    Transport(#[source] reqwest::Error),
-    /// It answered with an error.
-    #[error("Stripe answered {0}")]
-    Status(StatusCode),
-    /// It answered with something that no object is.
-    #[error("Stripe's response is not one that we know: {0}")]
-    UnexpectedResponse(&'static str),
-}
-
-impl CallError {
-    /// Whether the same call may work later.
-    pub fn is_transient(&self) -> bool {
-        match self {
-            Self::Transport(_) => true,
-            Self::Status(status) => status.is_server_error() || matches!(status.as_u16(), 409 | 424 | 429),
-            Self::UnexpectedResponse(_) => false,
-        }
-    }
+    /// Whether it was said before: the object may have changed since.
+    pub is_replayed: bool,
 }
 
 /// The client cannot be made.
@@ -81,7 +147,7 @@ pub enum ClientError {
 
 impl Client {
     /// A client with the configured key; none without a key.
-    pub fn open(config: &StripeConfig) -> Result<Option<Self>, ClientError> {
+    pub fn open(config: &StripeConfig, rng: &Rng) -> Result<Option<Self>, ClientError> {
         let Some(key) = config.secret_key.clone() else { return Ok(None) };
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let tls = rustls::ClientConfig::builder_with_provider(provider)
@@ -98,42 +164,140 @@ impl Client {
             // Configuration is the documented variables alone, not HTTP_PROXY and its like.
             .no_proxy()
             .connect_timeout(CONNECT_TIMEOUT)
-            .timeout(RESPONSE_TIMEOUT)
             .tls_backend_preconfigured(tls.with_no_client_auth())
             .build()?;
-        Ok(Some(Self { http, base: config.api_base.clone(), key }))
+        let budget = Arc::new(Budget::new(config.calls_per_second));
+        let (base, timeouts) = (config.api_base.clone(), Timeouts::default());
+        Ok(Some(Self { http, base, key, budget, timeouts, rng: rng.clone() }))
     }
 
-    /// `GET /v1/{resource}/{id}`: the object as it is now, of the connected `account` where it is not our own.
-    pub async fn fetch(&self, resource: &str, id: &str, account: Option<&str>) -> Result<Fetched, CallError> {
+    /// The same with other time-outs.
+    pub fn with_timeouts(self, timeouts: Timeouts) -> Self {
+        Self { timeouts, ..self }
+    }
+
+    /// How many calls may be made at this moment.
+    pub fn budget_remaining(&self) -> f64 {
+        self.budget.remaining()
+    }
+
+    /// Reads something.
+    pub async fn read(&self, call: &Call) -> Result<Answer, CallError> {
+        self.send(call, None).await
+    }
+
+    /// Does something once for `action`. What an earlier press of the same button was refused is not the answer to this
+    /// one, which is then another attempt; unless the caller named the action, and so asks what came of it.
+    pub async fn act(&self, call: &Call, action: &Action) -> Result<Answer, CallError> {
+        let mut attempt = 0;
+        loop {
+            let answer = self.send(call, Some(&action.key(attempt))).await;
+            let is_of_earlier = answer.as_ref().is_err_and(|error| error.refusal().is_some_and(|it| it.is_replayed));
+            if !is_of_earlier || action.is_named() || attempt == EARLIER_ANSWERS_MAX {
+                return answer;
+            }
+            attempt += 1;
+        }
+    }
+
+    /// Makes a call until it is answered, or is not worth another attempt.
+    async fn send(&self, call: &Call, key: Option<&str>) -> Result<Answer, CallError> {
+        let longest = match call.priority {
+            Priority::User => self.timeouts.user,
+            Priority::Background => self.timeouts.background,
+        };
+        let deadline = Instant::now() + longest;
+        let mut attempts = 0;
+        let mut may_be_done = false;
+        loop {
+            let answer = self.attempt(call, key, deadline).await;
+            attempts += 1;
+            let mut failure = match answer {
+                Ok(answer) => return Ok(answer),
+                Err(failure) => failure,
+            };
+            may_be_done |= matches!(failure, CallError::Lost(_));
+            if let CallError::Refused(refusal) = &mut failure {
+                // Of several attempts the first may be what it answers.
+                refusal.is_replayed &= attempts == 1;
+            }
+            match retry::wait(&failure, attempts, &self.rng).filter(|wait| Instant::now() + *wait < deadline) {
+                Some(wait) => {
+                    debug!(call = call.name, "asking Stripe again: {failure}");
+                    sleep(wait).await;
+                }
+                // That Stripe cannot be asked now says nothing of what it did before.
+                None if may_be_done && failure.is_transient() => return Err(CallError::Lost(None)),
+                None => return Err(failure),
+            }
+        }
+    }
+
+    async fn attempt(&self, call: &Call, key: Option<&str>, deadline: Instant) -> Result<Answer, CallError> {
+        // Nothing is done before there is room for it.
+        let Ok(()) = timeout_at(deadline, self.budget.take(call.priority)).await else {
+            return Err(CallError::Refused(Box::new(Refusal::of_status(StatusCode::TOO_MANY_REQUESTS))));
+        };
+        let deadline = deadline.min(Instant::now() + self.timeouts.attempt);
+        let answer = timeout_at(deadline, self.exchange(call, key)).await.unwrap_or(Err(CallError::Lost(None)));
+        let status = match &answer {
+            Ok(_) => "200".to_owned(),
+            Err(CallError::Unreachable(_)) => "unreachable".to_owned(),
+            Err(CallError::Lost(_)) => "lost".to_owned(),
+            Err(CallError::Refused(refusal)) => refusal.status.as_u16().to_string(),
+            Err(CallError::UnexpectedResponse(_)) => "unreadable".to_owned(),
+        };
+        metrics::counter!("tollgate_backend_stripe_requests_total", "call" => call.name, "status" => status)
+            .increment(1);
+        answer
+    }
+
+    async fn exchange(&self, call: &Call, key: Option<&str>) -> Result<Answer, CallError> {
         let mut url = self.base.clone();
         url.path_segments_mut()
             .map_err(|()| CallError::UnexpectedResponse("STRIPE_API_BASE takes no path"))?
             .pop_if_empty()
-            .extend(["v1", resource, id]);
-        let mut request = self.http.get(url).bearer_auth(self.key.expose()).header(VERSION_HEADER, VERSION);
-        if let Some(account) = account {
+            .push("v1")
+            .extend(&call.path);
+        let is_read = call.method == Method::GET;
+        if is_read && !call.form.is_empty() {
+            url.set_query(Some(&call.form.encoded()));
+        }
+        let mut request = self.http.request(call.method.clone(), url);
+        request = request.bearer_auth(self.key.expose()).header(VERSION_HEADER, VERSION);
+        if let Some(account) = &call.account {
             request = request.header(ACCOUNT_HEADER, account);
         }
-        // The address is known, and an error that quotes it could only repeat an id.
-        let transport = |error: reqwest::Error| CallError::Transport(error.without_url());
-        let mut answer = request.send().await.map_err(transport)?;
-        if !answer.status().is_success() {
-            return Err(CallError::Status(answer.status()));
+        if let Some(key) = key {
+            request = request.header(KEY_HEADER, key);
         }
-        let at = date(&answer).ok_or(CallError::UnexpectedResponse("it has no Date"))?;
+        if !is_read {
+            request = request.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(call.form.encoded());
+        }
+        // The address is known, and an error that quotes it could only repeat an id.
+        let mut answer = request.send().await.map_err(|error| match error.without_url() {
+            error if error.is_connect() => CallError::Unreachable(error),
+            error => CallError::Lost(Some(error)),
+        })?;
         let mut body = BytesMut::new();
-        while let Some(chunk) = answer.chunk().await.map_err(transport)? {
+        let lost = |error: reqwest::Error| CallError::Lost(Some(error.without_url()));
+        while let Some(chunk) = answer.chunk().await.map_err(lost)? {
             if body.len() + chunk.len() > RESPONSE_BYTES_MAX {
                 return Err(CallError::UnexpectedResponse("it is too long"));
             }
             body.extend_from_slice(&chunk);
         }
-        Ok(Fetched { at, body: body.freeze() })
+        if !answer.status().is_success() {
+            let refusal = Refusal::read(answer.status(), answer.headers(), &body);
+            return Err(CallError::Refused(Box::new(refusal)));
+        }
+        let at = date(answer.headers()).ok_or(CallError::UnexpectedResponse("it has no Date"))?;
+        let is_replayed = answer.headers().get("idempotent-replayed").is_some_and(|said| said == "true");
+        Ok(Answer { at, body: body.freeze(), is_replayed })
     }
 }
 
-fn date(answer: &reqwest::Response) -> Option<Timestamp> {
-    let date = answer.headers().get(DATE)?.to_str().ok()?;
+fn date(headers: &HeaderMap) -> Option<Timestamp> {
+    let date = headers.get(DATE)?.to_str().ok()?;
     Some(DateTime::parse_from_rfc2822(date).ok()?.with_timezone(&Utc))
 }

@@ -25,11 +25,11 @@ pub struct AmbiguousOrder {
 }
 
 impl AmbiguousOrder {
-    /// The name of its kind in the paths of Stripe's API.
-    fn resource(&self) -> &'static str {
+    /// The call that asks for it, and the name of its kind in the paths of Stripe's API.
+    fn resource(&self) -> (&'static str, &'static str) {
         match self.object_type {
-            ObjectType::Customer => "customers",
-            _ => "subscriptions",
+            ObjectType::Customer => ("customers.read", "customers"),
+            _ => ("subscriptions.read", "subscriptions"),
         }
     }
 }

@@ -23,7 +23,8 @@ use tracing::{error, info, warn};
 
 use crate::app::App;
 use crate::delay_queue::DelayQueue;
-use crate::stripe_api::{CallError, Client, Fetched};
+use crate::stripe_api::error::CallError;
+use crate::stripe_api::{Answer, Call, Client};
 use crate::webhooks::ordering::{AmbiguousOrder, ambiguous_orders, object_id};
 use crate::write::WriteError;
 
@@ -173,7 +174,9 @@ async fn try_to_resolve(
     client: &Client,
     order: &AmbiguousOrder,
 ) -> Result<Option<AmbiguousOrder>, RefetchError> {
-    let fetched = client.fetch(order.resource(), &order.id, order.account.as_deref()).await?;
+    let (name, resource) = order.resource();
+    let call = Call::get(name, &[resource, &order.id]).in_account(order.account.as_deref()).in_background();
+    let fetched = client.read(&call).await?;
     if fetched.at.timestamp() <= order.second {
         return Err(RefetchError::TooEarly);
     }
@@ -189,7 +192,7 @@ async fn try_to_resolve(
 }
 
 /// The object as Stripe has it, named alike by every replica that asks in the same second.
-fn observation(order: &AmbiguousOrder, fetched: &Fetched) -> Option<Observation> {
+fn observation(order: &AmbiguousOrder, fetched: &Answer) -> Option<Observation> {
     let source = format!("fetched_{}_{}", order.id, fetched.at.timestamp());
     let account = order.account.clone();
     let observation = Observation::of_object(order.object_type, &fetched.body, fetched.at, account, source).ok()?;

@@ -1,0 +1,129 @@
+//! What a user is told of a call to Stripe that gave nothing, and what he can do about it.
+
+use rocket::http::Status;
+
+use crate::http::error::ApiError;
+use crate::stripe_api::error::{CallError, Refusal};
+
+/// When to come again where Stripe does not say, in seconds.
+const RETRY_SECONDS: u32 = 5;
+
+impl From<CallError> for ApiError {
+    fn from(error: CallError) -> Self {
+        match &error {
+            CallError::Unreachable(_) => unavailable(None),
+            CallError::Lost(_) => Self::new(
+                Status::GatewayTimeout,
+                "stripe_timeout",
+                "Stripe did not answer in time, so that it is not known whether this was done; the same request with the \
+                 same Idempotency-Key tells",
+            ),
+            CallError::Refused(refusal) => Self::of_refusal(refusal),
+            CallError::UnexpectedResponse(_) => not_understood(&error),
+        }
+    }
+}
+
+impl ApiError {
+    fn of_refusal(refusal: &Refusal) -> Self {
+        match &refusal.client_secret {
+            Some(secret) => Self::new(
+                Status::PaymentRequired,
+                "payment_action_required",
+                "the customer's bank wants the payment confirmed; do that with the client secret, then try again",
+            )
+            .with_more("clientSecret", secret),
+            None if refusal.status.as_u16() == 402 => Self::new(
+                Status::PaymentRequired,
+                "card_declined",
+                "the payment was declined; use another card, or ask the bank that issued this one",
+            )
+            .with_more("declineCode", refusal.decline_code.as_ref().or(refusal.code.as_ref())),
+            None if refusal.is_transient() => unavailable(refusal.retry_after.map(|after| after.as_secs())),
+            None => not_understood(refusal),
+        }
+    }
+
+    /// 503: without a key nobody can ask Stripe.
+    pub fn stripe_not_configured() -> Self {
+        Self::new(
+            Status::ServiceUnavailable,
+            "stripe_not_configured",
+            "this needs Stripe, whose key is not set here: STRIPE_SECRET_KEY",
+        )
+    }
+}
+
+fn unavailable(retry_after_seconds: Option<u64>) -> ApiError {
+    let seconds = retry_after_seconds.and_then(|seconds| seconds.try_into().ok()).filter(|seconds| *seconds > 0);
+    ApiError {
+        retry_after_seconds: Some(seconds.unwrap_or(RETRY_SECONDS)),
+        ..ApiError::new(
+            Status::ServiceUnavailable,
+            "stripe_unavailable",
+            "Stripe is not available at the moment; try again shortly",
+        )
+    }
+}
+
+/// Our call was wrong, or our key is.
+fn not_understood(error: &impl std::fmt::Display) -> ApiError {
+    let cause = ApiError::internal_because("stripe", format!("a call to Stripe failed: {error}")).cause;
+    ApiError {
+        cause,
+        ..ApiError::new(
+            Status::BadGateway,
+            "stripe_error",
+            "Stripe would not do this; the log has more under the request id",
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use reqwest::StatusCode;
+    use serde_json::json;
+
+    use super::*;
+
+    fn of(status: u16, change: impl FnOnce(&mut Refusal)) -> (u16, &'static str, Option<u32>, serde_json::Value) {
+        let mut refusal = Refusal::of_status(StatusCode::from_u16(status).unwrap());
+        change(&mut refusal);
+        let error = ApiError::from(CallError::Refused(Box::new(refusal)));
+        let more = error.more.map_or(json!(null), |more| json!({ more.name: more.value }));
+        (error.status.code, error.code, error.retry_after_seconds, more)
+    }
+
+    #[test]
+    fn a_declined_card_is_the_buyers_matter_and_says_why() {
+        let declined = of(402, |refusal| {
+            refusal.code = Some("card_declined".to_owned());
+            refusal.decline_code = Some("insufficient_funds".to_owned());
+        });
+        assert_eq!(declined, (402, "card_declined", None, json!({ "declineCode": "insufficient_funds" })));
+        let expired = of(402, |refusal| refusal.code = Some("expired_card".to_owned()));
+        assert_eq!(expired, (402, "card_declined", None, json!({ "declineCode": "expired_card" })));
+    }
+
+    #[test]
+    fn a_payment_to_be_confirmed_has_what_confirms_it() {
+        let waiting = of(402, |refusal| refusal.client_secret = Some("pi_1_secret_2".to_owned()));
+        assert_eq!(waiting, (402, "payment_action_required", None, json!({ "clientSecret": "pi_1_secret_2" })));
+    }
+
+    #[test]
+    fn what_passes_says_when_to_come_again_and_what_does_not_is_our_fault() {
+        for status in [409, 424, 429, 500, 503] {
+            assert_eq!(of(status, |_| {}), (503, "stripe_unavailable", Some(5), json!(null)), "{status}");
+        }
+        let told = of(429, |refusal| refusal.retry_after = Some(Duration::from_secs(30)));
+        assert_eq!(told.2, Some(30));
+        for status in [400, 401, 403, 404] {
+            assert_eq!(of(status, |_| {}), (502, "stripe_error", None, json!(null)), "{status}");
+        }
+        let lost = ApiError::from(CallError::Lost(None));
+        assert_eq!((lost.status.code, lost.code), (504, "stripe_timeout"));
+    }
+}

@@ -1,0 +1,185 @@
+//! How many calls a second: `STRIPE_RATE_LIMIT`. A user's call never waits behind a job's, and of what is saved up a part
+//! is kept for users.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Mutex as Queue;
+use tokio::time::{Instant, sleep};
+
+/// Who waits for the answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Priority {
+    /// Somebody at a screen.
+    User,
+    /// A job.
+    Background,
+}
+
+/// The share of what can be saved up that is kept for users.
+const KEPT_FOR_USERS: f64 = 0.25;
+
+/// Calls that may be made now, and that come back with time.
+#[derive(Debug)]
+pub(super) struct Budget {
+    per_second: f64,
+    saved_max: f64,
+    saved: Mutex<Saved>,
+    users_waiting: AtomicUsize,
+    /// Those of one priority come in turn.
+    users: Queue<()>,
+    jobs: Queue<()>,
+}
+
+#[derive(Debug)]
+struct Saved {
+    calls: f64,
+    at: Instant,
+}
+
+impl Budget {
+    /// Of so many calls a second, of which a second's worth can be saved up.
+    pub(super) fn new(per_second: u32) -> Self {
+        let per_second = f64::from(per_second);
+        // Of one alone none could be kept for users.
+        let saved_max = per_second.max(2.0);
+        Self {
+            per_second,
+            saved_max,
+            saved: Mutex::new(Saved { calls: saved_max, at: Instant::now() }),
+            users_waiting: AtomicUsize::new(0),
+            users: Queue::default(),
+            jobs: Queue::default(),
+        }
+    }
+
+    /// Waits until a call may be made, and takes it.
+    pub(super) async fn take(&self, priority: Priority) {
+        match priority {
+            Priority::User => {
+                let _waiting = Waiting::of(&self.users_waiting);
+                let _turn = self.users.lock().await;
+                while let Some(wait) = self.try_take(priority, Instant::now()) {
+                    sleep(wait).await;
+                }
+            }
+            Priority::Background => {
+                let _turn = self.jobs.lock().await;
+                while let Some(wait) = self.wait_for_users().or_else(|| self.try_take(priority, Instant::now())) {
+                    sleep(wait).await;
+                }
+            }
+        }
+    }
+
+    /// How many calls may be made now.
+    pub(super) fn remaining(&self) -> f64 {
+        self.refilled(Instant::now()).calls
+    }
+
+    /// Takes a call if there is one at `now`; else says how long that takes.
+    fn try_take(&self, priority: Priority, now: Instant) -> Option<Duration> {
+        let needed = match priority {
+            Priority::User => 1.0,
+            Priority::Background => 1.0 + (self.saved_max * KEPT_FOR_USERS).max(1.0),
+        };
+        let mut saved = self.refilled(now);
+        if saved.calls >= needed {
+            saved.calls -= 1.0;
+            return None;
+        }
+        Some(Duration::from_secs_f64((needed - saved.calls) / self.per_second))
+    }
+
+    fn wait_for_users(&self) -> Option<Duration> {
+        let one = Duration::from_secs_f64(1.0 / self.per_second);
+        (self.users_waiting.load(Ordering::Relaxed) > 0).then_some(one)
+    }
+
+    fn refilled(&self, now: Instant) -> MutexGuard<'_, Saved> {
+        let mut saved = self.saved.lock().unwrap_or_else(PoisonError::into_inner);
+        // A millionth is what numbers with a point lose; nobody may wait for that.
+        let gained = (now - saved.at).as_secs_f64() * self.per_second + 1e-6;
+        *saved = Saved { calls: (saved.calls + gained).min(self.saved_max), at: now };
+        saved
+    }
+}
+
+/// Somebody who waits, until this is dropped.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    fn of(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tokio::task::{JoinSet, yield_now};
+
+    use super::*;
+
+    #[test]
+    fn a_part_of_the_budget_is_kept_for_users() {
+        let budget = Budget::new(8);
+        let now = Instant::now();
+        let at_once = |priority| (0..20).take_while(|_| budget.try_take(priority, now).is_none()).count();
+        assert_eq!(at_once(Priority::Background), 6);
+        assert_eq!(at_once(Priority::User), 2);
+    }
+
+    #[test]
+    fn no_more_calls_are_made_than_the_limit_allows() {
+        let budget = Budget::new(10);
+        let begin = Instant::now();
+        let mut now = begin;
+        for _ in 0..60 {
+            while let Some(wait) = budget.try_take(Priority::User, now) {
+                now += wait;
+            }
+        }
+        let spent = (now - begin).as_secs_f64();
+        assert!((4.9..5.1).contains(&spent), "50 of them had to be waited for: {spent}");
+        for calls in [1, 2, 1000] {
+            let budget = Budget::new(calls);
+            assert_eq!(budget.try_take(Priority::Background, Instant::now()), None, "jobs have their turn: {calls}");
+        }
+    }
+
+    #[rocket::async_test]
+    async fn a_users_call_never_waits_behind_those_of_jobs() {
+        let budget = Arc::new(Budget::new(50));
+        for _ in 0..50 {
+            budget.take(Priority::User).await;
+        }
+        let order = Arc::new(Mutex::new(Vec::new()));
+        let mut calls = JoinSet::new();
+        let mut start = |priority, times| {
+            for _ in 0..times {
+                let (budget, order) = (budget.clone(), order.clone());
+                calls.spawn(async move {
+                    budget.take(priority).await;
+                    order.lock().unwrap().push(priority);
+                });
+            }
+        };
+        start(Priority::Background, 10);
+        yield_now().await;
+        start(Priority::User, 5);
+        calls.join_all().await;
+        let order = order.lock().unwrap();
+        let last_user = order.iter().rposition(|priority| *priority == Priority::User).unwrap();
+        assert_eq!(last_user, 4, "{order:?}");
+    }
+}
