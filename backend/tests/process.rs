@@ -4,6 +4,9 @@
 
 mod backend;
 
+use std::process::Output;
+use std::time::Duration;
+
 use backend::{Backend, Connection, Variables};
 use futures_util::stream::{self, StreamExt};
 use http_body_util::{BodyExt, StreamBody};
@@ -13,6 +16,8 @@ use rustix::process::Signal;
 use tokio::net::TcpStream;
 use tollgate_backend::schema::MIGRATIONS;
 use tollgate_db::Db;
+use tollgate_shared::Clock;
+use tollgate_shared::clock::rfc3339;
 
 const INTAKE: &str = "/subscriptions/internal/stripe-webhook";
 
@@ -448,4 +453,41 @@ async fn metrics_say_what_runs_and_what_it_takes() {
     let version = env!("CARGO_PKG_VERSION");
     assert_eq!(backend.metric(&format!(r#"tollgate_backend_build_info{{version="{version}"}}"#)).await, 1.0);
     assert!(backend.metric("process_resident_memory_bytes").await > 0.0);
+}
+
+#[tokio::test]
+async fn events_are_replayed_from_the_command_line() {
+    let variables = Variables::good();
+    let missing = variables.run(&["replay", "evt_1"]);
+    assert_eq!(missing.status.code(), Some(1), "there is no database yet: {missing:?}");
+    let mut backend = Backend::start(variables.clone()).await;
+    backend.is_ready().await;
+    let customer = r#"{"id":"evt_1","object":"event","type":"customer.created","created":1780000000,
+        "data":{"object":{"id":"cus_1","object":"customer","name":"Ada"}}}"#;
+    assert_eq!(backend.post(INTAKE, customer).await.status(), 200);
+    let run = |arguments: &'static [&'static str]| {
+        let variables = variables.clone();
+        // The backend is served by this thread's runtime.
+        tokio::task::spawn_blocking(move || variables.run(arguments))
+    };
+    let said = |output: &Output| String::from_utf8(output.stdout.clone()).unwrap();
+
+    let again = run(&["replay", "evt_1"]).await.unwrap();
+    assert!(again.status.success(), "{again:?}");
+    assert_eq!(said(&again), "evt_1 duplicate\n1 events replayed\n");
+    let unknown = run(&["replay", "evt_2"]).await.unwrap();
+    assert_eq!((unknown.status.code(), said(&unknown).as_str()), (Some(1), ""), "{unknown:?}");
+    let unsaid = run(&["replay", "--dry-run"]).await.unwrap();
+    assert_eq!(unsaid.status.code(), Some(2), "{unsaid:?}");
+
+    // Of all that was received, and without anybody who serves.
+    backend.stop().await;
+    let now = Clock::system().now();
+    let hour = Duration::from_hours(1);
+    let (from, to) = (rfc3339(now - hour), rfc3339(now + hour));
+    let dry = variables.run(&["replay", "--from", &from, "--to", &to, "--dry-run"]);
+    assert!(dry.status.success(), "{dry:?}");
+    assert_eq!(said(&dry), "evt_1 duplicate\n1 events would be replayed\n");
+    let far = variables.run(&["replay", "--from", "2020-01-01T00:00:00Z", "--to", &to]);
+    assert_eq!(far.status.code(), Some(1), "{far:?}");
 }

@@ -3,7 +3,7 @@
 use futures_util::StreamExt;
 use futures_util::future::join_all;
 use futures_util::stream;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tollgate_shared::Rng;
 use tollgate_tests::stripe::catalogue::{PRO_MONTHLY, PRO_YEARLY};
 use tollgate_tests::stripe::oracle::differences;
@@ -127,6 +127,31 @@ on_each_engine!(a_story_ends_in_the_truth_whatever_its_order_and_shape, async |e
 
 on_each_engine!(a_story_ends_in_the_truth_with_two_backends_on_one_database, async |engine| {
     tell_the_story_in_every_way(engine, 2).await;
+});
+
+on_each_engine!(a_story_that_is_replayed_changes_nothing, async |engine| {
+    let stack = stack(engine, 1).await;
+    let rng = Rng::seeded(26);
+    let mut stripe = Stripe::fresh();
+    let customer = story::twenty_five_events(&mut stripe);
+    let events = delivery::shuffled(&Shapes::Mixed.events(&stripe, &rng), &rng);
+    deliver(&stack, &events, 1).await;
+    stack.settled_within(LONG).await;
+    let before = stack.customer(&customer).await;
+    for dry_run in [true, false] {
+        let ids: Vec<_> = events.iter().map(|event| &event.id).collect();
+        let body = json!({ "eventIds": ids, "dryRun": dry_run });
+        let answer = stack.operate("/api/stripe/webhooks/replay", &body).await;
+        assert_eq!(answer.status, 200, "{}", answer.error_code());
+        for result in answer.json()["results"].as_array().unwrap() {
+            // What has no effect here is looked at again, and has none.
+            assert!(result["outcome"] == "duplicate" || result["outcome"] == "ignored", "{result:#}");
+            let is_in_effect = result["outcome"] == "duplicate";
+            assert!(!dry_run || !is_in_effect || result["changes"] == json!([]), "{result:#}");
+        }
+    }
+    assert_eq!(stack.customer(&customer).await, before);
+    stack.assert_true_to(&stripe, &customer).await;
 });
 
 /// The seeds of generated stories: `TOLLGATE_STORIES` (how many) and `TOLLGATE_SEED` (the first; the others follow it)

@@ -2,6 +2,7 @@
 
 mod migrate;
 mod new_epoch;
+mod replay;
 mod serve;
 
 use std::process::ExitCode;
@@ -33,6 +34,8 @@ enum Command {
     Migrate,
     /// After a dump was restored: lets desktop apps know that their place in the event log is not good any more
     NewEpoch,
+    /// Processes events once more: one, some, or all that were received within a time
+    Replay(replay::ReplayArguments),
 }
 
 /// Runs the process's command line.
@@ -58,6 +61,7 @@ pub fn run() -> ExitCode {
                 Command::Serve => runtime.block_on(serve::run(config)),
                 Command::Migrate => runtime.block_on(migrate::run(config)),
                 Command::NewEpoch => runtime.block_on(new_epoch::run(config)),
+                Command::Replay(arguments) => runtime.block_on(replay::run(config, arguments)),
             };
             // Whatever still runs was given its time; a file system that hangs must not hold up the exit.
             runtime.shutdown_background();

@@ -5,7 +5,7 @@
 
 pub mod routes;
 mod store;
-mod view;
+pub mod view;
 
 #[cfg(test)]
 mod tests;
@@ -41,7 +41,7 @@ const MATCHED_MAX: i64 = 100_000;
 const TOGETHER_BYTES_MAX: i64 = 8 << 20;
 
 /// What the audit trail calls it.
-const ACTION: &str = "webhook_event.replay";
+pub const ACTION: &str = "webhook_event.replay";
 
 /// Which events.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,8 +1,11 @@
 //! What a replay has come to, as operators see it.
 
+use std::fmt;
+
 use serde::Serialize;
 use serde_json::{Map, Value};
 use tollgate_db::Draft;
+use tollgate_shared::log_safe::LogSafe;
 
 use super::Replayed;
 use crate::webhooks::Status;
@@ -21,7 +24,7 @@ pub(super) struct ReplayView {
 /// One event of it.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct ReplayedView {
+pub struct ReplayedView {
     event_id: Option<String>,
     pub(super) outcome: &'static str,
     /// What it would change; null where it was done.
@@ -55,6 +58,36 @@ impl From<Replayed> for ReplayedView {
 
 /// What is said of an event of which nothing could be written.
 pub(super) const NOT_DONE: &str = "not_done";
+
+impl ReplayedView {
+    /// Whether it is not in effect, and should be.
+    pub fn has_failed(&self) -> bool {
+        [NOT_DONE, Status::Failed.name(), Status::DeadLettered.name()].contains(&self.outcome)
+    }
+}
+
+/// A line for the event, and one for each row that would change, with the columns that would.
+impl fmt::Display for ReplayedView {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{} {}", LogSafe(self.event_id.as_deref().unwrap_or("?")), self.outcome)?;
+        for ChangeView { table, key, before, after } in self.changes.iter().flatten() {
+            write!(f, "  {table} {}:", LogSafe(key))?;
+            if before.is_none() {
+                f.write_str(" new")?;
+            }
+            for (column, is) in after {
+                let was = before.as_ref().and_then(|before| before.get(column));
+                match was {
+                    Some(was) if was == is => {}
+                    Some(was) => write!(f, " {column} {was} -> {is},")?,
+                    None => write!(f, " {column} {is},")?,
+                }
+            }
+            writeln!(f)?;
+        }
+        Ok(())
+    }
+}
 
 impl From<Draft> for ChangeView {
     fn from(draft: Draft) -> Self {
