@@ -1,7 +1,7 @@
 //! Removes what is too old to be kept: webhook events, licences' events, sessions, runs of jobs. The audit trail is for good.
 //!
 //! Old rows are looked for in a transaction that reads, and removed by a range of an index in one that writes, in portions
-//! that take some ten milliseconds; after each, as long is left to others. On SQLite, where one writes at a time, that is what keeps
+//! that take some ten milliseconds; after each, four times as long is left to others. On SQLite, where one writes at a time, that is what keeps
 //! webhooks from waiting.
 
 use std::time::Duration;
@@ -28,13 +28,17 @@ const RUNS_KEPT: chrono::Duration = chrono::Duration::days(30);
 /// How long a session is kept that is stale.
 const SESSIONS_KEPT: chrono::Duration = chrono::Duration::days(30);
 
-/// How long a portion is to take.
+/// How long it is to take to remove a portion. What it takes to sync it to the disk is not counted: that is the same for
+/// any number of rows.
 const PORTION_TIME: Duration = Duration::from_millis(10);
 
 /// Rows in a portion: to begin with, at least, and at most.
 const PORTION: i64 = 100;
-const PORTION_MIN: i64 = 10;
+const PORTION_MIN: i64 = 25;
 const PORTION_MAX: i64 = 1000;
+
+/// How much longer the database is left to others than a portion took.
+const REST_FACTOR: u32 = 4;
 
 /// The shortest rest: whoever waits has to be woken up.
 const REST_MIN: Duration = Duration::from_millis(1);
@@ -128,17 +132,19 @@ impl Cleanup {
             Kind::Sessions => {
                 let (mut tx, begun) = self.begin().await?;
                 let removed = sessions::forget(&mut tx, self.now - SESSIONS_KEPT, self.portion).await?;
+                let worked = begun.elapsed();
                 tx.commit().await?;
                 self.removed.sessions += removed;
-                self.rest(begun).await;
+                self.rest(begun, worked).await;
                 Ok(removed > 0)
             }
             Kind::CronRuns => {
                 let (mut tx, begun) = self.begin().await?;
                 let removed = runs::remove_ended(&mut tx, self.now - RUNS_KEPT, self.portion).await?;
+                let worked = begun.elapsed();
                 tx.commit().await?;
                 self.removed.cron_runs += removed;
-                self.rest(begun).await;
+                self.rest(begun, worked).await;
                 Ok(removed > 0)
             }
         }
@@ -152,10 +158,11 @@ impl Cleanup {
         let Some(up_to) = next else { return Ok(false) };
         let (mut tx, begun) = self.begin().await?;
         let removed = webhook_events::remove(&mut tx, status, after, &up_to).await?;
+        let worked = begun.elapsed();
         tx.commit().await?;
         self.removed.webhook_events += removed;
         *after = up_to;
-        self.rest(begun).await;
+        self.rest(begun, worked).await;
         Ok(true)
     }
 
@@ -168,9 +175,10 @@ impl Cleanup {
         if !page.removable.is_empty() {
             let (mut tx, begun) = self.begin().await?;
             let removed = license_events::remove(&mut tx, &page.removable).await?;
+            let worked = begun.elapsed();
             tx.commit().await?;
             self.removed.license_events += removed;
-            self.rest(begun).await;
+            self.rest(begun, worked).await;
         }
         *after = last;
         Ok(true)
@@ -182,15 +190,15 @@ impl Cleanup {
         Ok((tx, Instant::now()))
     }
 
-    /// Leaves the database to others for as long as a portion took, and makes the next one take its time.
-    async fn rest(&mut self, begun: Instant) {
-        let took = begun.elapsed();
+    /// Leaves the database to others after a portion that was `begun` then, and gives the next one as many rows as can be
+    /// removed in time, going by how long this one `worked`.
+    async fn rest(&mut self, begun: Instant, worked: Duration) {
         self.progress.say(&self.removed);
-        if took > PORTION_TIME {
+        if worked > PORTION_TIME {
             self.portion = (self.portion / 2).max(PORTION_MIN);
-        } else if took < PORTION_TIME / 2 {
+        } else if worked < PORTION_TIME / 2 {
             self.portion = (self.portion * 2).min(PORTION_MAX);
         }
-        sleep(took.max(REST_MIN)).await;
+        sleep((REST_FACTOR * begun.elapsed()).max(REST_MIN)).await;
     }
 }
