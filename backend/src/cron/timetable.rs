@@ -14,7 +14,7 @@ use super::cleanup::clean_up;
 use super::job::{Context, Job, Progress};
 use super::runner::Runner;
 use crate::entitlements::reapply_plans::ReapplyPlans;
-use crate::events::{HEARTBEAT, presence};
+use crate::events::{HEARTBEAT, presence, undelivered};
 use crate::licenses::last_seen;
 use crate::monitoring::metrics;
 use crate::webhooks::retry;
@@ -57,6 +57,9 @@ const LAST_SEEN_INTERVAL: Duration = Duration::from_secs(5);
 
 /// How often an open stream shows that its app is there: as often as other apps send heartbeats.
 const STREAM_SESSIONS_INTERVAL: Duration = HEARTBEAT;
+
+/// How often it is counted what apps have not acknowledged: each time every event of a week is looked at.
+const UNACKNOWLEDGED_INTERVAL: Duration = Duration::from_secs(5 * 60);
 
 /// How soon a customer is found that was computed by other plans.
 const REAPPLY_PLANS_INTERVAL: Duration = Duration::from_secs(10);
@@ -108,6 +111,11 @@ fn start_looks(context: &Context) {
     app.tasks.every("stream-sessions", STREAM_SESSIONS_INTERVAL, move || {
         presence::renew(&looks_for);
         async { Ok(()) }
+    });
+    let looks_for = app.clone();
+    app.tasks.every("unacknowledged", UNACKNOWLEDGED_INTERVAL, move || {
+        let app = looks_for.clone();
+        async move { undelivered::show(&app).await }
     });
     let looks_for = (app.clone(), Arc::<ReapplyPlans>::default());
     app.tasks.every("reapply-plans", REAPPLY_PLANS_INTERVAL, move || {

@@ -19,6 +19,7 @@ pub mod routes;
 mod session;
 #[cfg(test)]
 mod tests;
+pub mod undelivered;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -6,6 +6,7 @@ mod missed;
 mod presence;
 mod races;
 mod restored;
+mod undelivered;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;

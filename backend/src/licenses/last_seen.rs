@@ -11,7 +11,7 @@ use crate::app::App;
 use crate::last_seen::Seen;
 
 /// Machines in one transaction: on SQLite events wait for as long as it takes.
-const MACHINES_AT_ONCE: usize = 1000;
+const MACHINES_AT_ONCE: usize = 300;
 
 /// Writes what waits.
 pub async fn write(app: &App) -> Result<(), DbError> {

@@ -111,6 +111,16 @@ fn describe() {
         count,
         "Requests to Stripe, by what was asked for and the response's status"
     );
+    describe_gauge!(
+        "tollgate_backend_events_unacknowledged",
+        count,
+        "Events that a machine which was there has not acknowledged, by machine and by the least span that they were made in"
+    );
+    describe_gauge!(
+        "tollgate_backend_events_unacknowledged_oldest_seconds",
+        Unit::Seconds,
+        "Age of the oldest of them; 0 when there is none"
+    );
     describe_histogram!("tollgate_backend_batch_events", count, "Events that shared a transaction");
     let seconds = Unit::Seconds;
     describe_histogram!(

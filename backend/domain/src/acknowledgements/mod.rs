@@ -5,6 +5,7 @@
 //! them as one.
 
 mod store;
+pub mod undelivered;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -52,6 +53,15 @@ row! {
         pub created_at: Timestamp,
         /// The app's machine, where it is one that was activated at some time.
         pub machine_id: Option<String>,
+    }
+}
+
+row! {
+    /// An event of a licence's log.
+    struct LogEvent {
+        id: String,
+        license_id: String,
+        created_at: Timestamp,
     }
 }
 
@@ -107,7 +117,7 @@ impl Acknowledgement {
         let of = &said.of;
         let is_failure = said.status == Status::Failed;
         Self {
-            id: format!("{}/{}", of.event_id, of.machine_id.as_deref().unwrap_or_default()),
+            id: key(&of.event_id, of.machine_id.as_deref()),
             event_id: of.event_id.clone(),
             license_id: of.license_id.clone(),
             machine_id: of.machine_id.clone(),
@@ -125,6 +135,11 @@ impl Acknowledgement {
         }
         is_new
     }
+}
+
+/// The id of what a machine says of an event.
+fn key(event_id: &str, machine_id: Option<&str>) -> String {
+    format!("{event_id}/{}", machine_id.unwrap_or_default())
 }
 
 fn cut(error: &str) -> String {

@@ -4,7 +4,7 @@ use tollgate_db::page::{Page, Position};
 use tollgate_db::{DbError, Tx};
 use tollgate_shared::Timestamp;
 
-use super::{Acknowledgement, Subject};
+use super::{Acknowledgement, LogEvent, Subject};
 
 /// The licence of a key.
 pub(super) async fn license_of(tx: &mut Tx, key: &str) -> Result<Option<String>, DbError> {
@@ -78,4 +78,26 @@ pub(super) async fn newest(
         acknowledged_at,
     };
     Ok(rows.into_iter().map(of_row).collect())
+}
+
+/// A page of the events of all logs by their time, after a position and up to a time.
+pub(super) async fn events_until(
+    tx: &mut Tx,
+    after: &Position,
+    until: Timestamp,
+    limit: i64,
+) -> Result<Vec<LogEvent>, DbError> {
+    tx.sql(
+        "SELECT id, license_id, created_at
+         FROM license_events
+         WHERE (created_at, id) > ($1, $2) AND created_at <= $3
+         ORDER BY created_at, id
+         LIMIT $4",
+    )
+    .bind(after.at)
+    .bind(&*after.id)
+    .bind(until)
+    .bind(limit)
+    .all()
+    .await
 }

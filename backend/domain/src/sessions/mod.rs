@@ -97,6 +97,11 @@ impl Presence {
 }
 
 impl Session {
+    /// Whether its app was there before something that happened at `at`, and at that time or after.
+    pub fn was_there_for(&self, at: Timestamp) -> bool {
+        self.connected_at < at && at <= self.last_seen_at
+    }
+
     /// Takes in that its app was there at `at`. What is older than what is known changes nothing.
     fn renew(&mut self, at: Timestamp, transport: Transport) {
         if at >= self.last_seen_at || self.last_seen_at - at > CLOCKS_APART_MAX {

@@ -55,6 +55,12 @@ fn who_comes_back_renews_the_same_session() {
 }
 
 #[test]
+fn only_who_was_there_before_and_after_was_there_for_it() {
+    let there: Vec<_> = (-1..=11).filter(|second| session(10).was_there_for(at(*second))).collect();
+    assert_eq!(there, (1..=10).collect::<Vec<_>>());
+}
+
+#[test]
 fn an_older_sign_of_life_changes_nothing() {
     let mut session = session(100);
     let known = session.clone();

@@ -1,0 +1,113 @@
+//! Events that a machine which was there has said nothing of.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::Duration;
+use tollgate_db::page::Position;
+use tollgate_db::{DbError, Lock, Tx, record};
+use tollgate_shared::Timestamp;
+
+use super::{LogEvent, key, store};
+use crate::sessions::Session;
+
+/// Of how long ago events are counted.
+const COUNTED: Duration = Duration::days(7);
+
+record! {
+    /// A machine that holds a seat.
+    struct Holder in "machines" {
+        /// `mac_…`
+        pub id: String,
+        /// The licence whose seat it holds.
+        pub seat_of: Option<String>,
+    }
+}
+
+record! {
+    /// That there is an acknowledgement.
+    struct Known in "acknowledgements" {
+        /// Of what.
+        pub id: String,
+    }
+}
+
+/// How many acknowledgements are owed: one an event and machine that was there for it and has said nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Of events made within the last hour.
+    pub within_an_hour: usize,
+    /// Of those before, made within the last day.
+    pub within_a_day: usize,
+    /// Of those before.
+    pub older: usize,
+    /// When the oldest of all of them was made.
+    pub oldest_at: Option<Timestamp>,
+}
+
+impl Counts {
+    fn add(&mut self, now: Timestamp, made_at: Timestamp) {
+        let age = now - made_at;
+        let count = if age < Duration::hours(1) {
+            &mut self.within_an_hour
+        } else if age < Duration::days(1) {
+            &mut self.within_a_day
+        } else {
+            &mut self.older
+        };
+        *count += 1;
+        self.oldest_at = self.oldest_at.into_iter().chain([made_at]).min();
+    }
+}
+
+/// Counts what is owed of the events of a week: adds a page of them to `counts`, that after `after`. Gives
+/// the place of its end, or none where there is no more.
+pub async fn count(
+    tx: &mut Tx,
+    now: Timestamp,
+    after: Option<Position>,
+    limit: i64,
+    counts: &mut Counts,
+) -> Result<Option<Position>, DbError> {
+    let from = || Position { at: now - COUNTED, id: String::new() };
+    let events = store::events_until(tx, &after.unwrap_or_else(from), now, limit).await?;
+    for (event, _) in owed(tx, &events).await? {
+        counts.add(now, event.created_at);
+    }
+    let is_all = (events.len() as i64) < limit;
+    Ok(events.last().filter(|_| !is_all).map(LogEvent::position))
+}
+
+/// Who owes a word of which of `events`, in their order: each machine that holds a seat of the licence, was there for the
+/// event and has said nothing of it.
+async fn owed<'e>(tx: &mut Tx, events: &'e [LogEvent]) -> Result<Vec<(&'e LogEvent, String)>, DbError> {
+    let licenses = events.iter().map(|event| event.license_id.clone()).collect();
+    let holders: Vec<Holder> = tx.load("seat_of", &licenses, Lock::None).await?;
+    let machines = holders.iter().map(|holder| holder.id.clone()).collect();
+    let sessions: Vec<Session> = tx.load("machine_id", &machines, Lock::None).await?;
+    let license_of: BTreeMap<_, _> = holders.iter().map(|holder| (&holder.id, holder.seat_of.as_ref())).collect();
+    let mut by_license: BTreeMap<_, Vec<&Session>> = BTreeMap::new();
+    for session in &sessions {
+        by_license.entry(license_of.get(&session.machine_id).copied().flatten()).or_default().push(session);
+    }
+    let there_for = |event: &LogEvent| {
+        let sessions = by_license.get(&Some(&event.license_id)).into_iter().flatten();
+        sessions
+            .filter(|session| session.was_there_for(event.created_at))
+            .map(|session| session.machine_id.clone())
+            .collect::<Vec<_>>()
+    };
+    let told: Vec<_> = events
+        .iter()
+        .flat_map(|event| there_for(event).into_iter().map(move |machine_id| (event, machine_id)))
+        .collect();
+    let keys = told.iter().map(|(event, machine_id)| key(&event.id, Some(machine_id))).collect();
+    let known: Vec<Known> = tx.load("id", &keys, Lock::None).await?;
+    let known: BTreeSet<_> = known.into_iter().map(|known| known.id).collect();
+    Ok(told.into_iter().filter(|(event, machine_id)| !known.contains(&key(&event.id, Some(machine_id)))).collect())
+}
+
+impl LogEvent {
+    fn position(&self) -> Position {
+        Position { at: self.created_at, id: self.id.clone() }
+    }
+}

@@ -1,0 +1,35 @@
+//! Events that machines which were there have said nothing of, counted.
+
+use tollgate_db::DbError;
+use tollgate_domain::acknowledgements::undelivered::{self, Counts};
+use tollgate_shared::Timestamp;
+
+use crate::app::App;
+
+/// Events counted by one statement.
+const COUNTED_AT_ONCE: i64 = 2000;
+
+/// Counts them for the metrics.
+pub async fn show(app: &App) -> Result<(), DbError> {
+    let now = app.clock.now();
+    let counts = unacknowledged(app, now).await?;
+    let by_age = [("hour", counts.within_an_hour), ("day", counts.within_a_day), ("week", counts.older)];
+    for (age, count) in by_age {
+        metrics::gauge!("tollgate_backend_events_unacknowledged", "age" => age).set(count as f64);
+    }
+    let age = counts.oldest_at.map_or(0.0, |at| (now - at).as_seconds_f64().max(0.0));
+    metrics::gauge!("tollgate_backend_events_unacknowledged_oldest_seconds").set(age);
+    Ok(())
+}
+
+/// How many events of the last week are owed an acknowledgement, in pages: no statement takes long.
+pub async fn unacknowledged(app: &App, now: Timestamp) -> Result<Counts, DbError> {
+    let (mut counts, mut after) = (Counts::default(), None);
+    loop {
+        let mut tx = app.read_list().await?;
+        after = undelivered::count(&mut tx, now, after, COUNTED_AT_ONCE, &mut counts).await?;
+        if after.is_none() {
+            return Ok(counts);
+        }
+    }
+}
