@@ -7,6 +7,7 @@ pub mod exchange;
 mod line;
 mod message;
 mod outgoing;
+mod wanted;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
@@ -22,6 +23,7 @@ use tollgate_shared::{Rng, Timestamp};
 use self::exchange::Hearing;
 use self::message::{Message, Origin};
 use self::outgoing::Outgoing;
+use self::wanted::WantedAgain;
 
 /// How often to look whether somebody still listens.
 const LEFT_INTERVAL: Duration = Duration::from_millis(10);
@@ -58,6 +60,7 @@ struct Slot {
     machine_id: Option<Box<str>>,
     /// Since when its client has not taken what it was handed.
     handed_at: Mutex<Option<Instant>>,
+    wanted_again: WantedAgain,
     end: OnceLock<End>,
 }
 
@@ -189,6 +192,16 @@ impl Bells {
         by_license.iter().filter_map(|(license_id, slots)| Some((license_id.clone(), read_to(slots)?))).collect()
     }
 
+    /// Has an event sent again on the stream of a machine, where that is open here: once for each `asked_at`, at which
+    /// somebody asked for it.
+    pub fn want_again(&self, license_id: &str, machine_id: &str, event_id: &str, asked_at: Timestamp) {
+        let by_license = self.by_license();
+        let streams = by_license.get(license_id).into_iter().flatten().filter(|slot| slot.is_of(machine_id));
+        for slot in streams.filter(|slot| slot.wanted_again.add(event_id, asked_at)) {
+            slot.rung.notify_one();
+        }
+    }
+
     /// The machines whose streams are open.
     pub fn machines(&self) -> Vec<Box<str>> {
         let by_license = self.by_license();
@@ -258,6 +271,16 @@ impl Subscription {
         *self.slot.handed_at() = None;
     }
 
+    /// An event that is to be sent again. Each is given once.
+    pub fn wanted_again(&self) -> Option<String> {
+        self.slot.wanted_again.take()
+    }
+
+    /// Notes that one could not be sent: whoever wants it may say so again.
+    pub fn could_not_send_again(&self, event_id: &str) {
+        self.slot.wanted_again.forget(event_id);
+    }
+
     /// The licence.
     pub fn license_id(&self) -> &str {
         &self.license_id
@@ -279,103 +302,4 @@ impl Drop for Subscription {
 }
 
 #[cfg(test)]
-mod tests {
-    use futures_util::FutureExt as _;
-
-    use super::*;
-
-    const START: Timestamp = Timestamp::UNIX_EPOCH;
-
-    fn has_rung(subscription: &Subscription) -> bool {
-        subscription.rung().now_or_never().is_some()
-    }
-
-    #[test]
-    fn a_bell_is_heard_by_those_who_listen_to_its_licence_alone() {
-        let bells = Bells::new(&Rng::seeded(1));
-        bells.ring(["lic_1"]);
-        let [first, second, other] = ["lic_1", "lic_1", "lic_2"].map(|id| bells.subscribe(START, id, None).unwrap());
-        assert!(!has_rung(&first), "what rang before is not heard");
-        bells.ring(["lic_1", "lic_3"]);
-        assert!(has_rung(&first) && has_rung(&second) && !has_rung(&other));
-        assert!(!has_rung(&first), "once is enough");
-        bells.ring_all_here();
-        assert!(has_rung(&first) && has_rung(&other));
-    }
-
-    #[test]
-    fn a_bell_that_rings_while_nobody_waits_is_heard_later() {
-        let bells = Bells::new(&Rng::seeded(1));
-        let subscription = bells.subscribe(START, "lic_1", None).unwrap();
-        bells.ring(["lic_1"]);
-        bells.ring(["lic_1"]);
-        assert!(has_rung(&subscription));
-    }
-
-    #[test]
-    fn who_is_dropped_no_longer_counts() {
-        let bells = Bells::new(&Rng::seeded(1));
-        let [first, second] = ["lic_1", "lic_1"].map(|id| bells.subscribe(START, id, None).unwrap());
-        first.has_read_to(3);
-        second.has_read_to(5);
-        assert_eq!((bells.count(), bells.watched()), (2, vec![("lic_1".into(), 3)]));
-        drop(first);
-        assert_eq!((bells.count(), bells.watched()), (1, vec![("lic_1".into(), 5)]));
-        drop(second);
-        assert_eq!((bells.count(), bells.watched()), (0, vec![]));
-        assert!(bells.by_license().is_empty());
-    }
-
-    #[test]
-    fn a_machines_new_stream_ends_its_older_one_alone() {
-        let bells = Bells::new(&Rng::seeded(1));
-        let streams = [
-            ("lic_1", Some("mac_1")),
-            ("lic_1", Some("mac_2")),
-            ("lic_1", None),
-            ("lic_2", Some("mac_1")),
-            ("lic_1", None),
-            ("lic_1", Some("mac_1")),
-        ];
-        let streams = streams.map(|(license, machine)| bells.subscribe(START, license, machine).unwrap());
-        assert_eq!(streams[0].end(), Some(End::Replaced));
-        assert!(has_rung(&streams[0]));
-        assert!(streams[1..].iter().all(|stream| stream.end().is_none()));
-    }
-
-    #[test]
-    fn a_machines_stream_elsewhere_ends_those_that_are_older() {
-        let bells = Bells::new(&Rng::seeded(1));
-        let later = START + Duration::from_micros(1);
-        let [older, other] = ["mac_1", "mac_2"].map(|machine| bells.subscribe(START, "lic_1", Some(machine)).unwrap());
-        bells.end_older("lic_1", "mac_1", later.timestamp_micros());
-        assert_eq!((older.end(), other.end()), (Some(End::Replaced), None));
-        let newer = bells.subscribe(later, "lic_1", Some("mac_1")).unwrap();
-        bells.end_older("lic_1", "mac_1", later.timestamp_micros());
-        assert_eq!(newer.end(), None);
-    }
-
-    #[test]
-    fn who_takes_nothing_for_too_long_is_ended_once() {
-        let bells = Bells::new(&Rng::seeded(1));
-        let [stuck, taking, idle] = ["lic_1", "lic_1", "lic_2"].map(|id| bells.subscribe(START, id, None).unwrap());
-        stuck.hand_over();
-        taking.hand_over();
-        taking.is_taken();
-        bells.end_stuck(Instant::now());
-        assert_eq!([&stuck, &taking, &idle].map(Subscription::end), [Some(End::Stuck), None, None]);
-        assert_eq!(bells.count(), 2);
-        drop(stuck);
-        assert_eq!(bells.count(), 2);
-    }
-
-    #[test]
-    fn a_stop_ends_all_and_lets_none_begin() {
-        let bells = Bells::new(&Rng::seeded(1));
-        let subscription = bells.subscribe(START, "lic_1", None).unwrap();
-        bells.close();
-        assert_eq!(subscription.end(), Some(End::Stopping));
-        assert!(has_rung(&subscription));
-        assert!(bells.subscribe(START, "lic_1", None).is_none());
-    }
-}
+mod tests;

@@ -131,11 +131,14 @@ fn start_looks(context: &Context) {
 #[derive(Serialize)]
 struct Retried {
     tried: usize,
+    judged: usize,
 }
 
 async fn retry_events(context: Context, progress: Progress) -> Result<(), DbError> {
     let tried = retry::run(&context.inbox).await?;
-    progress.say(&Retried { tried });
+    progress.say(&Retried { tried, judged: 0 });
+    let judged = undelivered::find_undelivered(context.inbox.app()).await?;
+    progress.say(&Retried { tried, judged });
     Ok(())
 }
 

@@ -161,7 +161,7 @@ pub(super) async fn take(app: &App, said: &[Said]) -> Result<Vec<Option<Acknowle
 
 async fn take_together(app: &App, said: &[Said]) -> Result<Vec<Option<Acknowledgement>>, DbError> {
     let mut tx = app.begin_write().await?;
-    let taken = acknowledgements::take(&mut tx, app.clock.now(), said).await?;
+    let taken = acknowledgements::take(&mut tx, app.clock.now(), &app.rng, said).await?;
     tx.commit().await?;
     let count = |status: &'static str| {
         metrics::counter!("tollgate_backend_acknowledgements_total", "status" => status).increment(1);

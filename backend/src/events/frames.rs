@@ -81,6 +81,13 @@ impl Frames {
         self.frame(Some(&cursor), &event_type, &view)
     }
 
+    /// An event that is sent again. Without an id: whoever resumes has still seen what it had seen.
+    pub(super) fn again(self, event: LoggedEvent) -> Self {
+        let view = EventView::of(event);
+        let event_type = view.r#type.clone();
+        self.frame(None, &event_type, &view)
+    }
+
     /// Something is missing. Without an id: who is cut off here has still seen what it had seen.
     pub(super) fn gap(self, kept: &Kept) -> Self {
         self.frame(None, "gap", &GapView::of(kept))
@@ -196,6 +203,16 @@ data: {"serverTime":"2025-06-15T15:06:40Z"}
             text.starts_with("id: refused\nevent: refused\ndata: {\"code\":\"NOT_FOUND\",\"message\":\""),
             "{text}"
         );
+    }
+
+    #[test]
+    fn an_event_that_is_sent_again_moves_no_cursor() {
+        let text = Frames::default().again(event("{}")).into_text();
+        let expected = r#"event: plan_changed
+data: {"id":"sev_1","type":"plan_changed","data":{},"createdAt":"2025-06-15T15:06:40Z"}
+
+"#;
+        assert_eq!(text, expected);
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! The look that makes every bell optional: which of the logs that somebody streams here have grown.
+//! The look that makes every bell optional: which of the logs that somebody streams here have grown, and which of their
+//! events an operator wants sent again.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -6,6 +7,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 use tollgate_db::DbError;
+use tollgate_domain::dead_letters::{self, ToSendAgain};
 use tollgate_domain::events::log;
 use tracing::{debug, info, warn};
 
@@ -80,6 +82,10 @@ async fn look(app: &App, epochs: &Epochs, marked_at: &mut Option<u64>) -> Result
         let read_to: BTreeMap<_, _> = logs.iter().map(|(license_id, seq)| (license_id.to_string(), *seq)).collect();
         let moved = log::moved(&mut tx, &read_to).await?;
         app.bells.ring_here(moved.iter().map(String::as_str));
+        for wanted in dead_letters::to_send_again(&mut tx, read_to.keys().map(String::as_str)).await? {
+            let ToSendAgain { license_id, machine_id, event_id, retried_at } = &wanted;
+            app.bells.want_again(license_id, machine_id, event_id, *retried_at);
+        }
     }
     Ok(())
 }

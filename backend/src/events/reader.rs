@@ -100,6 +100,11 @@ impl Reader {
         log::page(&mut self.db.read_list().await?, license_id, after, limit).await
     }
 
+    /// One event of a log, if it is kept. Asked seldom: when an operator wants it sent again.
+    pub(super) async fn event(&self, license_id: &str, id: &str) -> Result<Option<LoggedEvent>, DbError> {
+        log::find(&mut self.db.read_stream().await?, license_id, id).await
+    }
+
     /// What of a log is kept after a number. Asked seldom: when something is missing.
     pub(super) async fn kept_after(&self, license_id: &str, after: i64) -> Result<Kept, DbError> {
         let kept = log::kept_after(&mut self.db.read_stream().await?, license_id, after).await?;

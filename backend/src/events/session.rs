@@ -116,6 +116,9 @@ impl Session {
                 }
                 Some(End::Stopping | End::Stuck) => return None,
             }
+            if let Some(said) = self.send_again().await {
+                return Some(said);
+            }
             if self.look_at.is_some_and(|at| at <= now) {
                 match self.look().await {
                     Ok(Some(said)) => return Some(said),
@@ -138,6 +141,21 @@ impl Session {
                 () = sleep_until(wake_at.expect("there are some")) => {}
             }
         }
+    }
+
+    /// What somebody wants sent again, if it is still kept.
+    async fn send_again(&self) -> Option<Bytes> {
+        while let Some(event_id) = self.subscription.wanted_again() {
+            match self.streams.0.reader.event(self.subscription.license_id(), &event_id).await {
+                Ok(Some(event)) => return Some(Frames::default().again(event).into_text().into()),
+                Ok(None) => {}
+                Err(failure) => {
+                    debug!(reason = failure.class(), "could not read an event to send it again: {failure}");
+                    self.subscription.could_not_send_again(&event_id);
+                }
+            }
+        }
+        None
     }
 
     /// Reads on. Gives what there is to say.

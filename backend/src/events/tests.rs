@@ -2,6 +2,7 @@
 
 mod acknowledgements;
 mod bells;
+mod letters;
 mod missed;
 mod presence;
 mod races;

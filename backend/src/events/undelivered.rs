@@ -1,4 +1,4 @@
-//! Events that machines which were there have said nothing of, counted.
+//! Events that machines which were there have said nothing of: counted, and after a week dead letters.
 
 use tollgate_db::DbError;
 use tollgate_domain::acknowledgements::undelivered::{self, Counts};
@@ -6,8 +6,30 @@ use tollgate_shared::Timestamp;
 
 use crate::app::App;
 
+/// Events judged in one transaction: on SQLite others wait for as long as it takes.
+const JUDGED_AT_ONCE: i64 = 100;
+
+/// Transactions of one run: a backlog is worked off by the next ones, a minute later each.
+const RUN_TRANSACTIONS_MAX: usize = 200;
+
 /// Events counted by one statement.
 const COUNTED_AT_ONCE: i64 = 2000;
+
+/// Opens dead letters for events that a machine which was there has not acknowledged for a week; says how many events it
+/// judged. On as many replicas at once as one likes: each event is judged by one of them, once.
+pub async fn find_undelivered(app: &App) -> Result<usize, DbError> {
+    let mut judged = 0;
+    for _ in 0..RUN_TRANSACTIONS_MAX {
+        let mut tx = app.begin_write().await?;
+        let events = undelivered::judge(&mut tx, app.clock.now(), &app.rng, JUDGED_AT_ONCE).await?;
+        tx.commit().await?;
+        judged += events;
+        if (events as i64) < JUDGED_AT_ONCE {
+            break;
+        }
+    }
+    Ok(judged)
+}
 
 /// Counts them for the metrics.
 pub async fn show(app: &App) -> Result<(), DbError> {

@@ -3,7 +3,11 @@
 //! One an event and machine. `failed` is a machine's word until it says `processed`, which is for good: an app that
 //! repeats itself, or says both at once, ends with the same. A machine that nobody knows is taken at its word too, all of
 //! them as one.
+//!
+//! What a machine failed at, or leaves without a word for a week ([`undelivered`]), becomes a dead letter; what it then
+//! processes ends it.
 
+mod letters;
 mod store;
 pub mod undelivered;
 
@@ -11,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tollgate_db::page::{List, Page, Position};
 use tollgate_db::{DbError, Lock, Tx, record, row};
-use tollgate_shared::Timestamp;
+use tollgate_shared::{Rng, Timestamp};
 
 use crate::licenses::key::LicenseKey;
 
@@ -61,6 +65,7 @@ row! {
     struct LogEvent {
         id: String,
         license_id: String,
+        r#type: String,
         created_at: Timestamp,
     }
 }
@@ -146,8 +151,22 @@ fn cut(error: &str) -> String {
     error.chars().take(ERROR_CHARACTERS_MAX).collect()
 }
 
-/// Takes in what apps say, in their order; gives for each what is known then, and how much of it was new.
-pub async fn take(tx: &mut Tx, now: Timestamp, said: &[Said]) -> Result<Vec<(Acknowledgement, News)>, DbError> {
+/// Takes in what apps say, in their order, and what follows for dead letters; gives for each what is known then, and how
+/// much of it was new.
+pub async fn take(
+    tx: &mut Tx,
+    now: Timestamp,
+    rng: &Rng,
+    said: &[Said],
+) -> Result<Vec<(Acknowledgement, News)>, DbError> {
+    let taken = take_alone(tx, now, said).await?;
+    for (said, (_, news)) in said.iter().zip(&taken) {
+        letters::follow(tx, now, rng, said, *news).await?;
+    }
+    Ok(taken)
+}
+
+async fn take_alone(tx: &mut Tx, now: Timestamp, said: &[Said]) -> Result<Vec<(Acknowledgement, News)>, DbError> {
     let said: Vec<_> = said.iter().map(|said| Acknowledgement::new(now, said)).collect();
     let mut first = BTreeMap::new();
     for acknowledgement in &said {

@@ -80,6 +80,27 @@ pub(super) async fn newest(
     Ok(rows.into_iter().map(of_row).collect())
 }
 
+/// The place of the search for what nobody acknowledged, as a text; held until the transaction ends.
+pub(super) async fn lock_place(tx: &mut Tx, name: &str) -> Result<String, DbError> {
+    let (place,) = tx
+        .sql(
+            "INSERT INTO settings (name, value)
+             VALUES ($1, '')
+             ON CONFLICT (name) DO UPDATE SET value = settings.value
+             RETURNING value",
+        )
+        .bind(name)
+        .one()
+        .await?;
+    Ok(place)
+}
+
+/// Moves the place on.
+pub(super) async fn move_place(tx: &mut Tx, name: &str, place: &str) -> Result<(), DbError> {
+    tx.sql("UPDATE settings SET value = $2 WHERE name = $1").bind(name).bind(place).run().await?;
+    Ok(())
+}
+
 /// A page of the events of all logs by their time, after a position and up to a time.
 pub(super) async fn events_until(
     tx: &mut Tx,
@@ -88,7 +109,7 @@ pub(super) async fn events_until(
     limit: i64,
 ) -> Result<Vec<LogEvent>, DbError> {
     tx.sql(
-        "SELECT id, license_id, created_at
+        "SELECT id, license_id, type, created_at
          FROM license_events
          WHERE (created_at, id) > ($1, $2) AND created_at <= $3
          ORDER BY created_at, id

@@ -1,17 +1,24 @@
 //! Events that a machine which was there has said nothing of.
+//!
+//! Each event is judged once, when it is a week old: by then whoever was there has had time enough.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::Duration;
 use tollgate_db::page::Position;
 use tollgate_db::{DbError, Lock, Tx, record};
-use tollgate_shared::Timestamp;
+use tollgate_shared::{Rng, Timestamp};
 
+use super::letters::{self, DEAD_LETTER_AFTER, Letter};
 use super::{LogEvent, key, store};
+use crate::dead_letters::Source;
 use crate::sessions::Session;
 
-/// Of how long ago events are counted.
-const COUNTED: Duration = Duration::days(7);
+/// The reason of a letter of this kind.
+const REASON: &str = "not acknowledged for 7 days";
+
+/// The name of the row that says how far the events were judged.
+const PLACE: &str = "undelivered_events_judged_to";
 
 record! {
     /// A machine that holds a seat.
@@ -28,6 +35,16 @@ record! {
     struct Known in "acknowledgements" {
         /// Of what.
         pub id: String,
+    }
+}
+
+record! {
+    /// Whose a licence is.
+    struct Owner in "licenses" {
+        /// `lic_…`
+        pub id: String,
+        /// The customer.
+        pub customer_id: String,
     }
 }
 
@@ -59,7 +76,40 @@ impl Counts {
     }
 }
 
-/// Counts what is owed of the events of a week: adds a page of them to `counts`, that after `after`. Gives
+/// Judges the next events that have come to be a week old, `limit` at most, and opens dead letters; says how many events
+/// it judged. Whoever does so at the same moment waits, and then judges those after.
+pub async fn judge(tx: &mut Tx, now: Timestamp, rng: &Rng, limit: i64) -> Result<usize, DbError> {
+    let place = store::lock_place(tx, PLACE).await?;
+    let after = Position::from_cursor(&place).unwrap_or_else(begin);
+    let events = store::events_until(tx, &after, now - DEAD_LETTER_AFTER, limit).await?;
+    let Some(last) = events.last() else { return Ok(0) };
+    // One letter a machine and type: it tells of the newest event.
+    let mut letters: BTreeMap<_, (&LogEvent, i64)> = BTreeMap::new();
+    for (event, machine_id) in owed(tx, &events).await? {
+        let (newest, count) = letters.entry((machine_id, &event.r#type)).or_insert((event, 0));
+        (*newest, *count) = (event, *count + 1);
+    }
+    let licenses = letters.values().map(|(event, _)| event.license_id.clone()).collect();
+    let owners: Vec<Owner> = tx.load("id", &licenses, Lock::None).await?;
+    let owners: BTreeMap<_, _> = owners.iter().map(|owner| (&owner.id, &*owner.customer_id)).collect();
+    for ((machine_id, event_type), (event, count)) in &letters {
+        let letter = Letter {
+            source: Source::Delivery,
+            event_id: &event.id,
+            machine_id,
+            license_id: &event.license_id,
+            customer_id: owners.get(&event.license_id).copied(),
+            event_type,
+            reason: REASON,
+            attempts: *count,
+        };
+        letters::open(tx, now, rng, &letter).await?;
+    }
+    store::move_place(tx, PLACE, &last.position().to_cursor()).await?;
+    Ok(events.len())
+}
+
+/// Counts what is owed of events that are not a week old yet: adds a page of them to `counts`, that after `after`. Gives
 /// the place of its end, or none where there is no more.
 pub async fn count(
     tx: &mut Tx,
@@ -68,7 +118,7 @@ pub async fn count(
     limit: i64,
     counts: &mut Counts,
 ) -> Result<Option<Position>, DbError> {
-    let from = || Position { at: now - COUNTED, id: String::new() };
+    let from = || Position { at: now - DEAD_LETTER_AFTER, id: String::new() };
     let events = store::events_until(tx, &after.unwrap_or_else(from), now, limit).await?;
     for (event, _) in owed(tx, &events).await? {
         counts.add(now, event.created_at);
@@ -110,4 +160,9 @@ impl LogEvent {
     fn position(&self) -> Position {
         Position { at: self.created_at, id: self.id.clone() }
     }
+}
+
+/// Before the first event.
+fn begin() -> Position {
+    Position { at: Timestamp::UNIX_EPOCH, id: String::new() }
 }

@@ -12,8 +12,8 @@ use tollgate_db::Json;
 use tollgate_shared::Timestamp;
 
 pub use self::store::{
-    LetterState, end, end_acknowledged, note_retry, note_retry_of_event, of_events, oldest_open, open, open_by_source,
-    reasons_of_open, resolve, to_send_again,
+    LetterState, end, end_acknowledged, may_open, note_retry, note_retry_of_event, of_events, oldest_open, open,
+    open_by_source, reasons_of_open, resolve, to_send_again,
 };
 
 /// Who ended a letter whose event a machine then acknowledged.

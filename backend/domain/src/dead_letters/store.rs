@@ -103,6 +103,28 @@ pub async fn end_acknowledged(tx: &mut Tx, now: Timestamp, machine_id: &str, eve
     Ok(())
 }
 
+/// Whether a machine may open another letter: it has one that is not resolved, or fewer than `others_max` wait of the others
+/// of its licence.
+pub async fn may_open(tx: &mut Tx, license_id: &str, machine_id: &str, others_max: i64) -> Result<bool, DbError> {
+    let (may_open,) = tx
+        .sql(
+            "SELECT (SELECT count(*)
+                     FROM (SELECT 1
+                           FROM dead_letters
+                           WHERE license_id = $1 AND status IN ('open', 'retrying') AND machine_id IS NOT NULL
+                           LIMIT $3) AS others) < $3
+                 OR EXISTS (SELECT 1
+                            FROM dead_letters
+                            WHERE machine_id = $2 AND machine_id IS NOT NULL AND status <> 'resolved')",
+        )
+        .bind(license_id)
+        .bind(machine_id)
+        .bind(others_max)
+        .one()
+        .await?;
+    Ok(may_open)
+}
+
 /// Resolves a letter at an operator's word; says whether it was not resolved already.
 pub async fn resolve(tx: &mut Tx, now: Timestamp, id: &str, by: &str, note: Option<&str>) -> Result<bool, DbError> {
     let resolved = tx.sql(

@@ -71,6 +71,11 @@ pub async fn page(tx: &mut Tx, license: &str, after: i64, limit: i64) -> Result<
     store::page(tx, license, after, limit).await
 }
 
+/// One event of a log, if it is kept.
+pub async fn find(tx: &mut Tx, license: &str, id: &str) -> Result<Option<LoggedEvent>, DbError> {
+    store::find(tx, license, id).await
+}
+
 /// The epoch as `tx` sees it.
 pub async fn epoch(tx: &mut Tx) -> Result<Epoch, DbError> {
     epoch::current(tx).await

@@ -125,3 +125,19 @@ pub(super) async fn old(
 pub(super) async fn delete_up_to(tx: &mut Tx, license_id: &str, seq: i64) -> Result<u64, DbError> {
     tx.sql("DELETE FROM license_events WHERE license_id = $1 AND seq <= $2").bind(license_id).bind(seq).run().await
 }
+
+/// One event of a log.
+pub(super) async fn find(tx: &mut Tx, license_id: &str, id: &str) -> Result<Option<LoggedEvent>, DbError> {
+    let row: Option<(i64, String, String, String, Timestamp)> = tx
+        .sql(
+            "SELECT seq, id, type, CAST(data AS TEXT), created_at
+             FROM license_events
+             WHERE id = $1 AND license_id = $2",
+        )
+        .bind(id)
+        .bind(license_id)
+        .optional()
+        .await?;
+    let event = |(seq, id, event_type, data, created_at)| LoggedEvent { seq, id, event_type, data, created_at };
+    Ok(row.map(event))
+}

@@ -5,18 +5,18 @@ use super::*;
 use crate::events::undelivered;
 use crate::licenses::last_seen;
 
-const DAY: Duration = Duration::from_secs(86_400);
+pub(super) const DAY: Duration = Duration::from_secs(86_400);
 
-/// An app with a machine `a` whose session is open from before an event until after it; its key, the machine, the event.
-pub(super) async fn with_delivery(db: Db) -> (TestApp, String, String, String) {
-    let (app, key, _) = with_license(db).await;
-    let machine = activate(&app, &key, "a").await;
-    be_there(&app, &key, "a").await;
+/// Gives the machine `a` a seat, and a session that is open from before an event until after it; the ids of the machine and
+/// the event.
+pub(super) async fn a_delivery(app: &TestApp, key: &str) -> (String, String) {
+    let machine = activate(app, key, "a").await;
+    be_there(app, key, "a").await;
     app.inner.clock.advance(Duration::from_secs(10));
-    let event = an_event(&app, &key, 1).await;
+    let event = an_event(app, key, 1).await;
     app.inner.clock.advance(Duration::from_secs(10));
-    be_there(&app, &key, "a").await;
-    (app, key, machine, event)
+    be_there(app, key, "a").await;
+    (machine, event)
 }
 
 /// Shows that the app of a machine is there.
@@ -29,7 +29,8 @@ pub(super) async fn be_there(app: &TestApp, key: &str, machine: &str) {
 #[test]
 fn what_is_owed_a_word_is_counted_by_age() {
     on_each_engine!(async |db| {
-        let (app, key, _, first) = with_delivery(db).await;
+        let (app, key, _) = with_license(db).await;
+        let (_, first) = a_delivery(&app, &key).await;
         let counts = async || {
             let counts = undelivered::unacknowledged(&app.inner, app.inner.clock.now()).await.unwrap();
             (counts.within_an_hour, counts.within_a_day, counts.older)
