@@ -8,7 +8,7 @@ use tollgate_tests::http::Response;
 use tollgate_tests::stack::JSON;
 use tollgate_tests::stripe::catalogue::PRO_MONTHLY;
 use tollgate_tests::stripe::{ApiVersion, Checkout, DAY, Stripe};
-use tollgate_tests::{Engine, Stack, StackConfig, on_each_engine};
+use tollgate_tests::{Engine, EventSource, Stack, StackConfig, on_each_engine};
 
 /// What the app on `machine` is answered by the relay; `from` is where a proxy says that it is.
 async fn call_from(stack: &Stack, from: &str, call: &str, key: &str, machine: &str) -> Response {
@@ -115,3 +115,60 @@ fn a_forged_address_helps_nobody_who_asks_too_often() {
         assert!(refused > 0, "each of them is the same client to the relay");
     });
 }
+
+/// What an operator is answered by the backend.
+async fn operator(stack: &Stack, method: Method, path: &str) -> Value {
+    let key = stack.secrets.backend.iter().find(|(name, _)| name == "ADMIN_API_KEY");
+    let bearer = format!("Bearer {}", key.expect("every stack has one").1);
+    let answer = stack.http.send(method, &stack.private(path), &[JSON, ("authorization", &bearer)], "{}").await;
+    assert_eq!(answer.status, 200, "{path}: {}", answer.error_code());
+    answer.json()
+}
+
+on_each_engine!(what_an_app_failed_at_is_sent_again_until_it_works, async |engine| {
+    let mut stack = Stack::spawn(StackConfig::on(engine)).await;
+    let (mut stripe, subscription, key) = subscriber(&stack).await;
+    let app = json!({ "licenseKey": key, "machineId": "hunter2-laptop" });
+    let activated = stack.http.post(&stack.public("/api/license/activate"), &[JSON], app.to_string()).await;
+    assert_eq!(activated.status, 201, "{}", activated.error_code());
+    let mut source = EventSource::open(&stack.public(&format!("/api/events/{key}?machineId=hunter2-laptop")), None);
+    assert_eq!(source.next().await.event, "connected");
+    let told = stripe.occurrences.len();
+    stripe.pass(60).change_quantity(&subscription, 2);
+    stack.tell(&stripe.events_since(told, ApiVersion::Endive)).await;
+    let told = source.next_event().await;
+    let say = async |stack: &Stack, status: &str| {
+        let mut body = app.clone();
+        body["eventId"] = told.data["id"].clone();
+        body["status"] = status.into();
+        body["error"] = "hunter2: disk full".into();
+        let url = stack.public("/api/events/acknowledge");
+        let answer = stack.http.post(&url, &[JSON], body.to_string()).await;
+        assert_eq!((answer.status, &answer.json()["status"]), (200, &json!(status)));
+        answer.json()
+    };
+    let failed = say(&stack, "failed").await;
+    assert_eq!(failed["machineId"], activated.json()["machine"]["id"]);
+
+    // The backend is another process when the operator looks, and once more when the machine is told.
+    stack.backend().kill();
+    stack.start_backends().await;
+    let letters = operator(&stack, Method::GET, "/api/dlq?source=desktop").await;
+    let letter = &letters["data"][0];
+    assert_eq!((&letter["eventId"], &letter["status"]), (&told.data["id"], &json!("open")));
+    operator(&stack, Method::POST, &format!("/api/dlq/retry/{}", letter["id"].as_str().expect("an id"))).await;
+    stack.backend().kill();
+    stack.start_backends().await;
+    let mut again = source.next_event().await;
+    while again.id.is_some() {
+        again = source.next_event().await;
+    }
+    assert_eq!((&again.event, &again.data), (&told.event, &told.data));
+    assert_eq!(say(&stack, "failed").await, failed, "the same again");
+    say(&stack, "processed").await;
+    let letters = operator(&stack, Method::GET, "/api/dlq?source=desktop").await;
+    let letter = &letters["data"][0];
+    assert_eq!((&letter["status"], &letter["attempts"]), (&json!("resolved"), &json!(2)));
+    let logs = stack.logs();
+    assert!(!logs.contains(&key) && !logs.contains("hunter2"), "logs hold no key and nothing that an app says");
+});
