@@ -16,6 +16,7 @@
 //! | [`deployment_keys`] | what leases are signed and fingerprints hashed with |
 //! | [`api_keys`], [`customers`], [`events`], [`licenses`], [`webhooks`] | capabilities: their routes, jobs and calls |
 //! | [`dead_letters`] | what a person should look at, and what operators do with it |
+//! | [`billing`] | what users change at Stripe |
 //! | [`entitlements`], [`monitoring`] | what changes by time and by the operator's files; health and metrics |
 //! | [`cron`] | the timetable: what is done by the clock |
 //! | [`server`], [`commands`] | the HTTP server with all of its routes; the command line |
@@ -24,6 +25,7 @@ pub mod api_keys;
 pub mod app;
 pub mod audit;
 pub mod bells;
+pub mod billing;
 pub mod commands;
 pub mod config;
 pub mod cron;

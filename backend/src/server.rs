@@ -23,6 +23,7 @@ use tracing::{info, warn};
 
 use self::connections::Limits;
 use crate::app::App;
+use crate::billing;
 use crate::cron::runner::Runner;
 use crate::cron::timetable;
 use crate::events::Streams;
@@ -73,6 +74,7 @@ pub fn rocket(app: App, inbox: Inbox) -> Rocket<Build> {
         .mount("/", monitoring::health::routes())
         .mount("/", webhooks::replay::routes::routes())
         .mount("/", webhooks::routes::routes())
+        .mount("/", billing::routes())
         .mount("/", customers::routes::routes())
         .mount("/", api_keys::routes::routes())
         .mount("/", audit::routes::routes())

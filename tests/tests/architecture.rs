@@ -174,6 +174,7 @@ const ORDER: [(&str, &[&[&str]]); 3] = [
             &["http"],
             &["api_keys", "audit", "customers", "deployment_keys", "licenses"],
             &["events"],
+            &["billing"],
             &["webhooks"],
             &["dead_letters", "entitlements", "monitoring"],
             &["cron"],

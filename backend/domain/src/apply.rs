@@ -180,8 +180,13 @@ async fn load_or_make<T: Record>(
     tx.load_or_insert(&placeholders.iter().collect::<Vec<_>>()).await
 }
 
-/// Does what `observation` does.
+/// Does what `observation` does, which Stripe showed us.
 pub fn apply(work: &mut UnitOfWork, settings: &Settings, observation: &Observation) {
+    apply_because(work, settings, observation, Cause::stripe(observation));
+}
+
+/// Does what `observation` does, which `cause` has brought about.
+pub fn apply_because(work: &mut UnitOfWork, settings: &Settings, observation: &Observation, cause: Cause<'_>) {
     let plans = &*settings.plans;
     let mut customers = customers_of(work, observation);
     for customer in &customers {
@@ -266,7 +271,7 @@ pub fn apply(work: &mut UnitOfWork, settings: &Settings, observation: &Observati
         if let Some(at) = work.get::<Customer>(customer).and_then(Customer::deleted_at) {
             subscriptions::end_with_customer(work, plans, customer, at);
         }
-        entitlements::follow(work, settings, Cause::stripe(observation), customer);
+        entitlements::follow(work, settings, cause, customer);
     }
     if let (Some(customer), Some(event)) = (customer_of(observation), event) {
         licenses::append_event(work, customer, event);

@@ -39,6 +39,11 @@ impl ApiError {
                 "the payment was declined; use another card, or ask the bank that issued this one",
             )
             .with_more("declineCode", refusal.decline_code.as_ref().or(refusal.code.as_ref())),
+            None if refusal.is_idempotency_mismatch() => Self::new(
+                Status::UnprocessableEntity,
+                "idempotency_mismatch",
+                "something else was asked before with this Idempotency-Key; take another one",
+            ),
             None if refusal.is_transient() => unavailable(refusal.retry_after.map(|after| after.as_secs())),
             None => not_understood(refusal),
         }

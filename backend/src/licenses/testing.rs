@@ -8,7 +8,7 @@ use crate::testing::TestApp;
 
 impl TestApp {
     /// The id of a customer's licence.
-    pub(super) async fn license_of(&self, customer: &str) -> String {
+    pub(crate) async fn license_of(&self, customer: &str) -> String {
         let state = self.get(&format!("/v1/customers/{customer}")).await.json();
         state["licenses"][0]["id"].as_str().unwrap().to_owned()
     }
@@ -30,7 +30,7 @@ impl TestApp {
     }
 
     /// The log of a licence from its newest event of a type on: the data of those of that type.
-    pub(super) async fn log_of(&self, license_id: &str, event_type: &str) -> Vec<Value> {
+    pub(crate) async fn log_of(&self, license_id: &str, event_type: &str) -> Vec<Value> {
         let mut tx = self.inner.read().await.unwrap();
         let rows: Vec<(String,)> = tx
             .sql("SELECT CAST(data AS TEXT) FROM license_events WHERE license_id = $1 AND type = $2 ORDER BY seq")

@@ -28,6 +28,8 @@ pub enum CallError {
 pub struct Refusal {
     /// The HTTP status.
     pub status: StatusCode,
+    /// `error.type`: `card_error`, `idempotency_error`, …
+    pub kind: Option<String>,
     /// `error.code`: `resource_missing`, `card_declined`, …
     pub code: Option<String>,
     /// `error.decline_code`: `insufficient_funds`, …
@@ -77,6 +79,8 @@ struct Body {
 
 #[derive(Default, Deserialize)]
 struct Detail {
+    #[serde(rename = "type")]
+    kind: Option<String>,
     code: Option<String>,
     decline_code: Option<String>,
     param: Option<String>,
@@ -92,12 +96,13 @@ struct Intent {
 impl Refusal {
     /// What `status`, the headers and the body of an answer say.
     pub(super) fn read(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Self {
-        let Detail { code, decline_code, param, payment_intent } =
+        let Detail { kind, code, decline_code, param, payment_intent } =
             serde_json::from_slice::<Body>(body).unwrap_or_default().error;
         let header = |name: &str| headers.get(name)?.to_str().ok();
         // A secret of a payment that waits for nobody is nobody's business.
         let waiting = payment_intent.filter(|intent| intent.status.as_deref() == Some("requires_action"));
         Self {
+            kind,
             code,
             decline_code,
             param,
@@ -113,6 +118,7 @@ impl Refusal {
     pub(crate) fn of_status(status: StatusCode) -> Self {
         Self {
             status,
+            kind: None,
             code: None,
             decline_code: None,
             param: None,
@@ -130,7 +136,13 @@ impl Refusal {
 
     /// Whether the object, or the state of it, that the call is about is not there any more.
     pub fn is_out_of_date(&self) -> bool {
-        matches!(self.status.as_u16(), 400 | 404) && self.code.as_deref() != Some("parameter_unknown")
+        let is_ours = self.is_idempotency_mismatch() || self.code.as_deref() == Some("parameter_unknown");
+        matches!(self.status.as_u16(), 400 | 404) && !is_ours
+    }
+
+    /// Whether something else was asked before under the same key.
+    pub fn is_idempotency_mismatch(&self) -> bool {
+        self.status.as_u16() == 400 && self.kind.as_deref() == Some("idempotency_error")
     }
 }
 

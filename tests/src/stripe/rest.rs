@@ -3,6 +3,7 @@
 //! demand.
 
 mod billing;
+mod checkout;
 mod form;
 mod params;
 
@@ -70,7 +71,8 @@ impl Asked {
 
 struct State {
     stripe: Stripe,
-    faults: VecDeque<Fault>,
+    /// What becomes of the next calls; `None`: nothing goes wrong with that one.
+    faults: VecDeque<Option<Fault>>,
     asked: Vec<Asked>,
     answered: BTreeMap<String, Answered>,
 }
@@ -132,12 +134,18 @@ impl Api {
 
     /// Fails the next calls with these statuses.
     pub fn fail(&self, statuses: &[u16]) {
-        lock(&self.state).faults.extend(statuses.iter().map(|status| Fault::Status(*status)));
+        lock(&self.state).faults.extend(statuses.iter().map(|status| Some(Fault::Status(*status))));
     }
 
     /// What goes wrong with the next calls.
     pub fn fault(&self, faults: &[Fault]) {
-        lock(&self.state).faults.extend(faults.iter().cloned());
+        lock(&self.state).faults.extend(faults.iter().cloned().map(Some));
+    }
+
+    /// What goes wrong after `calls` more calls.
+    pub fn fault_after(&self, calls: usize, faults: &[Fault]) {
+        lock(&self.state).faults.extend(vec![None; calls]);
+        self.fault(faults);
     }
 
     /// Fails no more.
@@ -176,7 +184,7 @@ async fn answer(state: Arc<Mutex<State>>, request: Request<Incoming>) -> io::Res
     let fault = {
         let mut state = lock(&state);
         state.asked.push(asked.clone());
-        state.faults.pop_front()
+        state.faults.pop_front().flatten()
     };
     match fault {
         Some(Fault::Silent) => future::pending().await,

@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
-use super::model::CheckoutSession;
+use super::model::{CheckoutSession, Price};
 use super::{Object, Occurrence};
 
 mod billing;
@@ -154,6 +154,11 @@ fn previous(before: &Value, after: &Value) -> Value {
         }
     }
     changed.into()
+}
+
+/// A price, with the lookup key that it has now.
+pub fn price(price: &Price, lookup_key: Option<&str>) -> Value {
+    billing::price(price, lookup_key)
 }
 
 /// What a session sold, as `GET /v1/checkout/sessions/{id}/line_items` lists it.

@@ -9,12 +9,14 @@ use super::model::{
     CheckoutSession, Customer, Item, Metadata, Mode, PaymentMethod, Period, Price, Status, Subscription,
 };
 
+mod calls;
 mod cards;
 mod invoicing;
 mod lifecycle;
 mod one_off;
 mod undoing;
 
+pub use calls::Unpaid;
 pub use lifecycle::{Billed, GiveUp};
 pub use one_off::{OneOff, Paying};
 
@@ -75,11 +77,16 @@ fn user_metadata(user: Option<&str>) -> Metadata {
 impl Stripe {
     /// A new customer. `user` goes into its metadata.
     pub fn sign_up(&mut self, email: &str, name: &str, user: Option<&str>) -> String {
+        self.sign_up_by_call(Some(email), Some(name), user)
+    }
+
+    /// A new customer that a server makes.
+    pub fn sign_up_by_call(&mut self, email: Option<&str>, name: Option<&str>, user: Option<&str>) -> String {
         let customer = Customer {
             id: self.ids.short("cus", 14),
             created: self.now,
-            email: Some(email.to_owned()),
-            name: Some(name.to_owned()),
+            email: email.map(str::to_owned),
+            name: name.map(str::to_owned),
             metadata: user_metadata(user),
             default_payment_method: None,
             default_source: None,

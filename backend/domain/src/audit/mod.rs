@@ -44,22 +44,29 @@ pub struct Cause<'a> {
     pub actor: &'static str,
     /// The event, where there is one.
     pub event_id: Option<&'a str>,
+    /// Why, where somebody said so.
+    pub reason: Option<&'a str>,
 }
 
 impl<'a> Cause<'a> {
     /// What Stripe showed us.
     pub fn stripe(observation: &'a Observation) -> Self {
-        Self { actor: "stripe", event_id: Some(&observation.source) }
+        Self { actor: "stripe", event_id: Some(&observation.source), reason: None }
+    }
+
+    /// The customer's own user, who may have said why.
+    pub fn user(reason: Option<&'a str>) -> Self {
+        Self { actor: "user", event_id: None, reason }
     }
 
     /// An operator, whose act has a row of its own: see [`acts`].
     pub fn operator() -> Self {
-        Self { actor: "operator", event_id: None }
+        Self { actor: "operator", event_id: None, reason: None }
     }
 
     /// Time, or a change of the operator's files.
     pub fn system() -> Self {
-        Self { actor: "system", event_id: None }
+        Self { actor: "system", event_id: None, reason: None }
     }
 }
 
@@ -93,7 +100,7 @@ impl Diff<'_> {
             from_value: self.from.map(str::to_owned),
             to_value: self.to.map(str::to_owned),
             event_id: cause.event_id.map(str::to_owned),
-            reason: None,
+            reason: cause.reason.map(str::to_owned),
             number: 0,
         })
     }

@@ -5,6 +5,7 @@
 
 pub mod inferred;
 pub mod past_due;
+pub mod requests;
 pub mod view;
 
 use tollgate_db::{Json, UnitOfWork, record};

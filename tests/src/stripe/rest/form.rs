@@ -1,5 +1,7 @@
 //! What a call sends, read as Stripe reads it.
 
+use std::collections::BTreeMap;
+
 /// Names and values of an `application/x-www-form-urlencoded` text.
 pub(super) fn decode(text: &str) -> Vec<(String, String)> {
     let members = text.split('&').filter(|member| !member.is_empty());
@@ -26,4 +28,13 @@ fn unescape(text: &str) -> String {
 /// The value of `name`.
 pub(super) fn get<'a>(form: &'a [(String, String)], name: &str) -> Option<&'a str> {
     form.iter().find(|(given, _)| given == name).map(|(_, value)| value.as_str())
+}
+
+/// The members of the map `name`.
+pub(super) fn map(form: &[(String, String)], name: &str) -> BTreeMap<String, String> {
+    let members = form.iter().filter_map(|(given, value)| {
+        let key = given.strip_prefix(name)?.strip_prefix('[')?.strip_suffix(']')?;
+        Some((key.to_owned(), value.clone()))
+    });
+    members.collect()
 }

@@ -143,7 +143,7 @@ pub(super) fn checkout_session(session: &CheckoutSession, version: ApiVersion) -
         "created": session.created,
         "currency": session.currency,
         "custom_fields": [],
-        "customer": session.customer,
+        "customer": Some(&session.customer).filter(|customer| !customer.is_empty()),
         "customer_creation": null,
         "customer_details": {
             "address": null,
@@ -172,7 +172,7 @@ pub(super) fn checkout_session(session: &CheckoutSession, version: ApiVersion) -
         "success_url": "https://app.example.com/thanks?session={CHECKOUT_SESSION_ID}",
         "total_details": { "amount_discount": 0, "amount_shipping": 0, "amount_tax": 0 },
         "ui_mode": if version == ApiVersion::Endive { "hosted_page" } else { "hosted" },
-        "url": null,
+        "url": (session.status == "open").then(|| format!("https://checkout.stripe.com/c/pay/{}", session.id)),
     })
 }
 

@@ -175,7 +175,7 @@ impl Stripe {
         self.draft(subscription, billing_reason, waiting.chain(billed).collect())
     }
 
-    fn item_line(&self, item: &Item) -> Line {
+    pub(super) fn item_line(&self, item: &Item) -> Line {
         Line {
             id: self.ids.long("il"),
             price: item.price,

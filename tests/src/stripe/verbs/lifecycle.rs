@@ -99,19 +99,19 @@ impl Stripe {
     /// the next period.
     pub fn upgrade(&mut self, subscription: &str, price: &'static Price) {
         let quantity = self.subscriptions[subscription].items[0].quantity;
-        self.change_first_item(subscription, price, quantity, Billed::WhenOwed);
+        self.change_first_item(subscription, price, quantity, Billed::WhenOwed, self.now);
     }
 
     /// As [`Stripe::upgrade`], billed at once even where more is credited than charged, or only with the next period.
     pub fn switch(&mut self, subscription: &str, price: &'static Price, billed: Billed) {
         let quantity = self.subscriptions[subscription].items[0].quantity;
-        self.change_first_item(subscription, price, quantity, billed);
+        self.change_first_item(subscription, price, quantity, billed, self.now);
     }
 
     /// Another number of the first item, from now on.
     pub fn change_quantity(&mut self, subscription: &str, quantity: i64) {
         let price = self.subscriptions[subscription].items[0].price;
-        self.change_first_item(subscription, price, quantity, Billed::WhenOwed);
+        self.change_first_item(subscription, price, quantity, Billed::WhenOwed, self.now);
     }
 
     /// One more item, billed with the next period.
@@ -287,13 +287,21 @@ impl Stripe {
         }
     }
 
-    fn change_first_item(&mut self, subscription: &str, price: &'static Price, quantity: i64, billed: Billed) {
+    /// Another price or number of the first item, prorated as of `at`.
+    pub(super) fn change_first_item(
+        &mut self,
+        subscription: &str,
+        price: &'static Price,
+        quantity: i64,
+        billed: Billed,
+        at: i64,
+    ) {
         let mut next = self.subscriptions[subscription].clone();
         let now = self.now;
         let item = &mut next.items[0];
         let from = (item.price, item.quantity);
         let period = item.period;
-        let left = (period.end - now).max(0);
+        let left = (period.end - at).max(0);
         let share = |(price, quantity): (&Price, i64)| price.unit_amount * quantity * left / price.interval.seconds();
         let moves = item.price.interval != price.interval;
         item.price = price;

@@ -1,0 +1,182 @@
+//! Pages of Stripe's own: the till, and the portal.
+
+use reqwest::Url;
+use rocket::serde::json::Json;
+use rocket::{Route, State, post, routes};
+use serde::{Deserialize, Serialize};
+use tollgate_domain::plans::{Plan, Sale};
+
+use super::desk::{Desk, already_subscribed, unreadable};
+use super::named_key::NamedKey;
+use super::till::{Price, no_customer};
+use crate::app::App;
+use crate::http::auth::User;
+use crate::http::body::JsonBody;
+use crate::http::context::RequestContext;
+use crate::http::error::ApiError;
+use crate::stripe_api::Call;
+use crate::stripe_api::form::Form;
+
+/// The routes of this module.
+pub(super) fn routes() -> Vec<Route> {
+    routes![create_session, open_portal]
+}
+
+/// How many sessions of one press may have been gone through or run out before there is one to go through.
+const SPENT_SESSIONS_MAX: usize = 8;
+
+/// What is bought, and where the buyer is sent then.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct CreateSession {
+    plan_id: String,
+    success_url: Option<String>,
+    cancel_url: Option<String>,
+}
+
+/// Where the buyer pays.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct SessionView {
+    url: String,
+    session_id: String,
+}
+
+/// Stripe's session, as far as it matters here.
+#[derive(Deserialize)]
+struct Session {
+    id: String,
+    status: Option<String>,
+    url: Option<String>,
+}
+
+/// Opens the till for a plan: a subscription, or something that is bought for good.
+#[post("/api/stripe/checkout/create", data = "<body>")]
+async fn create_session(
+    user: User,
+    key: NamedKey<'_>,
+    body: JsonBody<CreateSession>,
+    context: &RequestContext,
+    app: &State<App>,
+) -> Result<Json<SessionView>, ApiError> {
+    let urls = [
+        own_url(app, "successUrl", body.0.success_url, "?checkout=success&session_id={CHECKOUT_SESSION_ID}")?,
+        own_url(app, "cancelUrl", body.0.cancel_url, "?checkout=cancelled")?,
+    ];
+    let desk = Desk::open(app, &user, context, "checkout", key)?;
+    let plan = desk.plan(&body.0.plan_id)?;
+    let holdings = desk.holdings().await?;
+    if holdings.has(plan) {
+        return Err(already_subscribed());
+    }
+    let customer = holdings.customers.first();
+    let account = customer.and_then(|customer| customer.account.as_deref());
+    let price = desk.price_in(plan, account).await?;
+    let is_first = holdings.subscription.is_none();
+    let form = session_form(&user.id, plan, &price, is_first, customer.map(|row| &*row.id), &urls);
+    let call = Call::post("checkout.create", &["checkout", "sessions"]).with(form).in_account(account);
+    let [success, cancel] = &urls;
+    let had = customer.map_or_else(String::new, |row| format!("{} {}", row.id, row.last_change));
+    let mut action = desk.action(&[&plan.id, &price.id, success, cancel, &had]);
+    for _ in 0..SPENT_SESSIONS_MAX {
+        let answer = desk.stripe.act(&call, &action).await?;
+        let mut session: Session = serde_json::from_slice(&answer.body).map_err(|_| unreadable())?;
+        if answer.is_replayed {
+            let read = Call::get("checkout.read", &["checkout", "sessions", &session.id]).in_account(account);
+            session = serde_json::from_slice(&desk.stripe.read(&read).await?.body).map_err(|_| unreadable())?;
+        }
+        if let (Some(url), true) = (session.url, session.status.as_deref() == Some("open")) {
+            return Ok(Json(SessionView { url, session_id: session.id }));
+        }
+        // An earlier press's, which is spent: this one is for another.
+        action = action.step(&session.id);
+    }
+    Err(unreadable())
+}
+
+fn session_form(
+    user_id: &str,
+    plan: &Plan,
+    price: &Price,
+    is_first: bool,
+    customer: Option<&str>,
+    [success_url, cancel_url]: &[String; 2],
+) -> Form {
+    let form = Form::default()
+        .with("mode", if plan.sale() == Sale::Recurring { "subscription" } else { "payment" })
+        .with("line_items[0][price]", &price.id)
+        .with("line_items[0][quantity]", 1)
+        .with("success_url", success_url)
+        .with("cancel_url", cancel_url)
+        .with("client_reference_id", user_id)
+        .with("metadata[user_id]", user_id)
+        .with("metadata[plan_id]", &plan.id)
+        .with("allow_promotion_codes", true)
+        .with_some("customer", customer);
+    match plan.sale() {
+        // Free days are for who comes for the first time.
+        Sale::Recurring => form
+            .with("subscription_data[metadata][user_id]", user_id)
+            .with_some("subscription_data[trial_period_days]", price.trial_days().filter(|_| is_first)),
+        Sale::ForGood if customer.is_none() => form.with("customer_creation", "always"),
+        Sale::ForGood => form,
+    }
+}
+
+/// Where the user comes back to.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct OpenPortal {
+    return_url: Option<String>,
+}
+
+#[derive(Deserialize, Serialize)]
+struct Portal {
+    url: String,
+}
+
+/// Opens the portal, where the user changes cards and reads invoices.
+#[post("/api/stripe/billing/portal", data = "<body>")]
+async fn open_portal(
+    user: User,
+    key: NamedKey<'_>,
+    body: JsonBody<OpenPortal>,
+    context: &RequestContext,
+    app: &State<App>,
+) -> Result<Json<Portal>, ApiError> {
+    let return_url = match (body.0.return_url, &app.config.app_url) {
+        (None, None) => None,
+        (given, _) => Some(own_url(app, "returnUrl", given, "")?),
+    };
+    let desk = Desk::open(app, &user, context, "portal", key)?;
+    let holdings = desk.holdings().await?;
+    let customer = holdings.customers.first().ok_or_else(no_customer)?;
+    let form = Form::default().with("customer", &customer.id).with_some("return_url", return_url);
+    let call = Call::post("portal.create", &["billing_portal", "sessions"]).with(form);
+    // Its address is good for minutes: one for each request.
+    let answer =
+        desk.stripe.act(&call.in_account(customer.account.as_deref()), &desk.action_of_request("session")).await?;
+    Ok(Json(serde_json::from_slice(&answer.body).map_err(|_| unreadable())?))
+}
+
+/// An address of the web application: the one given, if it is of `APP_URL`'s origin, else `APP_URL` with `rest`.
+fn own_url(app: &App, param: &'static str, given: Option<String>, rest: &str) -> Result<String, ApiError> {
+    let refused = |message: &'static str| Err(ApiError::invalid_parameter(param, message));
+    match (given, &app.config.app_url) {
+        (None, Some(own)) => Ok(format!("{own}{rest}")),
+        (None, None) => refused("this address has to be given and APP_URL to be set"),
+        (Some(given), Some(own)) => match Url::parse(&given) {
+            // Text that is an address to us and another one to a browser is none.
+            Ok(url)
+                if url.origin() == own.origin()
+                    && url.username().is_empty()
+                    && url.password().is_none()
+                    && !given.contains(|c: char| c == '\\' || c.is_whitespace() || c.is_control()) =>
+            {
+                Ok(given)
+            }
+            _ => refused("this has to be an address of the application: of APP_URL's origin"),
+        },
+        (Some(_), None) => refused("addresses can only be given where APP_URL is set"),
+    }
+}

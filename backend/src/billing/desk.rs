@@ -1,0 +1,234 @@
+//! Where a user's request and Stripe meet: whose things they are, what a call is named by, and how its answer becomes ours.
+
+use std::convert::Infallible;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rocket::http::Status;
+use tollgate_db::UnitOfWork;
+use tollgate_domain::apply::{self, Touched};
+use tollgate_domain::audit::Cause;
+use tollgate_domain::subscriptions::requests::Impossible;
+use tollgate_domain::subscriptions::view::PlannedSubscriptionView;
+use tollgate_domain::subscriptions::{self, Subscription};
+use tollgate_shared::Timestamp;
+use tollgate_stripe::{Object, ObjectType, Observation};
+use tracing::error;
+
+use super::holdings::{self, Holdings};
+use super::named_key::NamedKey;
+use super::view::Changed;
+use crate::app::App;
+use crate::http::auth::User;
+use crate::http::context::RequestContext;
+use crate::http::error::ApiError;
+use crate::stripe_api::action::Action;
+use crate::stripe_api::error::{CallError, Refusal};
+use crate::stripe_api::{Answer, Call, Client};
+
+/// What a user's request is carried out with.
+pub(super) struct Desk<'a> {
+    pub(super) app: &'a App,
+    pub(super) stripe: &'a Client,
+    pub(super) user: &'a User,
+    context: &'a RequestContext,
+    /// The route, and the caller's own name for what is asked.
+    route: &'static str,
+    key: Option<&'a str>,
+}
+
+impl<'a> Desk<'a> {
+    /// Opens it for a request; 503 without a key of Stripe's.
+    pub(super) fn open(
+        app: &'a App,
+        user: &'a User,
+        context: &'a RequestContext,
+        route: &'static str,
+        NamedKey(key): NamedKey<'a>,
+    ) -> Result<Self, ApiError> {
+        let stripe = app.stripe.as_ref().ok_or_else(ApiError::stripe_not_configured)?;
+        Ok(Self { app, stripe, user, context, route, key })
+    }
+
+    /// What the user has.
+    pub(super) async fn holdings(&self) -> Result<Holdings, ApiError> {
+        Ok(holdings::of_user(&mut self.app.read().await?, &self.app.settings.plans, &self.user.id).await?)
+    }
+
+    /// What the user is subscribed to.
+    pub(super) async fn current(&self) -> Result<Subscription, ApiError> {
+        self.holdings().await?.subscription.ok_or_else(|| {
+            ApiError::new(Status::NotFound, "no_subscription", "there is no subscription; make one at the checkout")
+        })
+    }
+
+    /// The action that is asked for: by the caller's name for it, else by what is asked and the state that it changes.
+    pub(super) fn action(&self, asked: &[&str]) -> Action {
+        match self.key {
+            Some(key) => Action::named(&[self.route, &self.user.id, key]),
+            None => Action::of_state(&[&[self.route, &*self.user.id], asked].concat()),
+        }
+    }
+
+    /// The same for what is asked anew by each request, whatever the state.
+    pub(super) fn action_of_request(&self, step: &str) -> Action {
+        self.action(&[self.context.request_id.as_str()]).step(step)
+    }
+
+    /// Whether the caller has named what is asked.
+    pub(super) fn is_named(&self) -> bool {
+        self.key.is_some()
+    }
+
+    /// Does something to `subscription`, takes in how it then is, and gives that. What Stripe finds out of date is looked
+    /// at again: it may be as it was to become (`is_done`), else `rule` says why it can no longer be.
+    pub(super) async fn change<T>(
+        &self,
+        subscription: &Subscription,
+        call: Call,
+        action: &Action,
+        reason: Option<&str>,
+        (is_done, rule): (impl Fn(&Subscription) -> bool, impl Fn(&Subscription) -> Result<T, Impossible>),
+    ) -> Result<Changed, ApiError> {
+        match self.stripe.act(&call.in_account(subscription.account.as_deref()), action).await {
+            Ok(answer) if answer.is_replayed => {
+                // What it was when it was first said; it may have changed since.
+                let now = self.stripe.read(&read(subscription)).await;
+                let changed = match now {
+                    Ok(now) => self.take_in(&seen_of(self, subscription, &now)?, Some(Cause::user(reason))).await?.1,
+                    Err(_) => self.unwritten(&seen_of(self, subscription, &answer)?),
+                };
+                Ok(Changed { was_done_before: true, ..changed })
+            }
+            Ok(answer) => Ok(self.take_in(&seen_of(self, subscription, &answer)?, Some(Cause::user(reason))).await?.1),
+            Err(error) if error.refusal().is_some_and(Refusal::is_out_of_date) => {
+                let now = self.stripe.read(&read(subscription)).await?;
+                let (row, changed) = self.take_in(&seen_of(self, subscription, &now)?, None).await?;
+                match row {
+                    Some(row) if is_done(&row) => Ok(changed),
+                    Some(row) => Err(rule(&row).err().map_or_else(|| error.into(), ApiError::from)),
+                    None => Err(error.into()),
+                }
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Takes in how `subscription` is at Stripe now.
+    pub(super) async fn look_again(&self, subscription: &Subscription) -> Result<(Subscription, Changed), ApiError> {
+        let now = self.stripe.read(&read(subscription)).await?;
+        let (row, changed) = self.take_in(&seen_of(self, subscription, &now)?, None).await?;
+        // Nothing was asked of Stripe that could wait to be written.
+        row.map(|row| (row, changed)).ok_or_else(ApiError::database_unavailable)
+    }
+
+    /// Takes in a subscription that Stripe shows, which `cause` has brought about or else Stripe, by the same rules as an event. Where that cannot be written, gives no
+    /// row, and what Stripe said: its event, or `sync`, will bring it.
+    pub(super) async fn take_in(
+        &self,
+        seen: &Observation,
+        cause: Option<Cause<'_>>,
+    ) -> Result<(Option<Subscription>, Changed), ApiError> {
+        let mut touched = Touched::default();
+        touched.add(seen);
+        let settings = &self.app.settings;
+        let written = self.app.write(&touched, |work| {
+            apply::apply_because(work, settings, seen, cause.unwrap_or(Cause::stripe(seen)));
+            Ok::<_, Infallible>(object_id(seen).and_then(|id| work.get_cloned::<Subscription>(id)))
+        });
+        match written.await {
+            // Several things were done within one second, and only its events will tell which was the last.
+            Ok((Some(row), _)) if !shows(&row, seen) => Ok((Some(row), self.unwritten(seen))),
+            Ok((Some(row), _)) => {
+                let changed = Changed::of(PlannedSubscriptionView::of(&row, &settings.plans));
+                Ok((Some(row), changed))
+            }
+            Ok((None, _)) => Err(unreadable()),
+            Err(failure) => {
+                let request_id = &self.context.request_id;
+                error!(%request_id, "Stripe did what was asked, and it could not be written: {failure}");
+                Ok((None, self.unwritten(seen)))
+            }
+        }
+    }
+
+    /// The object in Stripe's answer.
+    pub(super) fn seen(
+        &self,
+        object_type: ObjectType,
+        account: Option<&str>,
+        body: &[u8],
+        at: Timestamp,
+    ) -> Result<Observation, ApiError> {
+        let account = account.map(str::to_owned);
+        Observation::of_object(object_type, body, at, account, self.source()).map_err(|_| unreadable())
+    }
+
+    /// The name of an answer: those of one second come in the order of their names, and after events that do not say
+    /// what they changed, since it is a call of ours that was answered last.
+    fn source(&self) -> String {
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
+        let micros = self.app.clock.now().timestamp_micros();
+        format!("said_{micros:017}_{:012}", NUMBER.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// What Stripe says of a subscription, without our rows.
+    fn unwritten(&self, observation: &Observation) -> Changed {
+        let plans = &*self.app.settings.plans;
+        let mut work = UnitOfWork::new(self.app.clock.now(), self.app.rng.clone());
+        let mut row = Subscription::placeholder(work.now(), "", "");
+        if let Object::Subscription { after, ended, .. } = &observation.object {
+            subscriptions::apply(&mut work, plans, observation, None, after, *ended);
+            row = work.get_cloned(&after.id).unwrap_or(row);
+        }
+        Changed { pending: true, ..Changed::of(PlannedSubscriptionView::of(&row, plans)) }
+    }
+}
+
+fn read(subscription: &Subscription) -> Call {
+    Call::get("subscriptions.read", &["subscriptions", &subscription.id]).in_account(subscription.account.as_deref())
+}
+
+/// `subscription` as Stripe's answer has it.
+fn seen_of(desk: &Desk<'_>, subscription: &Subscription, answer: &Answer) -> Result<Observation, ApiError> {
+    let account = subscription.account.as_deref();
+    let seen = desk.seen(ObjectType::Subscription, account, &answer.body, answer.at)?;
+    if object_id(&seen) == Some(&subscription.id) { Ok(seen) } else { Err(unreadable()) }
+}
+
+/// 502: what Stripe answered is not what it should be.
+pub(super) fn unreadable() -> ApiError {
+    CallError::UnexpectedResponse("it is not the object that was asked for").into()
+}
+
+/// Whether a row is as `seen` shows it.
+fn shows(row: &Subscription, seen: &Observation) -> bool {
+    match (&seen.object, row.history.last()) {
+        (Object::Subscription { after, .. }, Some(last)) => {
+            last.state == *after || last.second > seen.seen_at.timestamp()
+        }
+        _ => false,
+    }
+}
+
+fn object_id(observation: &Observation) -> Option<&str> {
+    match &observation.object {
+        Object::Subscription { after, .. } => Some(&after.id),
+        _ => None,
+    }
+}
+
+/// 409: nobody is to pay twice.
+pub(super) fn already_subscribed() -> ApiError {
+    ApiError::new(Status::Conflict, "already_subscribed", "there is a subscription already; change its plan instead")
+}
+
+impl From<Impossible> for ApiError {
+    fn from(why: Impossible) -> Self {
+        let code = match why {
+            Impossible::AlreadyCanceled => "already_canceled",
+            Impossible::NotCancelScheduled => "not_cancel_scheduled",
+            Impossible::SamePlan => "same_plan",
+        };
+        Self::new(Status::Conflict, code, why.to_string())
+    }
+}

@@ -1,0 +1,103 @@
+//! A subscription's end: asked for, and taken back.
+
+use rocket::{Route, State, post, routes};
+use serde::Deserialize;
+use tollgate_domain::subscriptions::Subscription;
+use tollgate_domain::subscriptions::requests::{Cancellation, Reactivation};
+
+use super::desk::Desk;
+use super::named_key::NamedKey;
+use super::view::Changed;
+use crate::app::App;
+use crate::http::auth::User;
+use crate::http::body::JsonBody;
+use crate::http::context::RequestContext;
+use crate::http::error::ApiError;
+use crate::stripe_api::Call;
+use crate::stripe_api::form::Form;
+
+/// The routes of this module.
+pub(super) fn routes() -> Vec<Route> {
+    routes![cancel, reactivate]
+}
+
+/// How long a reason may be: Stripe's own comments hold no more.
+const REASON_CHARACTERS_MAX: usize = 500;
+
+/// When a subscription is to end, and why.
+#[derive(Deserialize)]
+struct Cancel {
+    #[serde(default)]
+    immediately: bool,
+    reason: Option<String>,
+}
+
+/// Nothing.
+#[derive(Deserialize)]
+struct Nothing {}
+
+/// Ends what the user is subscribed to, with its period or at once.
+#[post("/api/subscriptions/cancel", data = "<body>")]
+async fn cancel(
+    user: User,
+    key: NamedKey<'_>,
+    body: JsonBody<Cancel>,
+    context: &RequestContext,
+    app: &State<App>,
+) -> Result<Changed, ApiError> {
+    let Cancel { immediately, reason } = body.0;
+    let reason = readable(reason)?;
+    let desk = Desk::open(app, &user, context, "cancel", key)?;
+    let subscription = desk.current().await?;
+    let rule = |row: &Subscription| row.cancellation(immediately);
+    let call = match rule(&subscription)? {
+        Cancellation::Now => Call::delete("subscriptions.cancel", &["subscriptions", &subscription.id]),
+        Cancellation::AtPeriodEnd => update(&subscription, Form::default().with("cancel_at_period_end", true)),
+        Cancellation::IsScheduled => {
+            // Whether it still is Stripe knows.
+            let (row, changed) = desk.look_again(&subscription).await?;
+            match rule(&row)? {
+                Cancellation::IsScheduled => return Ok(changed),
+                _ => update(&subscription, Form::default().with("cancel_at_period_end", true)),
+            }
+        }
+    };
+    let how = if immediately { "now" } else { "at period end" };
+    let action = desk.action(&[&subscription.id, subscription.state_name(), how]);
+    // Pressed twice at once, the second finds it ended.
+    let is_done = |row: &Subscription| immediately && !row.is_live();
+    desk.change(&subscription, call, &action, reason.as_deref(), (is_done, rule)).await
+}
+
+/// Takes the end back that the user's subscription is to have.
+#[post("/api/subscriptions/reactivate", data = "<_body>")]
+async fn reactivate(
+    user: User,
+    key: NamedKey<'_>,
+    _body: JsonBody<Nothing>,
+    context: &RequestContext,
+    app: &State<App>,
+) -> Result<Changed, ApiError> {
+    let desk = Desk::open(app, &user, context, "reactivate", key)?;
+    let subscription = desk.current().await?;
+    let form = match subscription.reactivation()? {
+        Reactivation::OfFlag => Form::default().with("cancel_at_period_end", false),
+        Reactivation::OfDate => Form::default().with("cancel_at", ""),
+    };
+    let action = desk.action(&[&subscription.id, subscription.state_name()]);
+    let rules = (|_: &Subscription| false, Subscription::reactivation);
+    desk.change(&subscription, update(&subscription, form), &action, None, rules).await
+}
+
+fn update(subscription: &Subscription, form: Form) -> Call {
+    Call::post("subscriptions.update", &["subscriptions", &subscription.id]).with(form)
+}
+
+fn readable(reason: Option<String>) -> Result<Option<String>, ApiError> {
+    let reason = reason.map(|reason| reason.trim().to_owned()).filter(|reason| !reason.is_empty());
+    if reason.as_ref().is_some_and(|reason| reason.chars().count() > REASON_CHARACTERS_MAX) {
+        let message = format!("`reason` has at most {REASON_CHARACTERS_MAX} characters");
+        return Err(ApiError::invalid_parameter("reason", message));
+    }
+    Ok(reason)
+}

@@ -1,0 +1,215 @@
+//! Another plan: what it would cost, and the change to it.
+
+use chrono::{DateTime, SubsecRound as _};
+use rocket::serde::json::Json;
+use rocket::{Route, State, post, routes};
+use serde::{Deserialize, Serialize};
+use tollgate_domain::subscriptions::Subscription;
+use tollgate_domain::subscriptions::requests::Impossible;
+use tollgate_shared::Timestamp;
+use tollgate_shared::clock::{from_unix, rfc3339};
+
+use super::desk::{Desk, unreadable};
+use super::named_key::NamedKey;
+use super::view::Changed;
+use crate::app::App;
+use crate::http::auth::User;
+use crate::http::body::JsonBody;
+use crate::http::context::RequestContext;
+use crate::http::error::ApiError;
+use crate::stripe_api::Call;
+use crate::stripe_api::error::Refusal;
+use crate::stripe_api::form::Form;
+
+/// The routes of this module.
+pub(super) fn routes() -> Vec<Route> {
+    routes![change_plan, preview_change]
+}
+
+/// The plan that is wanted, and since when it is to be charged.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ChangePlan {
+    plan_id: String,
+    proration_date: Option<String>,
+}
+
+/// Moves the user's subscription to another plan. What is more to pay for the rest of the period is charged at once, what
+/// is less is credited; if that cannot be paid nothing changes.
+#[post("/api/subscriptions/change-plan", data = "<body>")]
+async fn change_plan(
+    user: User,
+    key: NamedKey<'_>,
+    body: JsonBody<ChangePlan>,
+    context: &RequestContext,
+    app: &State<App>,
+) -> Result<Changed, ApiError> {
+    let at = body.0.proration_date.as_deref().map(moment).transpose()?;
+    let desk = Desk::open(app, &user, context, "change-plan", key)?;
+    let plan = desk.recurring_plan(&body.0.plan_id)?;
+    let subscription = desk.current().await?;
+    let rule = |row: &Subscription| row.can_change_to(plan);
+    let allowed = rule(&subscription);
+    // Who named the change may ask what came of it, which its event may have brought already.
+    if allowed.is_err() && !(allowed == Err(Impossible::SamePlan) && desk.is_named()) {
+        allowed?;
+    }
+    let price = desk.price_of(plan, &subscription).await?;
+    let date = at.as_ref().map(DateTime::timestamp);
+    let form = items(Form::default(), "items", &subscription, &price.id)?
+        .with("proration_behavior", "always_invoice")
+        .with("payment_behavior", "error_if_incomplete")
+        .with_some("proration_date", date);
+    let call = Call::post("subscriptions.update", &["subscriptions", &subscription.id]).with(form);
+    let date = date.map_or_else(String::new, |date| date.to_string());
+    let action = desk.action(&[&subscription.id, subscription.state_name(), &price.id, &date]);
+    let changed = desk.change(&subscription, call, &action, None, (|_: &Subscription| false, rule)).await?;
+    if !changed.was_done_before {
+        allowed?;
+    }
+    Ok(changed)
+}
+
+/// The plan that is asked about.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct PreviewChange {
+    plan_id: String,
+}
+
+/// What a change would cost.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Preview {
+    plan_id: String,
+    currency: String,
+    amount_due_now: i64,
+    amount_at_renewal: i64,
+    renews_at: Option<String>,
+    proration_date: String,
+    lines: Vec<PreviewLine>,
+}
+
+#[derive(Serialize)]
+struct PreviewLine {
+    description: Option<String>,
+    amount: i64,
+    proration: bool,
+}
+
+/// What a change to another plan would cost now and at the next renewal, to the unit: a `change-plan` with this
+/// `prorationDate` costs exactly that. Changes nothing.
+#[post("/api/subscriptions/preview-change", data = "<body>")]
+async fn preview_change(
+    user: User,
+    key: NamedKey<'_>,
+    body: JsonBody<PreviewChange>,
+    context: &RequestContext,
+    app: &State<App>,
+) -> Result<Json<Preview>, ApiError> {
+    let desk = Desk::open(app, &user, context, "preview-change", key)?;
+    let plan = desk.recurring_plan(&body.0.plan_id)?;
+    let subscription = desk.current().await?;
+    subscription.can_change_to(plan)?;
+    let price = desk.price_of(plan, &subscription).await?;
+    // Whole seconds, as Stripe counts them.
+    let at = app.clock.now().trunc_subsecs(0);
+    let form = Form::default().with("subscription", &subscription.id);
+    let form = items(form, "subscription_details[items]", &subscription, &price.id)?
+        .with("subscription_details[proration_behavior]", "always_invoice")
+        .with("subscription_details[proration_date]", at.timestamp());
+    let due = preview(&desk, &subscription, form.clone(), "due").await?;
+    let form = form.with("preview_mode", "recurring");
+    let renewal = preview(&desk, &subscription, form, "renewal").await?;
+    let charged = due.lines.data.iter().filter(|line| line.amount >= 0);
+    let paid_until = charged.filter_map(|line| from_unix(line.period.as_ref()?.end)).max();
+    Ok(Json(Preview {
+        plan_id: plan.id.clone(),
+        currency: due.currency,
+        amount_due_now: due.amount_due,
+        amount_at_renewal: renewal.total,
+        renews_at: paid_until.or(subscription.current_period_end).map(rfc3339),
+        proration_date: rfc3339(at),
+        lines: due.lines.data.into_iter().map(PreviewLine::of).collect(),
+    }))
+}
+
+/// The invoice that Stripe would make.
+#[derive(Deserialize)]
+struct Invoice {
+    currency: String,
+    amount_due: i64,
+    total: i64,
+    lines: Lines,
+}
+
+#[derive(Deserialize)]
+struct Lines {
+    data: Vec<Line>,
+}
+
+#[derive(Deserialize)]
+struct Line {
+    description: Option<String>,
+    amount: i64,
+    period: Option<Period>,
+    parent: Option<Parent>,
+}
+
+#[derive(Deserialize)]
+struct Period {
+    end: i64,
+}
+
+#[derive(Deserialize)]
+struct Parent {
+    subscription_item_details: Option<Details>,
+    invoice_item_details: Option<Details>,
+}
+
+#[derive(Deserialize)]
+struct Details {
+    #[serde(default)]
+    proration: bool,
+}
+
+impl PreviewLine {
+    fn of(line: Line) -> Self {
+        let details = line.parent.and_then(|parent| parent.subscription_item_details.or(parent.invoice_item_details));
+        let proration = details.is_some_and(|details| details.proration);
+        Self { description: line.description, amount: line.amount, proration }
+    }
+}
+
+async fn preview(desk: &Desk<'_>, subscription: &Subscription, form: Form, step: &str) -> Result<Invoice, ApiError> {
+    let call = Call::post("invoices.preview", &["invoices", "create_preview"]).with(form);
+    let call = call.in_account(subscription.account.as_deref());
+    // Each look is one of its own: what is previewed changes with more than we know of.
+    let answer = desk.stripe.act(&call, &desk.action_of_request(step)).await;
+    let answer = match answer {
+        Err(error) if error.refusal().is_some_and(Refusal::is_out_of_date) => {
+            let (row, _) = desk.look_again(subscription).await?;
+            if row.is_live() {
+                return Err(error.into());
+            }
+            return Err(Impossible::AlreadyCanceled.into());
+        }
+        answer => answer?,
+    };
+    serde_json::from_slice(&answer.body).map_err(|_| unreadable())
+}
+
+/// The members that name the item which is changed and what it is changed to.
+fn items(form: Form, name: &str, subscription: &Subscription, price: &str) -> Result<Form, ApiError> {
+    let item = subscription.chosen_item_id().ok_or_else(unreadable)?;
+    Ok(form
+        .with(format!("{name}[0][id]"), item)
+        .with(format!("{name}[0][price]"), price)
+        .with_some(&format!("{name}[0][quantity]"), subscription.quantity))
+}
+
+fn moment(text: &str) -> Result<Timestamp, ApiError> {
+    let read = DateTime::parse_from_rfc3339(text);
+    let what = "`prorationDate` has to be a time such as `2026-11-27T09:30:00Z`";
+    read.as_ref().map(DateTime::to_utc).map_err(|_| ApiError::invalid_parameter("prorationDate", what))
+}

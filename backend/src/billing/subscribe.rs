@@ -1,0 +1,154 @@
+//! A subscription that is made without the till: by a card that the user has already, or by one whose payment the user
+//! then confirms.
+
+use rocket::{Route, State, post, routes};
+use serde::Deserialize;
+use tollgate_domain::audit::Cause;
+use tollgate_stripe::ObjectType;
+
+use super::desk::{Desk, already_subscribed, unreadable};
+use super::named_key::NamedKey;
+use super::view::Changed;
+use crate::app::App;
+use crate::http::auth::User;
+use crate::http::body::JsonBody;
+use crate::http::context::RequestContext;
+use crate::http::error::ApiError;
+use crate::stripe_api::Call;
+use crate::stripe_api::action::Action;
+use crate::stripe_api::error::CallError;
+use crate::stripe_api::form::Form;
+
+/// The routes of this module.
+pub(super) fn routes() -> Vec<Route> {
+    routes![subscribe]
+}
+
+/// What is subscribed to, and with which card.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Subscribe {
+    plan_id: String,
+    payment_method_id: Option<String>,
+}
+
+/// Stripe's subscription, with what its first payment is confirmed by.
+#[derive(Deserialize)]
+struct Made {
+    status: Option<String>,
+    latest_invoice: Option<Invoice>,
+}
+
+#[derive(Deserialize)]
+struct Invoice {
+    confirmation_secret: Option<Secret>,
+}
+
+#[derive(Deserialize)]
+struct Secret {
+    client_secret: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Named {
+    id: String,
+}
+
+/// Subscribes the user. 201; with a `clientSecret` and `incomplete` where the payment has to be confirmed.
+#[post("/api/stripe/subscriptions", data = "<body>")]
+async fn subscribe(
+    user: User,
+    key: NamedKey<'_>,
+    body: JsonBody<Subscribe>,
+    context: &RequestContext,
+    app: &State<App>,
+) -> Result<Changed, ApiError> {
+    let desk = Desk::open(app, &user, context, "subscribe", key)?;
+    let plan = desk.recurring_plan(&body.0.plan_id)?;
+    let holdings = desk.holdings().await?;
+    let had = holdings.is_subscribed();
+    // Who named it may ask what came of it.
+    if had && !desk.is_named() {
+        return Err(already_subscribed());
+    }
+    let is_first = holdings.subscription.is_none();
+    let customer = holdings.customers.into_iter().next();
+    let account = customer.as_ref().and_then(|row| row.account.clone());
+    let price = desk.price_in(plan, account.as_deref()).await?;
+    let state_of = customer.as_ref().map_or_else(String::new, |row| format!("{} {}", row.id, row.last_change));
+    let method = body.0.payment_method_id;
+    let action = desk.action(&[&plan.id, &price.id, method.as_deref().unwrap_or_default(), &state_of]);
+    let has_card = method.is_some() || customer.as_ref().is_some_and(|row| row.default_payment_method_id.is_some());
+    let customer = match customer {
+        Some(customer) => customer.id,
+        None => make_customer(&desk, &action).await?,
+    };
+    if let Some(method) = &method {
+        let form = Form::default().with("customer", &customer);
+        let call = Call::post("payment_methods.attach", &["payment_methods", method, "attach"]).with(form);
+        desk.stripe.act(&call.in_account(account.as_deref()), &action.step("attach")).await.map_err(of_method)?;
+    }
+    let form = Form::default()
+        .with("customer", &customer)
+        .with("items[0][price]", &price.id)
+        .with("metadata[user_id]", &user.id)
+        .with_some("default_payment_method", method.as_ref())
+        .with_some("trial_period_days", price.trial_days().filter(|_| is_first))
+        .with("expand[0]", "latest_invoice.confirmation_secret");
+    let call = |behavior: &str| {
+        let form = form.clone().with("payment_behavior", behavior);
+        Call::post("subscriptions.create", &["subscriptions"]).with(form).in_account(account.as_deref())
+    };
+    let made = if has_card {
+        match desk.stripe.act(&call("error_if_incomplete"), &action.step("paid")).await {
+            // Nothing was made: it is made to wait for its customer.
+            Err(error) if needs_customer(&error) => {
+                desk.stripe.act(&call("default_incomplete"), &action.step("incomplete")).await
+            }
+            made => made,
+        }
+    } else {
+        desk.stripe.act(&call("default_incomplete"), &action.step("incomplete")).await
+    }?;
+    if had && !made.is_replayed {
+        return Err(already_subscribed());
+    }
+    let answered: Made = serde_json::from_slice(&made.body).map_err(|_| unreadable())?;
+    let waits = answered.status.as_deref() == Some("incomplete");
+    let secret = answered.latest_invoice.and_then(|invoice| invoice.confirmation_secret?.client_secret);
+    let seen = if made.is_replayed {
+        let Named { id } = serde_json::from_slice(&made.body).map_err(|_| unreadable())?;
+        let read = Call::get("subscriptions.read", &["subscriptions", &id]).in_account(account.as_deref());
+        let now = desk.stripe.read(&read).await?;
+        desk.seen(ObjectType::Subscription, account.as_deref(), &now.body, now.at)?
+    } else {
+        desk.seen(ObjectType::Subscription, account.as_deref(), &made.body, made.at)?
+    };
+    let (_, changed) = desk.take_in(&seen, Some(Cause::user(None))).await?;
+    Ok(Changed { is_new: true, client_secret: secret.filter(|_| waits), ..changed })
+}
+
+/// Makes a customer at Stripe for a user who has none.
+async fn make_customer(desk: &Desk<'_>, action: &Action) -> Result<String, ApiError> {
+    let form = Form::default().with("metadata[user_id]", &desk.user.id);
+    let call = Call::post("customers.create", &["customers"]).with(form);
+    let answer = desk.stripe.act(&call, &action.step("customer")).await?;
+    let Named { id } = serde_json::from_slice(&answer.body).map_err(|_| unreadable())?;
+    Ok(id)
+}
+
+fn needs_customer(error: &CallError) -> bool {
+    error.refusal().is_some_and(|refusal| {
+        let words = [refusal.code.as_deref(), refusal.decline_code.as_deref()];
+        let asks = |word: &str| word == "authentication_required" || word.ends_with("payment_intent_requires_action");
+        refusal.client_secret.is_some() || words.into_iter().flatten().any(asks)
+    })
+}
+
+/// A payment method that is not there, or is somebody else's, is the caller's mistake.
+fn of_method(error: CallError) -> ApiError {
+    if error.refusal().is_some_and(|refusal| matches!(refusal.status.as_u16(), 400 | 404)) {
+        return ApiError::invalid_parameter("paymentMethodId", "there is no such payment method of yours");
+    }
+    error.into()
+}

@@ -1,0 +1,158 @@
+//! What users change at Stripe, against a stateful one, on both engines.
+
+mod checkout;
+mod ends;
+mod plans;
+mod subscribe;
+mod sync;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rocket::http::{ContentType, Header, Method};
+use serde_json::{Value, json};
+use tollgate_db::{Db, DbError, Faults, Moment, Operation};
+use tollgate_shared::clock::from_unix;
+use tollgate_shared::{Clock, Rng};
+use tollgate_tests::stripe::catalogue::PLANS;
+use tollgate_tests::stripe::rest::{Api, SECRET_KEY};
+use tollgate_tests::stripe::{ApiVersion, Checkout, DAY, Stripe};
+
+use crate::app::App;
+use crate::stripe_api::Timeouts;
+use crate::testing::{
+    AUTH_SECRET, START, TestApp, TestResponse, bearer, config_with_plans, db_that_is_away, sign_token, signed_in,
+};
+use crate::webhooks::routes::INTAKE_PATH;
+
+/// A subscriber, Stripe, and the application between them.
+pub(super) struct Scene {
+    pub(super) app: TestApp,
+    pub(super) api: Api,
+    pub(super) customer: String,
+    pub(super) subscription: String,
+    faults: Arc<Faults>,
+    /// How much of what happened the application was told.
+    told: usize,
+}
+
+impl Scene {
+    /// `user_1` is subscribed, and the application knows.
+    pub(super) async fn on(db: Db) -> Self {
+        let mut stripe = Stripe::fresh();
+        stripe.now = START;
+        let customer = stripe.sign_up("ada@example.com", "Ada", Some("user_1"));
+        let (subscription, _) = stripe.checkout(&customer, &Checkout::default());
+        let api = Api::start(&stripe).await;
+        let variables = [("STRIPE_SECRET_KEY", SECRET_KEY), ("STRIPE_API_BASE", &*api.base)];
+        let variables = [&variables[..], &[("APP_URL", "https://app.example.com")]].concat();
+        let config = Arc::new(config_with_plans(PLANS, &variables));
+        let faults = Arc::new(Faults::default());
+        let clock = Clock::manual(from_unix(START).unwrap());
+        let mut app = App::new(config, db.with_faults(faults.clone()), clock, Rng::seeded(1));
+        let [attempt, user, background] = [300, 3000, 3000].map(Duration::from_millis);
+        app.stripe = app.stripe.map(|stripe| stripe.with_timeouts(Timeouts { attempt, user, background }));
+        let mut scene = Self { app: TestApp::of(app).await, api, customer, subscription, faults, told: 0 };
+        scene.hear().await;
+        scene
+    }
+
+    /// The application is told of all that happened at Stripe, by its events.
+    pub(super) async fn hear(&mut self) {
+        let events = self.api.change(|stripe| stripe.events_since(self.told, ApiVersion::Endive));
+        self.told = self.api.change(|stripe| stripe.occurrences.len());
+        for event in events {
+            let taken = self.app.post(INTAKE_PATH, &event.json()).await;
+            assert_eq!(taken.status, 200, "{taken:?}");
+        }
+    }
+
+    pub(super) async fn press_as(&self, user: &str, path: &str, body: &Value, key: Option<&str>) -> TestResponse {
+        let claims = json!({ "sub": user, "exp": START + 365 * DAY });
+        let token = bearer(&sign_token(&json!({ "alg": "HS256", "typ": "JWT" }), &claims, AUTH_SECRET));
+        let mut request = self.app.client.req(Method::Post, path.to_owned()).header(token);
+        if let Some(key) = key {
+            request = request.header(Header::new("idempotency-key", key.to_owned()));
+        }
+        TestResponse::of(request.header(ContentType::JSON).body(body.to_string())).await
+    }
+
+    /// A POST of `user_1`.
+    pub(super) async fn press(&self, path: &str, body: &Value) -> TestResponse {
+        self.press_as("user_1", path, body, None).await
+    }
+
+    /// What an internal service reads of the customer.
+    pub(super) async fn shown(&self) -> Value {
+        self.app.get(&format!("/v1/customers/{}", self.customer)).await.json()
+    }
+
+    /// The audit log, oldest first: who, what, from, to, why.
+    pub(super) async fn changes_by_user(&self) -> Vec<(String, Option<String>)> {
+        let mut tx = self.app.inner.read().await.unwrap();
+        tx.sql("SELECT change, reason FROM changes WHERE actor = 'user' ORDER BY number").all().await.unwrap()
+    }
+
+    /// How many events of this type the licence's log holds.
+    pub(super) async fn told_apps(&self, event_type: &str) -> usize {
+        let license = self.app.license_of(&self.customer).await;
+        self.app.log_of(&license, event_type).await.len()
+    }
+
+    /// Lets `press` be answered by Stripe and not be written.
+    pub(super) async fn while_writes_fail(&self, reads: usize, press: impl AsyncFn() -> TestResponse) -> TestResponse {
+        self.faults.arm(reads + 1, Moment::Before, DbError::Unavailable { reason: "cut off".into() });
+        let response = press().await;
+        assert!(!self.faults.is_armed(), "it was to be written");
+        response
+    }
+
+    /// How many operations of the database come before what `press` writes.
+    pub(super) async fn reads_of(&self, press: impl AsyncFn() -> TestResponse) -> usize {
+        let before = self.faults.counted().len();
+        press().await;
+        let operations = self.faults.counted().split_off(before);
+        let begins = operations.iter().enumerate().filter(|(_, operation)| **operation == Operation::Begin);
+        begins.map(|(index, _)| index).nth(1).expect("it reads, and then writes")
+    }
+
+    /// How often Stripe was asked to change something, and what it did of it.
+    pub(super) fn asked_and_done(&self) -> (usize, usize) {
+        (self.api.changes().len(), self.api.change(|stripe| stripe.occurrences.len()) - self.told)
+    }
+}
+
+/// Stripe's time, later.
+pub(super) fn later(scene: &Scene) {
+    scene.api.change(|stripe| {
+        stripe.pass(60);
+    });
+}
+
+pub(super) fn refusal(code: &str, status: u16) -> (u16, String) {
+    (status, code.to_owned())
+}
+
+#[rocket::async_test]
+async fn without_a_key_of_stripes_the_routes_say_so() {
+    let app = TestApp::on(db_that_is_away()).await;
+    for path in [
+        "/api/subscriptions/cancel",
+        "/api/subscriptions/reactivate",
+        "/api/subscriptions/change-plan",
+        "/api/subscriptions/preview-change",
+        "/api/stripe/subscriptions",
+        "/api/stripe/billing/portal",
+        "/api/stripe/sync",
+        "/api/stripe/subscriptions/sync",
+    ] {
+        let request = || {
+            let body = json!({ "planId": "pro_monthly" }).to_string();
+            app.client.req(Method::Post, path).header(ContentType::JSON).body(body)
+        };
+        let stranger = TestResponse::of(request()).await;
+        assert_eq!(stranger.refusal(), refusal("unauthorized", 401), "{path}");
+        let refused = TestResponse::of(request().header(signed_in("user_1", "user"))).await;
+        assert_eq!(refused.refusal(), refusal("stripe_not_configured", 503), "{path}");
+    }
+}

@@ -1,0 +1,179 @@
+//! Another plan: what it would cost, and the change to it.
+
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::join;
+use tollgate_tests::stripe::DAY;
+use tollgate_tests::stripe::rest::Fault;
+
+use super::{Scene, later, refusal};
+use crate::on_each_engine;
+
+const CHANGE: &str = "/api/subscriptions/change-plan";
+const PREVIEW: &str = "/api/subscriptions/preview-change";
+
+/// Ten days into the month, for Stripe and for us.
+fn ten_days_later(scene: &Scene) {
+    scene.api.change(|stripe| {
+        stripe.pass(10 * DAY);
+    });
+    scene.app.inner.clock.advance(Duration::from_secs(10 * 86_400));
+}
+
+#[test]
+fn a_change_costs_exactly_what_the_preview_said() {
+    on_each_engine!(async |db| {
+        let mut scene = Scene::on(db).await;
+        ten_days_later(&scene);
+        let preview = scene.press(PREVIEW, &json!({ "planId": "team_monthly" })).await;
+        let body = preview.json();
+        // 20 of 30 days: 99.00 less 29.00.
+        assert_eq!((preview.status, &body["amountDueNow"]), (200, &json!(4667)), "{body}");
+        assert_eq!((&body["amountAtRenewal"], &body["currency"]), (&json!(9900), &json!("usd")));
+        let prorated = body["lines"].as_array().unwrap().iter().filter(|line| line["proration"] == true).count();
+        assert_eq!(prorated, 2, "{body}");
+        assert_eq!(scene.asked_and_done().1, 0, "it changes nothing");
+        scene.api.change(|stripe| {
+            stripe.pass(3600);
+        });
+        let order = json!({ "planId": "team_monthly", "prorationDate": body["prorationDate"] });
+        let changed = scene.press(CHANGE, &order).await;
+        assert_eq!(
+            (changed.status, &changed.json()["subscription"]["planId"]),
+            (200, &json!("team_monthly")),
+            "{changed:?}"
+        );
+        let paid = scene.api.change(|stripe| {
+            let invoice = stripe.latest_invoice(&scene.subscription);
+            stripe.invoices[&invoice].amount_paid
+        });
+        assert_eq!(body["amountDueNow"], paid);
+        assert_eq!(scene.shown().await["tier"], "team");
+        assert_eq!(scene.told_apps("plan_changed").await, 1);
+        assert_eq!(scene.press(CHANGE, &order).await.refusal(), refusal("same_plan", 409));
+        scene.hear().await;
+        assert_eq!(scene.shown().await["tier"], "team");
+    });
+}
+
+#[test]
+fn what_is_less_is_credited_and_nothing_is_due() {
+    on_each_engine!(async |db| {
+        let scene = Scene::on(db).await;
+        ten_days_later(&scene);
+        assert_eq!(scene.press(CHANGE, &json!({ "planId": "team_monthly" })).await.status, 200);
+        let preview = scene.press(PREVIEW, &json!({ "planId": "pro_monthly" })).await.json();
+        assert_eq!((&preview["amountDueNow"], &preview["amountAtRenewal"]), (&json!(0), &json!(2900)), "{preview}");
+        let back = scene.press(CHANGE, &json!({ "planId": "pro_monthly" })).await;
+        assert_eq!((back.status, &back.json()["subscription"]["tier"]), (200, &json!("pro")));
+    });
+}
+
+#[test]
+fn a_declined_card_changes_nothing_and_another_card_does() {
+    on_each_engine!(async |db| {
+        let scene = Scene::on(db).await;
+        ten_days_later(&scene);
+        let customer = scene.customer.clone();
+        let order = json!({ "planId": "team_monthly" });
+        let card = |last4: &str| {
+            scene.api.change(|stripe| stripe.change_card(&customer, "visa", last4));
+        };
+        card("9995");
+        for _ in 0..2 {
+            let declined = scene.press(CHANGE, &order).await.json();
+            assert_eq!(declined["error"]["code"], "card_declined", "{declined}");
+            assert_eq!(declined["error"]["declineCode"], "insufficient_funds");
+        }
+        assert_eq!(scene.shown().await["tier"], "pro");
+        card("4242");
+        // The same press, which Stripe has refused before.
+        assert_eq!(scene.press(CHANGE, &order).await.status, 200);
+        assert_eq!(scene.shown().await["tier"], "team");
+    });
+}
+
+#[test]
+fn a_change_that_nobody_heard_of_is_made_once() {
+    on_each_engine!(async |db| {
+        let mut scene = Scene::on(db).await;
+        ten_days_later(&scene);
+        let order = json!({ "planId": "team_monthly" });
+        let press = async || scene.press_as("user_1", CHANGE, &order, Some("press-1")).await;
+        // The price is read first.
+        scene.api.fault_after(1, &[Fault::AnswerLost, Fault::Silent, Fault::Silent]);
+        assert_eq!(press().await.refusal(), refusal("stripe_timeout", 504));
+        let invoices = scene.api.change(|stripe| stripe.invoices.len());
+        scene.hear().await;
+        assert_eq!(scene.shown().await["tier"], "team", "its event was first");
+        let again = scene.press_as("user_1", CHANGE, &order, Some("press-1")).await;
+        assert_eq!((again.status, &again.json()["subscription"]["planId"]), (200, &json!("team_monthly")), "{again:?}");
+        assert_eq!(scene.api.change(|stripe| stripe.invoices.len()), invoices, "it is paid once");
+        assert_eq!(scene.press(CHANGE, &order).await.refusal(), refusal("same_plan", 409));
+        let another = scene.press_as("user_1", CHANGE, &json!({ "planId": "pro_yearly" }), Some("press-1")).await;
+        assert_eq!(another.refusal(), refusal("idempotency_mismatch", 422));
+    });
+}
+
+#[test]
+fn a_change_that_is_asked_twice_at_once_is_made_once() {
+    on_each_engine!(async |db| {
+        let scene = Scene::on(db).await;
+        ten_days_later(&scene);
+        let order = json!({ "planId": "team_monthly" });
+        let invoices = scene.api.change(|stripe| stripe.invoices.len());
+        let (one, two) = join!(scene.press(CHANGE, &order), scene.press(CHANGE, &order));
+        assert!([200, 409].contains(&two.status) && one.status == 200, "{one:?} {two:?}");
+        assert_eq!(scene.api.change(|stripe| stripe.invoices.len()), invoices + 1);
+    });
+}
+
+#[test]
+fn when_stripe_is_down_no_plan_changes() {
+    on_each_engine!(async |db| {
+        let scene = Scene::on(db).await;
+        later(&scene);
+        for path in [CHANGE, PREVIEW] {
+            scene.api.fail(&[503, 503, 503]);
+            let down = scene.press(path, &json!({ "planId": "team_monthly" })).await;
+            assert_eq!(down.refusal(), refusal("stripe_unavailable", 503), "{path}");
+        }
+        assert_eq!(scene.asked_and_done(), (0, 0));
+    });
+}
+
+#[test]
+fn a_change_that_we_could_not_write_is_pending() {
+    on_each_engine!(async |db| {
+        let mut scene = Scene::on(db).await;
+        ten_days_later(&scene);
+        let to = async |plan: &str| scene.press(CHANGE, &json!({ "planId": plan })).await;
+        let reads = scene.reads_of(async || to("pro_yearly").await).await;
+        let pending = scene.while_writes_fail(reads, async || to("team_monthly").await).await;
+        assert_eq!((pending.status, &pending.json()["pending"]), (202, &json!(true)), "{pending:?}");
+        assert_eq!(scene.shown().await["tier"], "pro");
+        scene.hear().await;
+        assert_eq!(scene.shown().await["tier"], "team");
+    });
+}
+
+#[test]
+fn plans_that_are_not_there_and_users_that_have_none_are_refused() {
+    on_each_engine!(async |db| {
+        let scene = Scene::on(db).await;
+        for path in [CHANGE, PREVIEW] {
+            let unknown = scene.press(path, &json!({ "planId": "gold" })).await;
+            assert_eq!(unknown.refused_parameter(), (422, "unknown_plan".to_owned(), Some("planId".to_owned())));
+            let for_good = scene.press(path, &json!({ "planId": "lifetime" })).await;
+            assert_eq!(for_good.refusal(), refusal("invalid_parameter", 422));
+            let nobody = scene.press_as("user_2", path, &json!({ "planId": "team_monthly" }), None).await;
+            assert_eq!(nobody.refusal(), refusal("no_subscription", 404));
+            let same = scene.press(path, &json!({ "planId": "pro_monthly" })).await;
+            assert_eq!(same.refusal(), refusal("same_plan", 409));
+        }
+        let when = scene.press(CHANGE, &json!({ "planId": "team_monthly", "prorationDate": "now" })).await;
+        assert_eq!(when.refused_parameter().2.as_deref(), Some("prorationDate"));
+        assert_eq!(scene.asked_and_done(), (0, 0));
+    });
+}

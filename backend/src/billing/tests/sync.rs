@@ -1,0 +1,52 @@
+//! How a user's things are at Stripe, taken in on demand.
+
+use serde_json::json;
+use tollgate_tests::stripe::rest::Fault;
+
+use super::{Scene, later, refusal};
+use crate::on_each_engine;
+
+const SYNC: [&str; 2] = ["/api/stripe/sync", "/api/stripe/subscriptions/sync"];
+
+#[test]
+fn what_no_event_has_brought_is_brought_and_told() {
+    on_each_engine!(async |db| {
+        let scene = Scene::on(db).await;
+        later(&scene);
+        let (customer, subscription) = (scene.customer.clone(), scene.subscription.clone());
+        scene.api.change(|stripe| {
+            stripe.schedule_cancel_at(&subscription);
+            stripe.rename(&customer, "ada@example.com", "Ada Lovelace");
+        });
+        for path in SYNC {
+            let is_first = path == SYNC[0];
+            let synced = scene.press(path, &json!({})).await;
+            let body = synced.json();
+            assert_eq!((synced.status, &body["changed"]), (200, &json!(is_first)), "{body}");
+            assert_eq!(body["subscription"]["cancelScheduled"], true);
+            let found = body["differences"].as_array().unwrap();
+            let of =
+                |object: &str, field: &str| found.iter().find(|it| it["object"] == *object && it["field"] == *field);
+            let ends = of(&subscription, "cancelScheduled").map(|it| (&it["was"], &it["is"]));
+            assert_eq!(ends, is_first.then_some((&json!(false), &json!(true))), "{body}");
+            assert_eq!(of(&customer, "name").map(|it| &it["is"]), is_first.then_some(&json!("Ada Lovelace")));
+        }
+        assert_eq!(scene.shown().await["name"], "Ada Lovelace");
+        assert_eq!(scene.api.changes(), [], "it only reads");
+    });
+}
+
+#[test]
+fn a_sync_that_cannot_be_made_says_why() {
+    on_each_engine!(async |db| {
+        let scene = Scene::on(db).await;
+        for path in SYNC {
+            let nobody = scene.press_as("user_2", path, &json!({}), None).await;
+            assert_eq!(nobody.refusal(), refusal("no_customer", 404));
+            scene.api.fail(&[500, 500, 500]);
+            assert_eq!(scene.press(path, &json!({})).await.refusal(), refusal("stripe_unavailable", 503));
+            scene.api.fault(&[Fault::Silent, Fault::Silent, Fault::Silent]);
+            assert_eq!(scene.press(path, &json!({})).await.refusal(), refusal("stripe_timeout", 504));
+        }
+    });
+}

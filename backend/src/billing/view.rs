@@ -1,0 +1,45 @@
+//! What a change of a subscription is answered with.
+
+use rocket::Request;
+use rocket::http::Status;
+use rocket::response::status::Custom;
+use rocket::response::{self, Responder};
+use rocket::serde::json::Json;
+use serde::Serialize;
+use tollgate_domain::subscriptions::view::PlannedSubscriptionView;
+
+/// A subscription as it is now. 202 while it is pending.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Changed {
+    /// What Stripe says.
+    pub(super) subscription: PlannedSubscriptionView,
+    /// Whether Stripe did it and we have not written it yet.
+    pub(super) pending: bool,
+    /// What the customer confirms a payment with.
+    pub(super) client_secret: Option<String>,
+    /// Whether it was made by this request: 201.
+    #[serde(skip)]
+    pub(super) is_new: bool,
+    /// Whether Stripe had done it before this request.
+    #[serde(skip)]
+    pub(super) was_done_before: bool,
+}
+
+impl Changed {
+    /// What is written, and no more to be done.
+    pub(super) fn of(subscription: PlannedSubscriptionView) -> Self {
+        Self { subscription, pending: false, client_secret: None, is_new: false, was_done_before: false }
+    }
+}
+
+impl<'r> Responder<'r, 'static> for Changed {
+    fn respond_to(self, request: &'r Request<'_>) -> response::Result<'static> {
+        let status = match (self.pending, self.is_new) {
+            (true, _) => Status::Accepted,
+            (false, true) => Status::Created,
+            (false, false) => Status::Ok,
+        };
+        Custom(status, Json(self)).respond_to(request)
+    }
+}
