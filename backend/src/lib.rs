@@ -14,7 +14,7 @@
 //! | [`http`] | what every route shares |
 //! | [`audit`] | what operators did |
 //! | [`deployment_keys`] | what leases are signed and fingerprints hashed with |
-//! | [`api_keys`], [`customers`], [`events`], [`licenses`], [`webhooks`] | capabilities: their routes, jobs and calls |
+//! | [`api_keys`], [`customers`], [`events`], [`invoices`], [`licenses`], [`payment_methods`], [`payments`], [`subscriptions`], [`webhooks`] | capabilities: their routes, jobs and calls |
 //! | [`dead_letters`] | what a person should look at, and what operators do with it |
 //! | [`billing`] | what users change at Stripe |
 //! | [`entitlements`], [`monitoring`] | what changes by time and by the operator's files; health and metrics |
@@ -36,12 +36,16 @@ pub mod deployment_keys;
 pub mod entitlements;
 pub mod events;
 pub mod http;
+pub mod invoices;
 pub mod last_seen;
 pub mod licenses;
 pub mod monitoring;
+pub mod payment_methods;
+pub mod payments;
 pub mod schema;
 pub mod server;
 pub mod stripe_api;
+pub mod subscriptions;
 pub mod tasks;
 #[cfg(test)]
 pub(crate) mod testing;

@@ -36,7 +36,10 @@ use crate::licenses::routes::LicenseLimits;
 use crate::monitoring;
 use crate::webhooks::inbox::Inbox;
 use crate::webhooks::replay::routes::ReplayLimit;
-use crate::{api_keys, audit, cron, customers, dead_letters, deployment_keys, events, licenses, webhooks};
+use crate::{
+    api_keys, audit, cron, customers, dead_letters, deployment_keys, events, invoices, licenses, payment_methods, payments,
+    subscriptions, webhooks,
+};
 
 /// How long requests in flight may take after a stop.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -85,6 +88,10 @@ pub fn rocket(app: App, inbox: Inbox) -> Rocket<Build> {
         .mount("/", licenses::admin::routes())
         .mount("/", licenses::mine::routes())
         .mount("/", licenses::routes::routes())
+        .mount("/", invoices::routes::routes())
+        .mount("/", payments::routes::routes())
+        .mount("/", payment_methods::routes::routes())
+        .mount("/", subscriptions::routes::routes())
 }
 
 fn config() -> rocket::Config {

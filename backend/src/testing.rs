@@ -106,6 +106,23 @@ impl TestApp {
         assert_eq!(response.json()["outcome"], "processed", "{response:?}");
     }
 
+    /// A request of a user, without a body.
+    pub(crate) async fn as_user(&self, method: Method, path: &str, user: &Header<'static>) -> TestResponse {
+        TestResponse::of(self.client.req(method, path.to_owned()).header(user.clone())).await
+    }
+
+    /// A GET by the user `user_1`.
+    pub(crate) async fn see(&self, path: &str) -> TestResponse {
+        self.as_user(Method::Get, path, &signed_in("user_1", "user")).await
+    }
+
+    /// A customer of a user, with an active subscription.
+    pub(crate) async fn subscriber(&self, customer: &str, user_id: &str) {
+        let mut subscription = subscription_of(customer, "active");
+        subscription["metadata"] = json!({ "user_id": user_id });
+        self.take(&format!("evt_{customer}"), "customer.subscription.created", subscription).await;
+    }
+
     /// A customer with a subscription, whatever that gives.
     pub(crate) async fn take_a_subscriber(&self) {
         self.take("evt_subscribed", "customer.subscription.created", subscription("active")).await;
@@ -248,6 +265,23 @@ pub(crate) fn sign_token(header: &Value, claims: &Value, secret: &str) -> String
 pub(crate) fn signed_in(user_id: &str, role: &str) -> Header<'static> {
     let claims = json!({ "sub": user_id, "role": role, "exp": START + 3600 });
     bearer(&sign_token(&json!({ "alg": "HS256", "typ": "JWT" }), &claims, AUTH_SECRET))
+}
+
+/// That routes answer nobody but users, and those 503 while the database is away.
+pub(crate) async fn assert_only_for_users(routes: &[(Method, &str)]) {
+    let app = TestApp::on(db_that_is_away()).await;
+    let claims = json!({ "sub": "user_1", "exp": START - 60 });
+    let expired = bearer(&sign_token(&json!({ "alg": "HS256", "typ": "JWT" }), &claims, AUTH_SECRET));
+    for (method, path) in routes {
+        // With the internal key, which opens none of these.
+        let request = || app.request(*method, path).header(ContentType::JSON).body("{}");
+        let stranger = TestResponse::of(request()).await;
+        assert_eq!(stranger.refusal(), (401, "unauthorized".to_owned()), "{path}");
+        let late = TestResponse::of(request().header(expired.clone())).await;
+        assert_eq!(late.refusal(), (401, "unauthorized".to_owned()), "{path}");
+        let away = TestResponse::of(request().header(signed_in("user_1", "user"))).await;
+        assert_eq!(away.refusal(), (503, "database_unavailable".to_owned()), "{path}");
+    }
 }
 
 /// `Authorization` with a bearer token.

@@ -3,6 +3,8 @@
 //! A page begins after the last row of the one before, by key, so that rows which come or go meanwhile make none be
 //! seen twice or left out.
 
+use std::cmp::Reverse;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::DateTime;
@@ -47,6 +49,20 @@ impl Page {
         rows.truncate(self.limit);
         let next_cursor = if has_more { rows.last().map(|last| position(last).to_cursor()) } else { None };
         List { data: rows, has_more, next_cursor }
+    }
+
+    /// The page out of several lists, the newest first, of each of which up to [`Page::rows_wanted`] rows were read.
+    pub fn merge<T>(&self, mut rows: Vec<T>, position: impl Fn(&T) -> Position) -> List<T> {
+        rows.sort_by_cached_key(|row| {
+            let Position { at, id } = position(row);
+            Reverse((at, id))
+        });
+        self.list(rows, position)
+    }
+
+    /// After which position its rows stand, in a list that has the newest first.
+    pub fn start(&self) -> Position {
+        self.after.clone().unwrap_or_else(Position::end)
     }
 }
 

@@ -21,6 +21,7 @@
 //! | [`settings`] | what the rules go by beside the rows |
 //! | [`customer_state`] | everything about one customer |
 //! | [`entitlements`] | who may use what |
+//! | [`user_state`] | what a user has, over all of its customers |
 //! | [`apply`] | what an observation does, in its order |
 
 pub mod acknowledgements;
@@ -48,4 +49,5 @@ pub mod settings;
 pub mod subscriptions;
 #[cfg(test)]
 mod testing;
+pub mod user_state;
 pub mod widgets;

@@ -14,6 +14,11 @@ pub fn requested(query: &Query) -> Result<Page, ApiError> {
     Ok(Page { limit: limit.unwrap_or(LIMIT_DEFAULT), after })
 }
 
+/// 422: the cursor is one of ours, but of another list.
+pub fn not_of_this_list() -> ApiError {
+    ApiError::invalid_parameter("cursor", "`cursor` has to be the `nextCursor` of the page before")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -8,6 +8,7 @@ use rocket::{Route, State, delete, get, routes};
 use serde::Serialize;
 use tollgate_db::Lock;
 use tollgate_domain::apply::Touched;
+use tollgate_domain::customers;
 use tollgate_domain::licenses::License;
 use tollgate_domain::licenses::machines::{self, Machine};
 use tollgate_domain::licenses::seats::{self, DeactivationReason};
@@ -37,7 +38,7 @@ struct Licenses {
 #[get("/api/license")]
 async fn list(user: User, app: &State<App>) -> Result<Json<Licenses>, ApiError> {
     let mut tx = app.read().await?;
-    let customers = store::customers_of_user(&mut tx, &user.id).await?.into_iter().collect();
+    let customers = customers::of_user(&mut tx, &user.id).await?.into_iter().collect();
     let licenses: Vec<License> = tx.load("customer_id", &customers, Lock::None).await?;
     let ids: BTreeSet<_> = licenses.iter().map(|license| license.id.clone()).collect();
     let machines: Vec<Machine> = machines::in_seats_of(&mut tx, &ids, Lock::None).await?;

@@ -31,9 +31,3 @@ pub(super) async fn holder_of(tx: &mut Tx, id: &str) -> Result<Option<Holder>, D
     .optional()
     .await
 }
-
-/// The customers of a user, who has a handful at most.
-pub(super) async fn customers_of_user(tx: &mut Tx, user_id: &str) -> Result<Vec<String>, DbError> {
-    let rows: Vec<(String,)> = tx.sql("SELECT id FROM customers WHERE user_id = $1").bind(user_id).all().await?;
-    Ok(rows.into_iter().map(|(id,)| id).collect())
-}

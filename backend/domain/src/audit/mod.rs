@@ -3,6 +3,7 @@
 //! It records what we learned, in order of arrival; what that leads to does not depend on the order.
 
 pub mod acts;
+pub mod history;
 
 use tollgate_shared::Timestamp;
 

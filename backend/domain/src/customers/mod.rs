@@ -1,7 +1,9 @@
 //! Customers: who they are, by their own snapshots, and whose, by the claims that Stripe's objects carry.
 
+mod store;
+
 use serde::{Deserialize, Serialize};
-use tollgate_db::{Json, UnitOfWork, record};
+use tollgate_db::{DbError, Json, Tx, UnitOfWork, record};
 use tollgate_shared::Timestamp;
 use tollgate_shared::clock::from_unix;
 use tollgate_stripe::{self as stripe, Observation};
@@ -188,6 +190,11 @@ impl Customer {
             (self.email, self.name) = (value(&contact.email), value(&contact.name));
         }
     }
+}
+
+/// The customers of a user, who has a handful at most.
+pub async fn of_user(tx: &mut Tx, user_id: &str) -> Result<Vec<String>, DbError> {
+    store::of_user(tx, user_id).await
 }
 
 /// Takes in a snapshot of a customer.

@@ -115,13 +115,22 @@ pub fn follow(work: &mut UnitOfWork, settings: &Settings, cause: Cause<'_>, cust
 /// The customer's current subscription: the newest that gives access and that a plan matches, else the newest that gives
 /// access, else the newest that goes on, else the newest. Placeholders do not count. So neither a purchase that was
 /// begun and not finished nor one of something else takes away what is paid for.
-fn current<'a>(work: &UnitOfWork, plans: &Plans, of_customer: &[&'a Subscription]) -> Option<&'a Subscription> {
+pub(crate) fn current<'a>(
+    work: &UnitOfWork,
+    plans: &Plans,
+    of_customer: &[&'a Subscription],
+) -> Option<&'a Subscription> {
     let rank = |subscription: &Subscription| {
         let gives = Access::of(work, plans, subscription).is_given;
         (gives && subscription.plan_id.is_some(), gives, subscription.is_live())
     };
     let known = of_customer.iter().copied().filter(|subscription| subscription.status.is_some());
     known.max_by_key(|subscription| (rank(subscription), subscription.created_at, &subscription.id))
+}
+
+/// Whether `subscription` gives its customer what was bought.
+pub(crate) fn gives_access(work: &UnitOfWork, plans: &Plans, subscription: &Subscription) -> bool {
+    Access::of(work, plans, subscription).is_given
 }
 
 /// Whether a subscription gives access now, and when that ends by time alone.

@@ -1,5 +1,6 @@
 //! Invoices: they only move forward, draft < open < uncollectible < void or paid, and their attempts never fall.
 
+pub mod history;
 pub mod view;
 
 use tollgate_shared::Timestamp;

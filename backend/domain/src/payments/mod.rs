@@ -4,6 +4,7 @@
 //! 2025-03-31 on an intent itself hardly says so: that comes from `invoice_payment.paid` or from the session, and is
 //! kept with the intent's [`charges`] until there is a payment that it can be said of.
 
+pub mod history;
 pub mod view;
 
 use serde_json::json;

@@ -7,6 +7,7 @@ mod file;
 pub mod prices;
 #[cfg(test)]
 mod tests;
+pub mod view;
 
 use std::collections::{BTreeSet, HashMap};
 

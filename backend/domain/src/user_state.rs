@@ -1,0 +1,106 @@
+//! What a user has, over all of its customers: what one customer would have who had made all of their purchases.
+
+use std::collections::BTreeSet;
+
+use tollgate_db::{DbError, Lock, Tx, UnitOfWork, record};
+use tollgate_shared::Timestamp;
+
+use crate::customers;
+use crate::entitlements;
+use crate::invoices::Invoice;
+use crate::licenses::License;
+use crate::payment_methods::view::{PaymentMethodView, first_attached};
+use crate::settings::Settings;
+use crate::subscriptions::Subscription;
+
+/// What a user has.
+#[derive(Clone, Debug, PartialEq)]
+pub struct UserState {
+    /// The user's current subscription, whatever its status.
+    pub subscription: Option<Subscription>,
+    /// The plan that the user has, or will have once a subscription is paid; none when all has ended.
+    pub plan_id: Option<String>,
+    /// What the user may use.
+    pub tier: String,
+    /// The licence of the customer who has that.
+    pub license: Option<License>,
+    /// What that customer is charged by, the first that is attached: its own default, its subscription's, its default
+    /// source.
+    payment_methods: [Option<String>; 3],
+}
+
+record! {
+    /// The columns of a customer that matter here.
+    struct UsersCustomer in "customers" {
+        /// `cus_…`
+        pub id: String,
+        /// Deleted at Stripe.
+        pub deleted: bool,
+        /// What it may use.
+        pub tier: String,
+        /// Its current subscription.
+        pub current_subscription_id: Option<String>,
+        /// What is charged.
+        pub default_payment_method_id: Option<String>,
+        /// What is charged where nothing newer is there.
+        pub default_source_id: Option<String>,
+        /// When we first heard of it.
+        pub first_seen_at: Timestamp,
+        /// Whether it has bought anything once.
+        pub has_purchases: bool,
+    }
+}
+
+/// What the user has at `now`.
+pub async fn load(tx: &mut Tx, settings: &Settings, now: Timestamp, user_id: &str) -> Result<UserState, DbError> {
+    let plans = &*settings.plans;
+    let ids: BTreeSet<_> = customers::of_user(tx, user_id).await?.into_iter().collect();
+    let customers: Vec<UsersCustomer> = tx.load("id", &ids, Lock::None).await?;
+    let mut work = UnitOfWork::new(now, settings.rng.clone());
+    let subscriptions: Vec<Subscription> = tx.load("customer_id", &ids, Lock::None).await?;
+    let overdue = subscriptions.iter().filter(|row| row.access_status.as_deref() == Some("past_due"));
+    let overdue: BTreeSet<_> = overdue.filter_map(|row| row.latest_invoice_id.clone()).collect();
+    work.add_loaded::<Invoice>(tx.load("id", &overdue, Lock::None).await?);
+
+    let of_user: Vec<_> = subscriptions.iter().collect();
+    let current = entitlements::current(&work, plans, &of_user);
+    let giving = current.filter(|row| row.tier.is_some() && entitlements::gives_access(&work, plans, row));
+    let newest = |customers: &mut dyn Iterator<Item = &UsersCustomer>| {
+        customers.max_by_key(|row| (!row.deleted, row.first_seen_at, &row.id)).cloned()
+    };
+    // Without a live plan of a subscription it is what was bought for good that gives a tier.
+    let has_bought = |row: &&UsersCustomer| row.has_purchases && row.tier != plans.default_tier();
+    let buyer = newest(&mut customers.iter().filter(has_bought)).filter(|_| giving.is_none());
+    let holder_of = |row: &Subscription| customers.iter().find(|customer| customer.id == row.customer_id).cloned();
+    let holder = giving
+        .and_then(holder_of)
+        .or_else(|| buyer.clone())
+        .or_else(|| current.and_then(holder_of))
+        .or_else(|| newest(&mut customers.iter()));
+
+    let license = match &holder {
+        Some(holder) => tx.load("customer_id", &BTreeSet::from([holder.id.clone()]), Lock::None).await?.pop(),
+        None => None,
+    };
+    let plan_id = match &buyer {
+        Some(_) => license.as_ref().and_then(|license: &License| license.plan_id.clone()),
+        None => current.filter(|row| row.is_live()).and_then(|row| row.plan_id.clone()),
+    };
+    let tier = giving.and_then(|row| row.tier.clone()).or_else(|| buyer.map(|buyer| buyer.tier));
+    let of_holder = holder.as_ref().and_then(|holder| holder.current_subscription_id.as_ref());
+    let of_holder = subscriptions.iter().find(|row| Some(&row.id) == of_holder);
+    let payment_methods = [
+        holder.as_ref().and_then(|holder| holder.default_payment_method_id.clone()),
+        of_holder.and_then(Subscription::default_payment_method).map(str::to_owned),
+        holder.as_ref().and_then(|holder| holder.default_source_id.clone()),
+    ];
+    let tier = tier.unwrap_or_else(|| plans.default_tier().to_owned());
+    Ok(UserState { subscription: current.cloned(), plan_id, tier, license, payment_methods })
+}
+
+impl UserState {
+    /// What will be charged next.
+    pub async fn default_payment_method(&self, tx: &mut Tx) -> Result<Option<PaymentMethodView>, DbError> {
+        first_attached(tx, self.payment_methods.each_ref().map(Option::as_deref)).await
+    }
+}

@@ -1,0 +1,3 @@
+//! What signed-in users see of their invoices.
+
+pub mod routes;

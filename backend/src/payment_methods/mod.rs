@@ -1,0 +1,3 @@
+//! What signed-in users see of what they pay by.
+
+pub mod routes;

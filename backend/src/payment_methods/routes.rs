@@ -1,0 +1,34 @@
+//! What a user pays by.
+
+use rocket::serde::json::Json;
+use rocket::{Route, State, get, routes};
+use serde::Serialize;
+use tollgate_domain::payment_methods::view::PaymentMethodView;
+use tollgate_domain::user_state;
+
+use crate::app::App;
+use crate::http::auth::User;
+use crate::http::error::ApiError;
+
+#[cfg(test)]
+mod tests;
+
+/// The routes of this module.
+pub fn routes() -> Vec<Route> {
+    routes![default]
+}
+
+/// What is charged next.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Default {
+    default_payment_method: Option<PaymentMethodView>,
+}
+
+/// What is charged next for what the user has.
+#[get("/api/stripe/billing/payment-method")]
+async fn default(user: User, app: &State<App>) -> Result<Json<Default>, ApiError> {
+    let mut tx = app.read().await?;
+    let state = user_state::load(&mut tx, &app.settings, app.clock.now(), &user.id).await?;
+    Ok(Json(Default { default_payment_method: state.default_payment_method(&mut tx).await? }))
+}

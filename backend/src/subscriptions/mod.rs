@@ -1,0 +1,3 @@
+//! What signed-in users see of what they are subscribed to.
+
+pub mod routes;
