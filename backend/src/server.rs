@@ -37,8 +37,8 @@ use crate::monitoring;
 use crate::webhooks::inbox::Inbox;
 use crate::webhooks::replay::routes::ReplayLimit;
 use crate::{
-    api_keys, audit, cron, customers, dead_letters, deployment_keys, events, invoices, licenses, payment_methods, payments,
-    subscriptions, webhooks,
+    api_keys, audit, cron, customers, dead_letters, deployment_keys, events, invoices, licenses, payment_methods,
+    payments, subscriptions, webhooks, widgets,
 };
 
 /// How long requests in flight may take after a stop.
@@ -80,6 +80,7 @@ pub fn rocket(app: App, inbox: Inbox) -> Rocket<Build> {
         .mount("/", billing::routes())
         .mount("/", customers::routes::routes())
         .mount("/", api_keys::routes::routes())
+        .mount("/", api_keys::mine::routes())
         .mount("/", audit::routes::routes())
         .mount("/", cron::routes::routes())
         .mount("/", dead_letters::routes::routes())
@@ -92,6 +93,7 @@ pub fn rocket(app: App, inbox: Inbox) -> Rocket<Build> {
         .mount("/", payments::routes::routes())
         .mount("/", payment_methods::routes::routes())
         .mount("/", subscriptions::routes::routes())
+        .mount("/", widgets::routes::routes())
 }
 
 fn config() -> rocket::Config {

@@ -273,8 +273,8 @@ pub(crate) async fn assert_only_for_users(routes: &[(Method, &str)]) {
     let claims = json!({ "sub": "user_1", "exp": START - 60 });
     let expired = bearer(&sign_token(&json!({ "alg": "HS256", "typ": "JWT" }), &claims, AUTH_SECRET));
     for (method, path) in routes {
-        // With the internal key, which opens none of these.
-        let request = || app.request(*method, path).header(ContentType::JSON).body("{}");
+        // With the internal key, which opens none of these, and with what any of them takes.
+        let request = || app.request(*method, path).header(ContentType::JSON).body(r#"{"config": {}}"#);
         let stranger = TestResponse::of(request()).await;
         assert_eq!(stranger.refusal(), (401, "unauthorized".to_owned()), "{path}");
         let late = TestResponse::of(request().header(expired.clone())).await;

@@ -19,7 +19,8 @@
 //! | `sessions` | the row itself; the machine's, to open one |
 //! | `acknowledgements` | the row itself: an app that says something of an event waits for nothing else |
 //! | `license_logs`, `license_events` | the log's row: a machine appends without the licence's row |
-//! | `api_keys`, `widgets` | nothing: unique constraints say that there is one already |
+//! | `api_keys`, `widgets` | the row of their customer; unique constraints say that what is given once is there already |
+//! | `remembered_requests` | the row itself, made where it is missing, the last of all |
 //! | `operator_acts` | nothing: rows are only added |
 //! | `cron_runs` | the row itself: whoever inserts it runs the job |
 //! | `dead_letters` | the row itself, in one statement: whoever comes second renews it |
@@ -39,6 +40,7 @@ use crate::charges::{self, Charge};
 use crate::customers::{self, Customer};
 use crate::entitlements;
 use crate::events::LicenseEvent;
+use crate::idempotency;
 use crate::invoices::{self, Invoice};
 use crate::licenses::{self, License, LicenseLog, machines};
 use crate::payment_methods::{self, PaymentMethod};
@@ -57,6 +59,21 @@ pub use self::touched::Touched;
 /// Loads what is touched, each customer's row first and for writing: two replicas then take one customer in turn.
 /// Locks are taken table by table, in the order of keys, so that they cannot wait for each other in a circle.
 pub async fn load(tx: &mut Tx, settings: &Settings, now: Timestamp, touched: &Touched) -> Result<UnitOfWork, DbError> {
+    let mut work = if touched.is_of_requests_alone() {
+        UnitOfWork::new(now, settings.rng.clone())
+    } else {
+        load_nouns(tx, settings, now, touched).await?
+    };
+    idempotency::load(tx, &mut work, &touched.requests).await?;
+    Ok(work)
+}
+
+async fn load_nouns(
+    tx: &mut Tx,
+    settings: &Settings,
+    now: Timestamp,
+    touched: &Touched,
+) -> Result<UnitOfWork, DbError> {
     if !touched.licenses.is_empty() {
         let mut work = UnitOfWork::new(now, settings.rng.clone());
         licenses::load(tx, &mut work, &touched.licenses).await?;
@@ -105,6 +122,13 @@ async fn load_with(
     work.add_seldom_changed(machines::in_seats_of(tx, &logs, Lock::None).await?);
     work.add_loaded::<LicenseLog>(tx.load("license_id", &logs, Lock::ForUpdate).await?);
     work.add_loaded(licenses);
+    // Of these a webhook changes none: its statement is to stay the same.
+    if !touched.api_keys.is_empty() {
+        work.add_loaded::<StoredKey>(tx.load("id", &touched.api_keys, Lock::ForUpdate).await?);
+    }
+    if !touched.widgets.is_empty() {
+        work.add_loaded::<Widget>(tx.load("id", &touched.widgets, Lock::ForUpdate).await?);
+    }
     work.expect_appended_if_absent::<StoredKey>();
     work.expect_appended_if_absent::<Widget>();
     work.expect_appended::<AuditEntry>();

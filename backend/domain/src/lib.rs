@@ -17,6 +17,7 @@
 //! | [`payment_methods`], [`charges`], [`payments`], [`subscriptions`], [`customers`], [`invoices`] | what Stripe tells, in rows |
 //! | [`purchases`] | what was bought for good |
 //! | [`licenses`], [`api_keys`], [`widgets`] | what customers are given |
+//! | [`idempotency`] | which requests were done, and how they were answered |
 //! | [`sessions`], [`acknowledgements`] | whether the app of a machine is there; what it says of what it was told |
 //! | [`settings`] | what the rules go by beside the rows |
 //! | [`customer_state`] | everything about one customer |
@@ -37,6 +38,7 @@ pub mod deployment_keys;
 pub mod entitlements;
 pub mod events;
 pub mod history;
+pub mod idempotency;
 pub mod invoices;
 pub mod licenses;
 pub mod payment_methods;

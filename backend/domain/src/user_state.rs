@@ -24,6 +24,8 @@ pub struct UserState {
     pub tier: String,
     /// The licence of the customer who has that.
     pub license: Option<License>,
+    /// Whom the user is to Stripe: of its customers the one who has that, unless it was deleted.
+    pub customer_id: Option<String>,
     /// What that customer is charged by, the first that is attached: its own default, its subscription's, its default
     /// source.
     payment_methods: [Option<String>; 3],
@@ -95,7 +97,9 @@ pub async fn load(tx: &mut Tx, settings: &Settings, now: Timestamp, user_id: &st
         holder.as_ref().and_then(|holder| holder.default_source_id.clone()),
     ];
     let tier = tier.unwrap_or_else(|| plans.default_tier().to_owned());
-    Ok(UserState { subscription: current.cloned(), plan_id, tier, license, payment_methods })
+    let undeleted = holder.filter(|holder| !holder.deleted);
+    let customer_id = undeleted.or_else(|| newest(&mut customers.iter().filter(|row| !row.deleted))).map(|row| row.id);
+    Ok(UserState { subscription: current.cloned(), plan_id, tier, license, customer_id, payment_methods })
 }
 
 impl UserState {

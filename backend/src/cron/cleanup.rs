@@ -1,4 +1,4 @@
-//! Removes what is too old to be kept: webhook events, licences' events, sessions, runs of jobs. The audit trail is for good.
+//! Removes what is too old to be kept: webhook events, licences' events, sessions, remembered requests, runs of jobs. The audit trail is for good.
 //!
 //! Old rows are looked for in a transaction that reads, and removed by a range of an index in one that writes, in portions
 //! that take some ten milliseconds; after each, four times as long is left to others. On SQLite, where one writes at a time, that is what keeps
@@ -12,7 +12,7 @@ use tollgate_db::page::Position;
 use tollgate_db::{DbError, Tx};
 use tollgate_domain::cron::runs;
 use tollgate_domain::events::retention as license_events;
-use tollgate_domain::sessions;
+use tollgate_domain::{idempotency, sessions};
 use tollgate_shared::Timestamp;
 use tollgate_shared::backoff::Backoff;
 use tracing::{debug, info};
@@ -55,6 +55,7 @@ struct Removed {
     webhook_events: u64,
     license_events: u64,
     sessions: u64,
+    remembered_requests: u64,
     cron_runs: u64,
 }
 
@@ -73,14 +74,16 @@ enum Kind {
     WebhookEvents(Status),
     LicenseEvents,
     Sessions,
+    RememberedRequests,
     CronRuns,
 }
 
-const KINDS: [Kind; 5] = [
+const KINDS: [Kind; 6] = [
     Kind::WebhookEvents(Status::Processed),
     Kind::WebhookEvents(Status::Ignored),
     Kind::LicenseEvents,
     Kind::Sessions,
+    Kind::RememberedRequests,
     Kind::CronRuns,
 ];
 
@@ -93,15 +96,16 @@ pub(super) async fn clean_up(context: Context, progress: Progress) -> Result<(),
         let mut after = Position { at: Timestamp::UNIX_EPOCH, id: String::new() };
         while cleanup.patiently(kind, &mut after).await? {}
     }
-    let Removed { webhook_events, license_events, sessions, cron_runs } = cleanup.removed;
+    let Removed { webhook_events, license_events, sessions, remembered_requests, cron_runs } = cleanup.removed;
     if cleanup.removed != Removed::default() {
         info!(
             webhook_events,
             license_events,
             sessions,
+            remembered_requests,
             cron_runs,
             "removed what is too old: {webhook_events} webhook events, {license_events} events of licences, \
-             {sessions} sessions, {cron_runs} runs of jobs"
+             {sessions} sessions, {remembered_requests} remembered requests, {cron_runs} runs of jobs"
         );
     }
     Ok(())
@@ -135,6 +139,15 @@ impl Cleanup {
                 let worked = begun.elapsed();
                 tx.commit().await?;
                 self.removed.sessions += removed;
+                self.rest(begun, worked).await;
+                Ok(removed > 0)
+            }
+            Kind::RememberedRequests => {
+                let (mut tx, begun) = self.begin().await?;
+                let removed = idempotency::forget(&mut tx, self.now, self.portion).await?;
+                let worked = begun.elapsed();
+                tx.commit().await?;
+                self.removed.remembered_requests += removed;
                 self.rest(begun, worked).await;
                 Ok(removed > 0)
             }

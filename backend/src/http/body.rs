@@ -40,13 +40,7 @@ impl<'r, T: DeserializeOwned> FromData<'r> for JsonBody<T> {
     type Error = ();
 
     async fn from_data(request: &'r Request<'_>, data: Data<'r>) -> data::Outcome<'r, Self> {
-        let read = async {
-            if !request.content_type().is_some_and(|given| given.is_json()) {
-                return Err(ApiError::unsupported_media_type());
-            }
-            parse(&read(request, data, JSON_BYTES_MAX).await?)
-        };
-        match read.await {
+        match read_json(request, data).await.and_then(|body| parse(&body)) {
             Ok(value) => Outcome::Success(Self(value)),
             Err(error) => refuse(request, error),
         }
@@ -74,6 +68,14 @@ impl<'r, T: DeserializeOwned + Default> FromData<'r> for OptionalJsonBody<T> {
             Err(error) => refuse(request, error),
         }
     }
+}
+
+/// The bytes of a body that says of itself that it is JSON.
+pub async fn read_json(request: &Request<'_>, data: Data<'_>) -> Result<Bytes, ApiError> {
+    if !request.content_type().is_some_and(|given| given.is_json()) {
+        return Err(ApiError::unsupported_media_type());
+    }
+    read(request, data, JSON_BYTES_MAX).await
 }
 
 /// Ends a data guard with `error` as the answer.
@@ -146,7 +148,8 @@ fn incomplete_body() -> ApiError {
     ApiError::new(Status::BadRequest, "incomplete_body", "the body ended before all of it had come")
 }
 
-fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
+/// Reads a JSON body.
+pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
     let mut json = serde_json::Deserializer::from_slice(body);
     let value = serde_path_to_error::deserialize(&mut json)
         .map_err(|error| if error.inner().is_data() { not_of_the_type(&error) } else { invalid_json() })?;

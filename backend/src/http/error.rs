@@ -92,6 +92,11 @@ impl ApiError {
         }
     }
 
+    /// 404: the user is no customer yet.
+    pub fn no_customer() -> Self {
+        Self::new(Status::NotFound, "no_customer", "you have bought nothing yet: this comes with the first purchase")
+    }
+
     /// The same, saying something more.
     pub fn with_more(self, name: &'static str, value: impl Serialize) -> Self {
         let value = serde_json::to_value(value).expect("what is shown is always JSON");

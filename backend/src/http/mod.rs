@@ -8,6 +8,7 @@ pub mod catchers;
 pub mod client_network;
 pub mod context;
 pub mod error;
+pub mod idempotency;
 pub mod in_flight;
 pub mod page;
 pub mod query;

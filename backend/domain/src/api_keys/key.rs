@@ -61,6 +61,11 @@ impl ApiKey {
     }
 }
 
+/// Whether a key that begins so is of Stripe's live mode.
+pub fn is_live(prefix: &str) -> bool {
+    prefix.starts_with(LIVE)
+}
+
 /// CRC-32 in six letters, the most significant first.
 fn checksum(text: &str) -> String {
     let mut rest = crc32fast::hash(text.as_bytes()) as usize;

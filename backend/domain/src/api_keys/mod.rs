@@ -1,5 +1,6 @@
 //! API keys: 256 random bits, stored as their hash, shown once.
 
+pub mod holder;
 pub mod key;
 pub mod store;
 pub mod view;
@@ -9,7 +10,7 @@ use tollgate_shared::Timestamp;
 
 use crate::api_keys::key::ApiKey;
 use crate::sealer::Sealer;
-use tollgate_db::{UnitOfWork, record};
+use tollgate_db::{DbError, Tx, UnitOfWork, record};
 
 record! {
     /// A row of `api_keys`.
@@ -33,6 +34,18 @@ record! {
         /// When it was revoked.
         pub revoked_at: Option<Timestamp>,
     }
+}
+
+impl StoredKey {
+    /// Whether it is of Stripe's live mode.
+    pub fn is_live(&self) -> bool {
+        key::is_live(&self.prefix)
+    }
+}
+
+/// The customer whose key `id` is, if it is one of the user's.
+pub async fn customer_of(tx: &mut Tx, user_id: &str, id: &str) -> Result<Option<String>, DbError> {
+    store::customer_of(tx, user_id, id).await
 }
 
 /// What a sealed copy is bound to: it cannot be passed off as another row's.

@@ -1,9 +1,13 @@
 //! A key as others than its holder see it.
 
 use serde::Serialize;
-use tollgate_db::{DbError, Tx};
+use tollgate_db::page::{List, Page, Position};
+use tollgate_db::{DbError, Tx, row};
 use tollgate_shared::Timestamp;
 use tollgate_shared::clock::rfc3339;
+
+use crate::api_keys::StoredKey;
+use crate::api_keys::key::ApiKey;
 
 /// A key as others than its holder see it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -15,9 +19,45 @@ pub struct ApiKeyView {
     revoked_at: Option<String>,
 }
 
+/// A key as it is shown the one time.
+#[derive(Clone, Serialize)]
+pub struct ShownKeyView {
+    #[serde(flatten)]
+    view: ApiKeyView,
+    key: String,
+}
+
+impl ShownKeyView {
+    /// What is shown of `row`, whose key is `key`.
+    pub fn of(row: &StoredKey, key: &ApiKey) -> Self {
+        let shown = Shown {
+            id: row.id.clone(),
+            prefix: row.prefix.clone(),
+            created_at: row.created_at,
+            revoked_at: row.revoked_at,
+        };
+        Self { view: shown.into(), key: key.expose().to_owned() }
+    }
+
+    /// The key's id.
+    pub fn id(&self) -> &str {
+        &self.view.id
+    }
+}
+
+row! {
+    /// What is shown of a row of `api_keys`.
+    struct Shown {
+        pub id: String,
+        pub prefix: String,
+        pub created_at: Timestamp,
+        pub revoked_at: Option<Timestamp>,
+    }
+}
+
 /// The keys of a customer, in order of making.
 pub async fn of_customer(tx: &mut Tx, customer_id: &str) -> Result<Vec<ApiKeyView>, DbError> {
-    let rows: Vec<(String, String, Timestamp, Option<Timestamp>)> = tx
+    let rows: Vec<Shown> = tx
         .sql(
             "SELECT id, prefix, created_at, revoked_at
              FROM api_keys
@@ -27,11 +67,49 @@ pub async fn of_customer(tx: &mut Tx, customer_id: &str) -> Result<Vec<ApiKeyVie
         .bind(customer_id)
         .all()
         .await?;
-    let view = |(id, prefix, created_at, revoked_at): (_, _, _, Option<Timestamp>)| ApiKeyView {
-        id,
-        prefix,
-        created_at: rfc3339(created_at),
-        revoked_at: revoked_at.map(rfc3339),
-    };
-    Ok(rows.into_iter().map(view).collect())
+    Ok(rows.into_iter().map(ApiKeyView::from).collect())
+}
+
+/// The key `id`, if it is one of the user's.
+pub async fn of_user(tx: &mut Tx, user_id: &str, id: &str) -> Result<Option<ApiKeyView>, DbError> {
+    let row: Option<Shown> = tx
+        .sql(
+            "SELECT api_keys.id, api_keys.prefix, api_keys.created_at, api_keys.revoked_at
+             FROM api_keys
+             JOIN customers ON customers.id = api_keys.customer_id
+             WHERE api_keys.id = $1 AND customers.user_id = $2",
+        )
+        .bind(id)
+        .bind(user_id)
+        .optional()
+        .await?;
+    Ok(row.map(ApiKeyView::from))
+}
+
+/// A page of the keys of `customers`, the newest first.
+pub async fn list(tx: &mut Tx, customers: &[String], page: &Page) -> Result<List<ApiKeyView>, DbError> {
+    let (start, mut rows) = (page.start(), Vec::<Shown>::new());
+    for customer in customers {
+        let query = tx.sql(
+            "SELECT id, prefix, created_at, revoked_at
+             FROM api_keys
+             WHERE customer_id = $1 AND (created_at, id) < ($2, $3)
+             ORDER BY created_at DESC, id DESC
+             LIMIT $4",
+        );
+        let query = query.bind(customer.as_str()).bind(start.at).bind(start.id.as_str()).bind(page.rows_wanted());
+        rows.extend(query.all::<Shown>().await?);
+    }
+    Ok(page.merge(rows, |row| Position { at: row.created_at, id: row.id.clone() }).map(ApiKeyView::from))
+}
+
+impl From<Shown> for ApiKeyView {
+    fn from(row: Shown) -> Self {
+        Self {
+            id: row.id,
+            prefix: row.prefix,
+            created_at: rfc3339(row.created_at),
+            revoked_at: row.revoked_at.map(rfc3339),
+        }
+    }
 }

@@ -37,6 +37,12 @@ pub struct Touched {
     pub prices: BTreeSet<String>,
     /// Payment methods.
     pub payment_methods: BTreeSet<String>,
+    /// API keys of those customers that are changed.
+    pub api_keys: BTreeSet<String>,
+    /// Widgets of those customers that are changed.
+    pub widgets: BTreeSet<String>,
+    /// Requests that are remembered, whatever else is touched.
+    pub requests: BTreeSet<String>,
     /// Licences by themselves, without their customers; nothing else is then loaded. See [`load`](crate::licenses::load).
     pub licenses: BTreeSet<String>,
 }
@@ -50,6 +56,26 @@ impl Touched {
     /// One licence, with its machines and its log.
     pub fn license(id: &str) -> Self {
         Self { licenses: BTreeSet::from([id.to_owned()]), ..Self::default() }
+    }
+
+    /// A customer's API key, with the customer.
+    pub fn api_key(customer_id: &str, id: &str) -> Self {
+        Self { api_keys: BTreeSet::from([id.to_owned()]), ..Self::customer(customer_id) }
+    }
+
+    /// A customer's widget, with the customer.
+    pub fn widget(customer_id: &str, id: &str) -> Self {
+        Self { widgets: BTreeSet::from([id.to_owned()]), ..Self::customer(customer_id) }
+    }
+
+    /// A request that is remembered, and nothing else.
+    pub fn request(id: &str) -> Self {
+        Self { requests: BTreeSet::from([id.to_owned()]), ..Self::default() }
+    }
+
+    /// Whether requests are all that is touched.
+    pub(super) fn is_of_requests_alone(&self) -> bool {
+        !self.requests.is_empty() && Self { requests: BTreeSet::new(), ..self.clone() } == Self::default()
     }
 
     /// Adds what `observation` may touch.

@@ -8,6 +8,7 @@ use tollgate_shared::Timestamp;
 use tollgate_shared::clock::from_unix;
 use tollgate_stripe::{self as stripe, Observation};
 
+use crate::audit::{self, Cause, Diff};
 use crate::history::{History, Snapshot, State};
 use crate::plans::Plans;
 use crate::subscriptions::Subscription;
@@ -154,6 +155,11 @@ impl Customer {
         }
     }
 
+    /// Whether it is that user's.
+    pub fn is_of(&self, user_id: &str) -> bool {
+        self.user_id.as_deref() == Some(user_id)
+    }
+
     /// When it was deleted at Stripe, if it was.
     pub fn deleted_at(&self) -> Option<Timestamp> {
         let last = self.history.last().filter(|snapshot| snapshot.state.deleted)?;
@@ -195,6 +201,14 @@ impl Customer {
 /// The customers of a user, who has a handful at most.
 pub async fn of_user(tx: &mut Tx, user_id: &str) -> Result<Vec<String>, DbError> {
     store::of_user(tx, user_id).await
+}
+
+/// Puts on record what was done with something of a customer's.
+pub fn record_change(work: &mut UnitOfWork, id: &str, cause: Cause<'_>, diff: Diff<'_>) {
+    let Some(mut row) = work.get_cloned::<Customer>(id) else { return };
+    let entry = diff.to_audit_entry(work, cause, id, None);
+    audit::append(work, &mut row.last_change, entry.into_iter().collect());
+    work.insert(row);
 }
 
 /// Takes in a snapshot of a customer.

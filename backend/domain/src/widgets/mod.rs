@@ -1,12 +1,16 @@
 //! Widgets: configurations that a customer's pages show, seeded from the operator's defaults.
 
 pub mod defaults;
+mod store;
 pub mod view;
 
 use tollgate_shared::Timestamp;
 
+use crate::audit::{Cause, Diff};
+use crate::customers::{self, Customer};
 use crate::widgets::defaults::WidgetDefaults;
-use tollgate_db::{Json, UnitOfWork, record};
+use crate::widgets::view::WidgetView;
+use tollgate_db::{DbError, Json, Tx, UnitOfWork, record};
 
 record! {
     /// A row of `widgets`.
@@ -38,4 +42,35 @@ pub fn seed(work: &mut UnitOfWork, defaults: &WidgetDefaults, customer_id: &str)
             updated_at: work.now(),
         });
     }
+}
+
+/// The user has no such widget.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the user has no such widget")]
+pub struct UnknownWidget;
+
+/// The customer whose widget `id` is, if it is one of the user's.
+pub async fn customer_of(tx: &mut Tx, user_id: &str, id: &str) -> Result<Option<String>, DbError> {
+    store::customer_of(tx, user_id, id).await
+}
+
+/// Gives the widget `id` of the user's another configuration. The same again changes nothing.
+pub fn configure(
+    work: &mut UnitOfWork,
+    user_id: &str,
+    id: &str,
+    config: &serde_json::Value,
+) -> Result<WidgetView, UnknownWidget> {
+    let mut row: Widget = work.get_cloned(id).ok_or(UnknownWidget)?;
+    if !work.get(&row.customer_id).is_some_and(|customer: &Customer| customer.is_of(user_id)) {
+        return Err(UnknownWidget);
+    }
+    if row.config.0 != *config {
+        row.config = Json(config.clone());
+        row.updated_at = work.now();
+        let diff = Diff { change: "widget_changed", from: None, to: Some(id) };
+        customers::record_change(work, &row.customer_id, Cause::user(None), diff);
+        work.insert(row.clone());
+    }
+    Ok(WidgetView::of(row))
 }

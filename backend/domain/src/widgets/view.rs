@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 use serde_json::Value;
-use tollgate_db::{DbError, Json, Lock, Tx};
+use tollgate_db::page::{List, Page, Position};
+use tollgate_db::{DbError, Json, Lock, Tx, row};
+use tollgate_shared::Timestamp;
 
 use crate::widgets::Widget;
 
@@ -16,9 +18,66 @@ pub struct WidgetView {
     config: Value,
 }
 
+impl WidgetView {
+    /// What is shown of `row`.
+    pub fn of(row: Widget) -> Self {
+        let Widget { id, name, config: Json(config), .. } = row;
+        Self { id, name, config }
+    }
+}
+
 /// The widgets of a customer.
 pub async fn of_customer(tx: &mut Tx, customer_id: &str) -> Result<Vec<WidgetView>, DbError> {
     let rows: Vec<Widget> = tx.load("customer_id", &BTreeSet::from([customer_id.to_owned()]), Lock::None).await?;
-    let view = |Widget { id, name, config: Json(config), .. }| WidgetView { id, name, config };
-    Ok(rows.into_iter().map(view).collect())
+    Ok(rows.into_iter().map(WidgetView::of).collect())
+}
+
+row! {
+    /// What is shown of a row of `widgets`.
+    struct Shown {
+        pub id: String,
+        pub name: String,
+        pub config: Json<Value>,
+        pub created_at: Timestamp,
+    }
+}
+
+/// The widget `id`, if it is one of the user's.
+pub async fn of_user(tx: &mut Tx, user_id: &str, id: &str) -> Result<Option<WidgetView>, DbError> {
+    let row: Option<Shown> = tx
+        .sql(
+            "SELECT widgets.id, widgets.name, widgets.config, widgets.created_at
+             FROM widgets
+             JOIN customers ON customers.id = widgets.customer_id
+             WHERE widgets.id = $1 AND customers.user_id = $2",
+        )
+        .bind(id)
+        .bind(user_id)
+        .optional()
+        .await?;
+    Ok(row.map(WidgetView::from))
+}
+
+/// A page of the widgets of `customers`, the newest first.
+pub async fn list(tx: &mut Tx, customers: &[String], page: &Page) -> Result<List<WidgetView>, DbError> {
+    let (start, mut rows) = (page.start(), Vec::<Shown>::new());
+    for customer in customers {
+        let query = tx.sql(
+            "SELECT id, name, config, created_at
+             FROM widgets
+             WHERE customer_id = $1 AND (created_at, id) < ($2, $3)
+             ORDER BY created_at DESC, id DESC
+             LIMIT $4",
+        );
+        let query = query.bind(customer.as_str()).bind(start.at).bind(start.id.as_str()).bind(page.rows_wanted());
+        rows.extend(query.all::<Shown>().await?);
+    }
+    Ok(page.merge(rows, |row| Position { at: row.created_at, id: row.id.clone() }).map(WidgetView::from))
+}
+
+impl From<Shown> for WidgetView {
+    fn from(row: Shown) -> Self {
+        let Shown { id, name, config: Json(config), .. } = row;
+        Self { id, name, config }
+    }
 }

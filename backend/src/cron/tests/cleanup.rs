@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use tollgate_db::{DbError, Faults, Moment};
 use tollgate_domain::apply::Touched;
 use tollgate_domain::events::{EventType, PendingEvent};
+use tollgate_domain::idempotency::{self, Request};
 use tollgate_domain::licenses;
 
 use super::*;
@@ -106,7 +107,7 @@ fn old_events_that_have_ended_well_are_removed_and_no_others() {
         }
         assert_eq!(
             app.clean_up().await,
-            json!({ "webhookEvents": 4, "licenseEvents": 0, "sessions": 0, "cronRuns": 0 })
+            json!({ "webhookEvents": 4, "licenseEvents": 0, "sessions": 0, "rememberedRequests": 0, "cronRuns": 0 })
         );
         let kept = [
             "evt_dead_lettered_11",
@@ -255,6 +256,22 @@ fn what_a_machine_that_was_there_has_not_acknowledged_is_kept() {
         app.say("/api/license/deactivate", &key, json!({})).await;
         app.advance(1);
         assert_eq!(app.clean_up().await["licenseEvents"], 1);
+    });
+}
+
+#[test]
+fn requests_are_remembered_for_a_day_and_then_removed() {
+    on_each_engine!(async |db| {
+        let app = TestApp::on(db).await;
+        let request = Request::new("user_1", "POST /", "k", "/", b"{}");
+        let sealer = &app.inner.settings.sealer;
+        let touched = Touched::request(&request.id);
+        let claim = app.inner.write(&touched, |work| idempotency::claim(work, sealer, &request, "an attempt"));
+        claim.await.unwrap();
+        app.advance(DAY - 1);
+        assert_eq!(app.clean_up().await["rememberedRequests"], 0);
+        app.advance(1);
+        assert_eq!(app.clean_up().await["rememberedRequests"], 1);
     });
 }
 

@@ -1,0 +1,3 @@
+//! What signed-in users see and change of their widgets.
+
+pub mod routes;

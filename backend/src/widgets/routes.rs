@@ -1,0 +1,67 @@
+//! The widgets of signed-in users.
+
+use rocket::serde::json::Json;
+use rocket::{Route, State, get, put, routes};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use tollgate_db::page::List;
+use tollgate_domain::apply::Touched;
+use tollgate_domain::customers;
+use tollgate_domain::widgets::view::{self, WidgetView};
+use tollgate_domain::widgets::{self, UnknownWidget};
+
+use crate::app::App;
+use crate::http::auth::User;
+use crate::http::body::JsonBody;
+use crate::http::error::ApiError;
+use crate::http::page;
+use crate::http::query::Query;
+
+#[cfg(test)]
+mod tests;
+
+/// The routes of this module.
+pub fn routes() -> Vec<Route> {
+    routes![list, show, configure]
+}
+
+/// The widgets of all customers of the user, the newest first.
+#[get("/api/widgets")]
+async fn list(user: User, query: Query, app: &State<App>) -> Result<Json<List<WidgetView>>, ApiError> {
+    let page = page::requested(&query)?;
+    let mut tx = app.read_list().await?;
+    let customers = customers::of_user(&mut tx, &user.id).await?;
+    Ok(Json(view::list(&mut tx, &customers, &page).await?))
+}
+
+/// A widget of the user's.
+#[get("/api/widgets/<id>")]
+async fn show(user: User, id: &str, app: &State<App>) -> Result<Json<WidgetView>, ApiError> {
+    let widget = view::of_user(&mut app.read().await?, &user.id, id).await?;
+    Ok(Json(widget.ok_or(UnknownWidget)?))
+}
+
+#[derive(Deserialize)]
+struct Configuration {
+    config: Map<String, Value>,
+}
+
+/// Gives a widget another configuration, in the place of the one that it has.
+#[put("/api/widgets/<id>", data = "<body>")]
+async fn configure(
+    user: User,
+    id: &str,
+    body: JsonBody<Configuration>,
+    app: &State<App>,
+) -> Result<Json<WidgetView>, ApiError> {
+    let config = Value::Object(body.0.config);
+    let customer = widgets::customer_of(&mut app.read().await?, &user.id, id).await?.ok_or(UnknownWidget)?;
+    let touched = Touched::widget(&customer, id);
+    Ok(Json(app.write(&touched, |work| widgets::configure(work, &user.id, id, &config)).await?.0))
+}
+
+impl From<UnknownWidget> for ApiError {
+    fn from(_: UnknownWidget) -> Self {
+        Self::not_found("such widget")
+    }
+}
