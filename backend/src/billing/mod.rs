@@ -1,7 +1,7 @@
 //! What users change at Stripe by themselves.
 //!
 //! Each route asks our rows whether it can be, makes its call outside of any transaction under the key of the user's own
-//! action, and takes the answer in as an observation, by the same rules as an event ([`desk`]): rows, audit and events in
+//! action, and takes the answer in as an observation, by the same rules as an event (`desk`): rows, audit and events in
 //! one transaction. Whatever then goes wrong here, Stripe's event brings us right, and the answer says so.
 
 mod checkout;

@@ -1,7 +1,7 @@
 //! Calls of ours to Stripe's API.
 //!
 //! Every call waits for its share of `STRIPE_RATE_LIMIT` ([`budget`]), asks for one version, and is made again as Stripe's
-//! own libraries do it ([`retry`]). A call that changes something carries the key of the action that it is made for
+//! own libraries do it (`retry`). A call that changes something carries the key of the action that it is made for
 //! ([`action`]), so that Stripe does it once.
 
 pub mod action;
