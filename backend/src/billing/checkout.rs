@@ -1,19 +1,19 @@
 //! Pages of Stripe's own: the till, and the portal.
 
 use reqwest::Url;
-use rocket::serde::json::Json;
 use rocket::{Route, State, post, routes};
 use serde::{Deserialize, Serialize};
 use tollgate_domain::plans::{Plan, Sale};
 
-use super::desk::{Desk, already_subscribed, unreadable};
+use super::desk::{Asked, Desk, already_subscribed, unreadable};
 use super::named_key::NamedKey;
 use super::till::{Price, no_customer};
+use super::view::View;
 use crate::app::App;
 use crate::http::auth::User;
-use crate::http::body::JsonBody;
 use crate::http::context::RequestContext;
 use crate::http::error::ApiError;
+use crate::http::idempotency::{Answer, IdempotentBody};
 use crate::stripe_api::Call;
 use crate::stripe_api::form::Form;
 
@@ -42,6 +42,8 @@ struct SessionView {
     session_id: String,
 }
 
+impl View for SessionView {}
+
 /// Stripe's session, as far as it matters here.
 #[derive(Deserialize)]
 struct Session {
@@ -51,20 +53,24 @@ struct Session {
 }
 
 /// Opens the till for a plan: a subscription, or something that is bought for good.
-#[post("/api/stripe/checkout/create", data = "<body>")]
+#[post("/api/stripe/checkout/create", data = "<request>")]
 async fn create_session(
     user: User,
     key: NamedKey<'_>,
-    body: JsonBody<CreateSession>,
+    request: IdempotentBody<CreateSession>,
     context: &RequestContext,
     app: &State<App>,
-) -> Result<Json<SessionView>, ApiError> {
+) -> Result<Answer, ApiError> {
+    Asked { app, user: &user, context, key }.once(request, session_for).await
+}
+
+async fn session_for(ask: Asked<'_>, body: CreateSession) -> Result<SessionView, ApiError> {
     let urls = [
-        own_url(app, "successUrl", body.0.success_url, "?checkout=success&session_id={CHECKOUT_SESSION_ID}")?,
-        own_url(app, "cancelUrl", body.0.cancel_url, "?checkout=cancelled")?,
+        own_url(ask.app, "successUrl", body.success_url, "?checkout=success&session_id={CHECKOUT_SESSION_ID}")?,
+        own_url(ask.app, "cancelUrl", body.cancel_url, "?checkout=cancelled")?,
     ];
-    let desk = Desk::open(app, &user, context, "checkout", key)?;
-    let plan = desk.plan(&body.0.plan_id)?;
+    let desk = Desk::open(ask, "checkout")?;
+    let plan = desk.plan(&body.plan_id)?;
     let holdings = desk.holdings().await?;
     if holdings.has(plan) {
         return Err(already_subscribed());
@@ -73,7 +79,7 @@ async fn create_session(
     let account = customer.and_then(|customer| customer.account.as_deref());
     let price = desk.price_in(plan, account).await?;
     let is_first = holdings.subscription.is_none();
-    let form = session_form(&user.id, plan, &price, is_first, customer.map(|row| &*row.id), &urls);
+    let form = session_form(&ask.user.id, plan, &price, is_first, customer.map(|row| &*row.id), &urls);
     let call = Call::post("checkout.create", &["checkout", "sessions"]).with(form).in_account(account);
     let [success, cancel] = &urls;
     let had = customer.map_or_else(String::new, |row| format!("{} {}", row.id, row.last_change));
@@ -86,7 +92,7 @@ async fn create_session(
             session = serde_json::from_slice(&desk.stripe.read(&read).await?.body).map_err(|_| unreadable())?;
         }
         if let (Some(url), true) = (session.url, session.status.as_deref() == Some("open")) {
-            return Ok(Json(SessionView { url, session_id: session.id }));
+            return Ok(SessionView { url, session_id: session.id });
         }
         // An earlier press's, which is spent: this one is for another.
         action = action.step(&session.id);
@@ -135,20 +141,26 @@ struct Portal {
     url: String,
 }
 
+impl View for Portal {}
+
 /// Opens the portal, where the user changes cards and reads invoices.
-#[post("/api/stripe/billing/portal", data = "<body>")]
+#[post("/api/stripe/billing/portal", data = "<request>")]
 async fn open_portal(
     user: User,
     key: NamedKey<'_>,
-    body: JsonBody<OpenPortal>,
+    request: IdempotentBody<OpenPortal>,
     context: &RequestContext,
     app: &State<App>,
-) -> Result<Json<Portal>, ApiError> {
-    let return_url = match (body.0.return_url, &app.config.app_url) {
+) -> Result<Answer, ApiError> {
+    Asked { app, user: &user, context, key }.once(request, portal_for).await
+}
+
+async fn portal_for(ask: Asked<'_>, body: OpenPortal) -> Result<Portal, ApiError> {
+    let return_url = match (body.return_url, &ask.app.config.app_url) {
         (None, None) => None,
-        (given, _) => Some(own_url(app, "returnUrl", given, "")?),
+        (given, _) => Some(own_url(ask.app, "returnUrl", given, "")?),
     };
-    let desk = Desk::open(app, &user, context, "portal", key)?;
+    let desk = Desk::open(ask, "portal")?;
     let holdings = desk.holdings().await?;
     let customer = holdings.customers.first().ok_or_else(no_customer)?;
     let form = Form::default().with("customer", &customer.id).with_some("return_url", return_url);
@@ -156,7 +168,7 @@ async fn open_portal(
     // Its address is good for minutes: one for each request.
     let answer =
         desk.stripe.act(&call.in_account(customer.account.as_deref()), &desk.action_of_request("session")).await?;
-    Ok(Json(serde_json::from_slice(&answer.body).map_err(|_| unreadable())?))
+    serde_json::from_slice(&answer.body).map_err(|_| unreadable())
 }
 
 /// An address of the web application: the one given, if it is of `APP_URL`'s origin, else `APP_URL` with `rest`.

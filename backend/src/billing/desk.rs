@@ -16,14 +16,43 @@ use tracing::error;
 
 use super::holdings::{self, Holdings};
 use super::named_key::NamedKey;
-use super::view::Changed;
+use super::view::{Changed, View};
 use crate::app::App;
 use crate::http::auth::User;
 use crate::http::context::RequestContext;
 use crate::http::error::ApiError;
+use crate::http::idempotency::{self, IdempotentBody};
 use crate::stripe_api::action::Action;
 use crate::stripe_api::error::{CallError, Refusal};
 use crate::stripe_api::{Answer, Call, Client};
+
+/// Who asks for what, and how they call it.
+#[derive(Clone, Copy)]
+pub(super) struct Asked<'a> {
+    pub(super) app: &'a App,
+    pub(super) user: &'a User,
+    pub(super) context: &'a RequestContext,
+    pub(super) key: NamedKey<'a>,
+}
+
+impl Asked<'_> {
+    /// Does it by `act`, once for each name: sent again it is answered as it was.
+    pub(super) async fn once<T, V, F>(
+        self,
+        request: IdempotentBody<T>,
+        act: impl FnOnce(Self, T) -> F + Send,
+    ) -> Result<idempotency::Answer, ApiError>
+    where
+        V: View,
+        F: Future<Output = Result<V, ApiError>> + Send,
+    {
+        let done = request.once(self.app, self.user, |body, _| {
+            let acting = Box::pin(act(self, body));
+            async move { acting.await.map(|view| idempotency::Answer::new(view.status(), &view)) }
+        });
+        done.await
+    }
+}
 
 /// What a user's request is carried out with.
 pub(super) struct Desk<'a> {
@@ -38,13 +67,8 @@ pub(super) struct Desk<'a> {
 
 impl<'a> Desk<'a> {
     /// Opens it for a request; 503 without a key of Stripe's.
-    pub(super) fn open(
-        app: &'a App,
-        user: &'a User,
-        context: &'a RequestContext,
-        route: &'static str,
-        NamedKey(key): NamedKey<'a>,
-    ) -> Result<Self, ApiError> {
+    pub(super) fn open(asked: Asked<'a>, route: &'static str) -> Result<Self, ApiError> {
+        let Asked { app, user, context, key: NamedKey(key) } = asked;
         let stripe = app.stripe.as_ref().ok_or_else(ApiError::stripe_not_configured)?;
         Ok(Self { app, stripe, user, context, route, key })
     }

@@ -5,14 +5,14 @@ use serde::Deserialize;
 use tollgate_domain::subscriptions::Subscription;
 use tollgate_domain::subscriptions::requests::{Cancellation, Reactivation};
 
-use super::desk::Desk;
+use super::desk::{Asked, Desk};
 use super::named_key::NamedKey;
 use super::view::Changed;
 use crate::app::App;
 use crate::http::auth::User;
-use crate::http::body::JsonBody;
 use crate::http::context::RequestContext;
 use crate::http::error::ApiError;
+use crate::http::idempotency::{Answer, IdempotentBody};
 use crate::stripe_api::Call;
 use crate::stripe_api::form::Form;
 
@@ -37,17 +37,21 @@ struct Cancel {
 struct Nothing {}
 
 /// Ends what the user is subscribed to, with its period or at once.
-#[post("/api/subscriptions/cancel", data = "<body>")]
+#[post("/api/subscriptions/cancel", data = "<request>")]
 async fn cancel(
     user: User,
     key: NamedKey<'_>,
-    body: JsonBody<Cancel>,
+    request: IdempotentBody<Cancel>,
     context: &RequestContext,
     app: &State<App>,
-) -> Result<Changed, ApiError> {
-    let Cancel { immediately, reason } = body.0;
+) -> Result<Answer, ApiError> {
+    Asked { app, user: &user, context, key }.once(request, end).await
+}
+
+async fn end(ask: Asked<'_>, body: Cancel) -> Result<Changed, ApiError> {
+    let Cancel { immediately, reason } = body;
     let reason = readable(reason)?;
-    let desk = Desk::open(app, &user, context, "cancel", key)?;
+    let desk = Desk::open(ask, "cancel")?;
     let subscription = desk.current().await?;
     let rule = |row: &Subscription| row.cancellation(immediately);
     let call = match rule(&subscription)? {
@@ -70,15 +74,19 @@ async fn cancel(
 }
 
 /// Takes the end back that the user's subscription is to have.
-#[post("/api/subscriptions/reactivate", data = "<_body>")]
+#[post("/api/subscriptions/reactivate", data = "<request>")]
 async fn reactivate(
     user: User,
     key: NamedKey<'_>,
-    _body: JsonBody<Nothing>,
+    request: IdempotentBody<Nothing>,
     context: &RequestContext,
     app: &State<App>,
-) -> Result<Changed, ApiError> {
-    let desk = Desk::open(app, &user, context, "reactivate", key)?;
+) -> Result<Answer, ApiError> {
+    Asked { app, user: &user, context, key }.once(request, take_back).await
+}
+
+async fn take_back(ask: Asked<'_>, _: Nothing) -> Result<Changed, ApiError> {
+    let desk = Desk::open(ask, "reactivate")?;
     let subscription = desk.current().await?;
     let form = match subscription.reactivation()? {
         Reactivation::OfFlag => Form::default().with("cancel_at_period_end", false),

@@ -9,6 +9,7 @@ use crate::http::error::ApiError;
 const KEY_CHARACTERS_MAX: usize = 255;
 
 /// The caller's `Idempotency-Key`, if there is one.
+#[derive(Clone, Copy)]
 pub(super) struct NamedKey<'r>(pub(super) Option<&'r str>);
 
 #[rocket::async_trait]

@@ -1,7 +1,6 @@
 //! Another plan: what it would cost, and the change to it.
 
 use chrono::{DateTime, SubsecRound as _};
-use rocket::serde::json::Json;
 use rocket::{Route, State, post, routes};
 use serde::{Deserialize, Serialize};
 use tollgate_domain::subscriptions::Subscription;
@@ -9,14 +8,14 @@ use tollgate_domain::subscriptions::requests::Impossible;
 use tollgate_shared::Timestamp;
 use tollgate_shared::clock::{from_unix, rfc3339};
 
-use super::desk::{Desk, unreadable};
+use super::desk::{Asked, Desk, unreadable};
 use super::named_key::NamedKey;
-use super::view::Changed;
+use super::view::{Changed, View};
 use crate::app::App;
 use crate::http::auth::User;
-use crate::http::body::JsonBody;
 use crate::http::context::RequestContext;
 use crate::http::error::ApiError;
+use crate::http::idempotency::{Answer, IdempotentBody};
 use crate::stripe_api::Call;
 use crate::stripe_api::error::Refusal;
 use crate::stripe_api::form::Form;
@@ -36,17 +35,21 @@ struct ChangePlan {
 
 /// Moves the user's subscription to another plan. What is more to pay for the rest of the period is charged at once, what
 /// is less is credited; if that cannot be paid nothing changes.
-#[post("/api/subscriptions/change-plan", data = "<body>")]
+#[post("/api/subscriptions/change-plan", data = "<request>")]
 async fn change_plan(
     user: User,
     key: NamedKey<'_>,
-    body: JsonBody<ChangePlan>,
+    request: IdempotentBody<ChangePlan>,
     context: &RequestContext,
     app: &State<App>,
-) -> Result<Changed, ApiError> {
-    let at = body.0.proration_date.as_deref().map(moment).transpose()?;
-    let desk = Desk::open(app, &user, context, "change-plan", key)?;
-    let plan = desk.recurring_plan(&body.0.plan_id)?;
+) -> Result<Answer, ApiError> {
+    Asked { app, user: &user, context, key }.once(request, change).await
+}
+
+async fn change(ask: Asked<'_>, body: ChangePlan) -> Result<Changed, ApiError> {
+    let at = body.proration_date.as_deref().map(moment).transpose()?;
+    let desk = Desk::open(ask, "change-plan")?;
+    let plan = desk.recurring_plan(&body.plan_id)?;
     let subscription = desk.current().await?;
     let rule = |row: &Subscription| row.can_change_to(plan);
     let allowed = rule(&subscription);
@@ -90,6 +93,8 @@ struct Preview {
     lines: Vec<PreviewLine>,
 }
 
+impl View for Preview {}
+
 #[derive(Serialize)]
 struct PreviewLine {
     description: Option<String>,
@@ -99,21 +104,25 @@ struct PreviewLine {
 
 /// What a change to another plan would cost now and at the next renewal, to the unit: a `change-plan` with this
 /// `prorationDate` costs exactly that. Changes nothing.
-#[post("/api/subscriptions/preview-change", data = "<body>")]
+#[post("/api/subscriptions/preview-change", data = "<request>")]
 async fn preview_change(
     user: User,
     key: NamedKey<'_>,
-    body: JsonBody<PreviewChange>,
+    request: IdempotentBody<PreviewChange>,
     context: &RequestContext,
     app: &State<App>,
-) -> Result<Json<Preview>, ApiError> {
-    let desk = Desk::open(app, &user, context, "preview-change", key)?;
-    let plan = desk.recurring_plan(&body.0.plan_id)?;
+) -> Result<Answer, ApiError> {
+    Asked { app, user: &user, context, key }.once(request, preview_of).await
+}
+
+async fn preview_of(ask: Asked<'_>, body: PreviewChange) -> Result<Preview, ApiError> {
+    let desk = Desk::open(ask, "preview-change")?;
+    let plan = desk.recurring_plan(&body.plan_id)?;
     let subscription = desk.current().await?;
     subscription.can_change_to(plan)?;
     let price = desk.price_of(plan, &subscription).await?;
     // Whole seconds, as Stripe counts them.
-    let at = app.clock.now().trunc_subsecs(0);
+    let at = ask.app.clock.now().trunc_subsecs(0);
     let form = Form::default().with("subscription", &subscription.id);
     let form = items(form, "subscription_details[items]", &subscription, &price.id)?
         .with("subscription_details[proration_behavior]", "always_invoice")
@@ -123,7 +132,7 @@ async fn preview_change(
     let renewal = preview(&desk, &subscription, form, "renewal").await?;
     let charged = due.lines.data.iter().filter(|line| line.amount >= 0);
     let paid_until = charged.filter_map(|line| from_unix(line.period.as_ref()?.end)).max();
-    Ok(Json(Preview {
+    Ok(Preview {
         plan_id: plan.id.clone(),
         currency: due.currency,
         amount_due_now: due.amount_due,
@@ -131,7 +140,7 @@ async fn preview_change(
         renews_at: paid_until.or(subscription.current_period_end).map(rfc3339),
         proration_date: rfc3339(at),
         lines: due.lines.data.into_iter().map(PreviewLine::of).collect(),
-    }))
+    })
 }
 
 /// The invoice that Stripe would make.

@@ -6,14 +6,14 @@ use serde::Deserialize;
 use tollgate_domain::audit::Cause;
 use tollgate_stripe::ObjectType;
 
-use super::desk::{Desk, already_subscribed, unreadable};
+use super::desk::{Asked, Desk, already_subscribed, unreadable};
 use super::named_key::NamedKey;
 use super::view::Changed;
 use crate::app::App;
 use crate::http::auth::User;
-use crate::http::body::JsonBody;
 use crate::http::context::RequestContext;
 use crate::http::error::ApiError;
+use crate::http::idempotency::{Answer, IdempotentBody};
 use crate::stripe_api::Call;
 use crate::stripe_api::action::Action;
 use crate::stripe_api::error::CallError;
@@ -55,16 +55,20 @@ struct Named {
 }
 
 /// Subscribes the user. 201; with a `clientSecret` and `incomplete` where the payment has to be confirmed.
-#[post("/api/stripe/subscriptions", data = "<body>")]
+#[post("/api/stripe/subscriptions", data = "<request>")]
 async fn subscribe(
     user: User,
     key: NamedKey<'_>,
-    body: JsonBody<Subscribe>,
+    request: IdempotentBody<Subscribe>,
     context: &RequestContext,
     app: &State<App>,
-) -> Result<Changed, ApiError> {
-    let desk = Desk::open(app, &user, context, "subscribe", key)?;
-    let plan = desk.recurring_plan(&body.0.plan_id)?;
+) -> Result<Answer, ApiError> {
+    Asked { app, user: &user, context, key }.once(request, begin).await
+}
+
+async fn begin(ask: Asked<'_>, body: Subscribe) -> Result<Changed, ApiError> {
+    let desk = Desk::open(ask, "subscribe")?;
+    let plan = desk.recurring_plan(&body.plan_id)?;
     let holdings = desk.holdings().await?;
     let had = holdings.is_subscribed();
     // Who named it may ask what came of it.
@@ -76,7 +80,7 @@ async fn subscribe(
     let account = customer.as_ref().and_then(|row| row.account.clone());
     let price = desk.price_in(plan, account.as_deref()).await?;
     let state_of = customer.as_ref().map_or_else(String::new, |row| format!("{} {}", row.id, row.last_change));
-    let method = body.0.payment_method_id;
+    let method = body.payment_method_id;
     let action = desk.action(&[&plan.id, &price.id, method.as_deref().unwrap_or_default(), &state_of]);
     let has_card = method.is_some() || customer.as_ref().is_some_and(|row| row.default_payment_method_id.is_some());
     let customer = match customer {
@@ -91,7 +95,7 @@ async fn subscribe(
     let form = Form::default()
         .with("customer", &customer)
         .with("items[0][price]", &price.id)
-        .with("metadata[user_id]", &user.id)
+        .with("metadata[user_id]", &ask.user.id)
         .with_some("default_payment_method", method.as_ref())
         .with_some("trial_period_days", price.trial_days().filter(|_| is_first))
         .with("expand[0]", "latest_invoice.confirmation_secret");

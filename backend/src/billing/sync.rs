@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use rocket::serde::json::Json;
 use rocket::{Route, State, post, routes};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -15,14 +14,15 @@ use tollgate_domain::subscriptions::Subscription;
 use tollgate_domain::subscriptions::view::PlannedSubscriptionView;
 use tollgate_stripe::{ObjectType, Observation};
 
-use super::desk::{Desk, unreadable};
+use super::desk::{Asked, Desk, unreadable};
 use super::named_key::NamedKey;
 use super::till::no_customer;
+use super::view::View;
 use crate::app::App;
 use crate::http::auth::User;
-use crate::http::body::JsonBody;
 use crate::http::context::RequestContext;
 use crate::http::error::ApiError;
+use crate::http::idempotency::{Answer, IdempotentBody};
 use crate::stripe_api::Call;
 use crate::stripe_api::form::Form;
 
@@ -46,6 +46,8 @@ struct Synced {
     subscription: Option<PlannedSubscriptionView>,
 }
 
+impl View for Synced {}
+
 /// Something that was not as Stripe has it.
 #[derive(Serialize)]
 struct Difference {
@@ -64,27 +66,31 @@ struct Page<'a> {
 }
 
 /// Brings the user's customers and their subscriptions into step with Stripe.
-#[post("/api/stripe/sync", data = "<_body>")]
+#[post("/api/stripe/sync", data = "<request>")]
 async fn sync(
     user: User,
     key: NamedKey<'_>,
-    _body: JsonBody<Nothing>,
+    request: IdempotentBody<Nothing>,
     context: &RequestContext,
     app: &State<App>,
-) -> Result<Json<Synced>, ApiError> {
-    in_step(&Desk::open(app, &user, context, "sync", key)?).await.map(Json)
+) -> Result<Answer, ApiError> {
+    Asked { app, user: &user, context, key }.once(request, in_step_with).await
+}
+
+async fn in_step_with(ask: Asked<'_>, _: Nothing) -> Result<Synced, ApiError> {
+    in_step(&Desk::open(ask, "sync")?).await
 }
 
 /// The same, by its other name.
-#[post("/api/stripe/subscriptions/sync", data = "<_body>")]
+#[post("/api/stripe/subscriptions/sync", data = "<request>")]
 async fn sync_subscriptions(
     user: User,
     key: NamedKey<'_>,
-    _body: JsonBody<Nothing>,
+    request: IdempotentBody<Nothing>,
     context: &RequestContext,
     app: &State<App>,
-) -> Result<Json<Synced>, ApiError> {
-    in_step(&Desk::open(app, &user, context, "sync", key)?).await.map(Json)
+) -> Result<Answer, ApiError> {
+    Asked { app, user: &user, context, key }.once(request, in_step_with).await
 }
 
 async fn in_step(desk: &Desk<'_>) -> Result<Synced, ApiError> {

@@ -1,10 +1,6 @@
 //! What a change of a subscription is answered with.
 
-use rocket::Request;
 use rocket::http::Status;
-use rocket::response::status::Custom;
-use rocket::response::{self, Responder};
-use rocket::serde::json::Json;
 use serde::Serialize;
 use tollgate_domain::subscriptions::view::PlannedSubscriptionView;
 
@@ -33,13 +29,20 @@ impl Changed {
     }
 }
 
-impl<'r> Responder<'r, 'static> for Changed {
-    fn respond_to(self, request: &'r Request<'_>) -> response::Result<'static> {
-        let status = match (self.pending, self.is_new) {
+/// What is answered.
+pub(super) trait View: Serialize + Send + Sync {
+    /// With which status.
+    fn status(&self) -> Status {
+        Status::Ok
+    }
+}
+
+impl View for Changed {
+    fn status(&self) -> Status {
+        match (self.pending, self.is_new) {
             (true, _) => Status::Accepted,
             (false, true) => Status::Created,
             (false, false) => Status::Ok,
-        };
-        Custom(status, Json(self)).respond_to(request)
+        }
     }
 }

@@ -42,6 +42,23 @@ fn a_user_cancels_and_takes_it_back() {
 }
 
 #[test]
+fn what_is_sent_again_under_its_name_is_answered_as_it_was() {
+    on_each_engine!(async |db| {
+        let scene = Scene::on(db).await;
+        later(&scene);
+        let now = json!({ "immediately": true });
+        let press = async |body| scene.press_as("user_1", CANCEL, &body, Some("a-press-of-a-button")).await;
+        let first = press(now.clone()).await;
+        assert_eq!((first.status, first.header("idempotent-replayed")), (200, None));
+        let again = press(now).await;
+        assert_eq!((again.status, again.json()), (200, first.json()));
+        assert_eq!(again.header("idempotent-replayed"), Some("true"));
+        assert_eq!(scene.asked_and_done(), (1, 1));
+        assert_eq!(press(json!({})).await.refusal(), refusal("idempotency_mismatch", 422));
+    });
+}
+
+#[test]
 fn a_user_ends_it_at_once_and_it_ends_once() {
     on_each_engine!(async |db| {
         let mut scene = Scene::on(db).await;
