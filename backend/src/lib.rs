@@ -14,7 +14,7 @@
 //! | [`http`] | what every route shares |
 //! | [`audit`] | what operators did |
 //! | [`deployment_keys`] | what leases are signed and fingerprints hashed with |
-//! | [`api_keys`], [`customers`], [`events`], [`invoices`], [`licenses`], [`payment_methods`], [`payments`], [`subscriptions`], [`widgets`], [`webhooks`] | capabilities: their routes, jobs and calls |
+//! | [`api_keys`], [`customers`], [`events`], [`invoices`], [`licenses`], [`payment_methods`], [`payments`], [`subscriptions`], [`users`], [`widgets`], [`webhooks`] | capabilities: their routes, jobs and calls |
 //! | [`dead_letters`] | what a person should look at, and what operators do with it |
 //! | [`billing`] | what users change at Stripe |
 //! | [`entitlements`], [`monitoring`] | what changes by time and by the operator's files; health and metrics |
@@ -49,6 +49,7 @@ pub mod subscriptions;
 pub mod tasks;
 #[cfg(test)]
 pub(crate) mod testing;
+pub mod users;
 pub mod webhooks;
 pub mod widgets;
 pub mod write;

@@ -38,7 +38,7 @@ use crate::webhooks::inbox::Inbox;
 use crate::webhooks::replay::routes::ReplayLimit;
 use crate::{
     api_keys, audit, cron, customers, dead_letters, deployment_keys, events, invoices, licenses, payment_methods,
-    payments, subscriptions, webhooks, widgets,
+    payments, subscriptions, users, webhooks, widgets,
 };
 
 /// How long requests in flight may take after a stop.
@@ -94,6 +94,7 @@ pub fn rocket(app: App, inbox: Inbox) -> Rocket<Build> {
         .mount("/", payment_methods::routes::routes())
         .mount("/", subscriptions::routes::routes())
         .mount("/", widgets::routes::routes())
+        .mount("/", users::routes::routes())
 }
 
 fn config() -> rocket::Config {

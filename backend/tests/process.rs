@@ -34,6 +34,7 @@ fn a_bad_configuration_is_refused_with_all_of_its_problems_and_no_value() {
         .with("STRIPE_ACCOUNTS", "acct_1,hunter2")
         .with("STRIPE_API_BASE", "hunter2")
         .with("APP_URL", "hunter2")
+        .with("AUTH_JWKS_URL", "http://hunter2.example.com/")
         .with("REDIS_URL", "hunter2")
         .with("PLANS_FILE", "no-such-file.toml")
         .with("WIDGETS_FILE", "no-such-file.json")
@@ -48,6 +49,7 @@ fn a_bad_configuration_is_refused_with_all_of_its_problems_and_no_value() {
         named,
         [
             "APP_URL",
+            "AUTH_JWKS_URL",
             "AUTH_SECRET",
             "BACKEND_ADDR",
             "BACKEND_TLS_KEY",
@@ -64,6 +66,17 @@ fn a_bad_configuration_is_refused_with_all_of_its_problems_and_no_value() {
             "WIDGETS_FILE",
         ]
     );
+}
+
+#[test]
+fn a_token_for_development_is_printed_and_nothing_else() {
+    let output = Variables::good().run(&["token", "--sub", "user_1", "--role", "admin", "--ttl", "5m"]);
+    assert!(output.status.success(), "{output:?}");
+    let token = String::from_utf8(output.stdout).unwrap();
+    assert_eq!((token.lines().count(), token.matches('.').count()), (1, 2), "{token}");
+    let refused = Variables::good().without("AUTH_SECRET").run(&["token", "--sub", "user_1"]);
+    assert_eq!(refused.status.code(), Some(78));
+    assert!(refused.stdout.is_empty());
 }
 
 #[test]

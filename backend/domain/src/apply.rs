@@ -20,6 +20,7 @@
 //! | `acknowledgements` | the row itself: an app that says something of an event waits for nothing else |
 //! | `license_logs`, `license_events` | the log's row: a machine appends without the licence's row |
 //! | `api_keys`, `widgets` | the row of their customer; unique constraints say that what is given once is there already |
+//! | `users` | the row itself, made where it is missing; after those of customers |
 //! | `remembered_requests` | the row itself, made where it is missing, the last of all |
 //! | `operator_acts` | nothing: rows are only added |
 //! | `cron_runs` | the row itself: whoever inserts it runs the job |
@@ -50,6 +51,7 @@ use crate::plans::prices::{self, KnownPrice};
 use crate::purchases::{self, Purchase};
 use crate::settings::Settings;
 use crate::subscriptions::{self, Subscription};
+use crate::users::User;
 use crate::widgets::Widget;
 use tollgate_db::{DbError, Lock, Record, Tx, UnitOfWork};
 use tollgate_stripe::{Object, Observation, SessionOutcome};
@@ -128,6 +130,9 @@ async fn load_with(
     }
     if !touched.widgets.is_empty() {
         work.add_loaded::<Widget>(tx.load("id", &touched.widgets, Lock::ForUpdate).await?);
+    }
+    if !touched.users.is_empty() {
+        work.add_loaded(load_or_make(tx, &touched.users, |id| User::placeholder(now, id)).await?);
     }
     work.expect_appended_if_absent::<StoredKey>();
     work.expect_appended_if_absent::<Widget>();

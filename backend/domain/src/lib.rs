@@ -20,6 +20,7 @@
 //! | [`idempotency`] | which requests were done, and how they were answered |
 //! | [`sessions`], [`acknowledgements`] | whether the app of a machine is there; what it says of what it was told |
 //! | [`settings`] | what the rules go by beside the rows |
+//! | [`users`] | whoever signed in |
 //! | [`customer_state`] | everything about one customer |
 //! | [`entitlements`] | who may use what |
 //! | [`user_state`] | what a user has, over all of its customers |
@@ -52,4 +53,5 @@ pub mod subscriptions;
 #[cfg(test)]
 mod testing;
 pub mod user_state;
+pub mod users;
 pub mod widgets;

@@ -54,6 +54,8 @@ impl Scene {
         app.stripe = app.stripe.map(|stripe| stripe.with_timeouts(Timeouts { attempt, user, background }));
         let mut scene = Self { app: TestApp::of(app).await, api, customer, subscription, faults, told: 0 };
         scene.hear().await;
+        // From then on there is nothing new of the user to be written.
+        assert_eq!(scene.app.see("/api/user/me").await.status, 200);
         scene
     }
 
@@ -113,7 +115,7 @@ impl Scene {
         press().await;
         let operations = self.faults.counted().split_off(before);
         let begins = operations.iter().enumerate().filter(|(_, operation)| **operation == Operation::Begin);
-        begins.map(|(index, _)| index).nth(1).expect("it reads, and then writes")
+        begins.map(|(index, _)| index).nth(2).expect("it looks for the user, reads, and then writes")
     }
 
     /// How often Stripe was asked to change something, and what it did of it.

@@ -4,6 +4,7 @@ mod migrate;
 mod new_epoch;
 mod replay;
 mod serve;
+mod token;
 
 use std::process::ExitCode;
 
@@ -12,6 +13,7 @@ use tollgate_shared::env::Env;
 use tollgate_shared::process::{configuration_ok, install_panic_hook, invalid_configuration, raise_descriptor_limit};
 use tollgate_shared::telemetry::LogConfig;
 
+use self::token::TokenArguments;
 use crate::config::{Config, VARIABLES};
 
 /// Turns each Stripe event, once in effect, into who may use what.
@@ -36,6 +38,8 @@ enum Command {
     NewEpoch,
     /// Processes events once more: one, some, or all that were received within a time
     Replay(replay::ReplayArguments),
+    /// Prints a token that signs in as somebody, under the first of AUTH_SECRET: for development
+    Token(TokenArguments),
 }
 
 /// Runs the process's command line.
@@ -62,6 +66,10 @@ pub fn run() -> ExitCode {
                 Command::Migrate => runtime.block_on(migrate::run(config)),
                 Command::NewEpoch => runtime.block_on(new_epoch::run(config)),
                 Command::Replay(arguments) => runtime.block_on(replay::run(config, arguments)),
+                Command::Token(arguments) => {
+                    token::run(&config, &arguments);
+                    Ok(())
+                }
             };
             // Whatever still runs was given its time; a file system that hangs must not hold up the exit.
             runtime.shutdown_background();

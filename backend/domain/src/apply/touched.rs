@@ -43,6 +43,8 @@ pub struct Touched {
     pub widgets: BTreeSet<String>,
     /// Requests that are remembered, whatever else is touched.
     pub requests: BTreeSet<String>,
+    /// Users: whoever signs in, or says something of themselves.
+    pub users: BTreeSet<String>,
     /// Licences by themselves, without their customers; nothing else is then loaded. See [`load`](crate::licenses::load).
     pub licenses: BTreeSet<String>,
 }
@@ -51,6 +53,11 @@ impl Touched {
     /// What hangs on one customer.
     pub fn customer(id: &str) -> Self {
         Self { customers: BTreeSet::from([id.to_owned()]), ..Self::default() }
+    }
+
+    /// One user, without their customers.
+    pub fn user(id: &str) -> Self {
+        Self { users: BTreeSet::from([id.to_owned()]), ..Self::default() }
     }
 
     /// One licence, with its machines and its log.

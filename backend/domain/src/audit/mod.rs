@@ -23,7 +23,7 @@ record! {
         pub at: Timestamp,
         /// `stripe`, `user`, `operator` or `system`.
         pub actor: String,
-        /// What changed: `tier`, `status`, `plan`, `cancel_scheduled`; what a user did: `api_key_made`, `widget_changed` ….
+        /// What changed: `tier`, `status`, `plan`, `cancel_scheduled`, `user`; what a user did: `api_key_made`, `widget_changed` ….
         pub change: String,
         /// The value before; null for none.
         pub from_value: Option<String>,

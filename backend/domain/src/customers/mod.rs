@@ -1,5 +1,6 @@
 //! Customers: who they are, by their own snapshots, and whose, by the claims that Stripe's objects carry.
 
+pub mod by_email;
 mod store;
 
 use serde::{Deserialize, Serialize};
@@ -71,6 +72,9 @@ pub struct UserClaims {
     /// `client_reference_id`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_reference: Option<UserClaim>,
+    /// The user who signed in with the customer's e-mail address, verified, when nobody else had said whose it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verified_email: Option<String>,
 }
 
 /// One claim. Ordered by time, then source, so that the newest is the largest.
@@ -168,9 +172,10 @@ impl Customer {
 
     /// Whose customer this is, by the strongest claim: a link, else the metadata of the customer, else of its newest
     /// subscription that has one, else of its newest session that has one, else the newest session's reference. That one
-    /// comes last, since affiliate tools write there and nobody can correct it at Stripe.
+    /// comes last of what Stripe knows, since affiliate tools write there and nobody can correct it. Who has but the same
+    /// verified e-mail address comes after all of them.
     pub fn claimed_user<'a>(&'a self, of_customer: &[&'a Subscription]) -> Option<&'a str> {
-        let UserClaims { link, session_metadata, client_reference } = &*self.user_claims;
+        let UserClaims { link, session_metadata, client_reference, verified_email } = &*self.user_claims;
         let claim = |claim: &'a Option<UserClaim>| claim.as_ref().map(|claim| &*claim.user_id);
         let by_customer = || self.history.last()?.state.user_id.as_deref();
         let by_subscription = || {
@@ -182,6 +187,7 @@ impl Customer {
             .or_else(by_subscription)
             .or_else(|| claim(session_metadata))
             .or_else(|| claim(client_reference))
+            .or(verified_email.as_deref())
     }
 
     fn recompute(&mut self) {

@@ -25,6 +25,9 @@ pub(super) struct Claims {
     aud: Option<Value>,
     /// Anything but the text `admin` is no role of ours, whatever its type.
     role: Option<Value>,
+    name: Option<Value>,
+    email: Option<Value>,
+    email_verified: Option<Value>,
 }
 
 /// Why a token does not count.
@@ -105,6 +108,26 @@ impl Claims {
         self.sub.as_deref().filter(|sub| is_readable(sub))
     }
 
+    /// What its user is called.
+    pub(super) fn name(&self) -> Option<&str> {
+        self.name.as_ref().and_then(Value::as_str).map(str::trim).filter(|name| is_readable(name))
+    }
+
+    /// Its user's e-mail address, which nobody may have checked.
+    pub(super) fn email(&self) -> Option<&str> {
+        self.email.as_ref().and_then(Value::as_str).filter(|email| is_readable(email) && email.contains('@'))
+    }
+
+    /// The same, if the issuer has checked that it is the user's.
+    pub(super) fn verified_email(&self) -> Option<&str> {
+        self.email().filter(|_| self.email_verified == Some(Value::Bool(true)))
+    }
+
+    /// Whether it says what its user may do at all.
+    pub(super) fn has_role(&self) -> bool {
+        self.role.is_some()
+    }
+
     /// Whether it is an operator's.
     pub(super) fn is_admin(&self) -> bool {
         self.role.as_ref().and_then(Value::as_str) == Some("admin")
@@ -178,6 +201,22 @@ mod tests {
         }
         for other in [json!({}), json!({ "aud": [] }), json!({ "aud": "apis" }), json!({ "aud": [["api"]] }), theirs] {
             assert_eq!(bound(other.clone(), None, Some("api")), Err(TokenError::WrongAudience), "{other}");
+        }
+    }
+
+    #[test]
+    fn an_address_is_verified_where_the_claim_is_true_and_nothing_else() {
+        let verified = |claim: Value| {
+            let claims = claims(json!({ "email": "ada@example.com", "email_verified": claim }));
+            assert_eq!(claims.email(), Some("ada@example.com"));
+            claims.verified_email().is_some()
+        };
+        assert!(verified(json!(true)));
+        for other in [json!(false), json!("true"), json!(1), json!(null), json!("2025-01-01"), json!([true])] {
+            assert!(!verified(other.clone()), "{other}");
+        }
+        for no_address in [json!(null), json!(""), json!("ada"), json!(5), json!(["ada@example.com"]), json!("a\n@b")] {
+            assert_eq!(claims(json!({ "email": no_address, "email_verified": true })).verified_email(), None);
         }
     }
 

@@ -12,8 +12,10 @@ mod bearer;
 mod claims;
 mod cron;
 mod internal;
+pub mod mint;
 mod operator;
 mod session;
+mod sign_in;
 #[cfg(test)]
 mod tests;
 mod token;

@@ -1,14 +1,19 @@
 //! Who gets past each guard and what the others are told, through Rocket's local client.
 
-use rocket::http::{Header, Method};
+use chrono::Duration;
+use rocket::http::{ContentType, Header, Method};
 use rocket::local::asynchronous::Client;
-use rocket::{get, routes};
+use rocket::{delete, get, post, routes};
 use serde_json::{Value, json};
+use tollgate_db::Db;
+use tollgate_shared::clock::from_unix;
 
 use super::{Cron, Operator, User};
+use crate::http::auth::mint::{self, Subject};
+use crate::on_each_engine;
 use crate::server;
 use crate::testing::{
-    ADMIN_KEY, AUTH_SECRET, CRON_SECRET, INTERNAL_KEY, START, TestApp, TestResponse, bearer, db_that_is_away,
+    ADMIN_KEY, AUTH_SECRET, CRON_SECRET, INTERNAL_KEY, START, TestApp, TestResponse, bearer, config, db_that_is_away,
     sign_token, signed_in,
 };
 
@@ -27,15 +32,30 @@ fn for_cron(_caller: Cron) -> &'static str {
     "cron"
 }
 
+#[post("/for/users")]
+fn users_change(user: User) -> String {
+    user.id
+}
+
+#[delete("/for/users")]
+fn users_delete(user: User) -> String {
+    user.id
+}
+
 const GUARDED: [&str; 3] = ["/for/users", "/for/operators", "/for/cron"];
 
 struct Guards(Client);
 
 impl Guards {
+    /// For whatever needs no database: guards that refuse, and those of operators.
     async fn with(variables: &[(&str, &str)]) -> Self {
-        let app = TestApp::with(db_that_is_away(), variables).await;
+        Self::on(db_that_is_away(), variables).await
+    }
+
+    async fn on(db: Db, variables: &[(&str, &str)]) -> Self {
+        let app = TestApp::with(db, variables).await;
         let rocket = server::rocket(app.inner, app.inbox);
-        let rocket = rocket.mount("/", routes![for_users, for_operators, for_cron]);
+        let rocket = rocket.mount("/", routes![for_users, for_operators, for_cron, users_change, users_delete]);
         Self(Client::untracked(rocket).await.unwrap())
     }
 
@@ -64,20 +84,22 @@ fn token(header: Value, claims: Value, secret: &str) -> Header<'static> {
     bearer(&sign_token(&header, &claims, secret))
 }
 
-#[rocket::async_test]
-async fn a_signed_in_user_is_known_by_id_and_role() {
-    let guards = Guards::with(&[]).await;
-    assert_eq!(guards.get("/for/users", [signed_in("user_1", "user")]).await.body, "user_1 false");
-    assert_eq!(guards.get("/for/users", [signed_in("user_1", "admin")]).await.body, "user_1 true");
+#[test]
+fn a_signed_in_user_is_known_by_id_and_role() {
+    on_each_engine!(async |db| {
+        let guards = Guards::on(db, &[]).await;
+        assert_eq!(guards.get("/for/users", [signed_in("user_1", "user")]).await.body, "user_1 false");
+        assert_eq!(guards.get("/for/users", [signed_in("user_1", "admin")]).await.body, "user_1 true");
+    });
 }
 
 #[rocket::async_test]
 async fn while_auth_secret_rolls_both_are_good() {
     let guards = Guards::with(&[("AUTH_SECRET", "new-secret, old-secret")]).await;
-    let claims = json!({ "sub": "user_1", "exp": START + 60 });
+    let claims = json!({ "sub": "user_1", "role": "admin", "exp": START + 60 });
     for (secret, is_good) in [("new-secret", true), ("old-secret", true), ("older-secret", false), (AUTH_SECRET, false)]
     {
-        let response = guards.get("/for/users", [token(json!({ "alg": "HS256" }), claims.clone(), secret)]).await;
+        let response = guards.get("/for/operators", [token(json!({ "alg": "HS256" }), claims.clone(), secret)]).await;
         assert_eq!(response.status == 200, is_good, "{secret}: {response:?}");
     }
 }
@@ -186,4 +208,118 @@ async fn any_cron_secret_opens_the_timetable_and_nothing_else_does() {
         assert_eq!(guards.refusal("/for/cron", [bad.clone()]).await, unauthorized(), "{bad:?}");
     }
     assert_eq!(guards.refusal("/for/cron", [bearer("new-cron"), bearer("new-cron")]).await, unauthorized());
+}
+
+/// Under this secret are the sessions that Auth.js made.
+const SESSION_SECRET: (&str, &str) = ("AUTH_SECRET", "another, test-secret");
+
+/// The sessions that Auth.js made, each with the name of its cookie.
+fn sessions() -> Vec<(String, String)> {
+    let list: Vec<Value> = serde_json::from_str(include_str!("../../../tests/auth_sessions.json")).unwrap();
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    list.iter().map(|made| (text(&made["cookie"]), text(&made["token"]))).collect()
+}
+
+fn cookie(value: impl Into<String>) -> Header<'static> {
+    Header::new("cookie", value.into())
+}
+
+#[test]
+fn a_session_of_authjs_signs_in_by_cookie_and_as_bearer_token() {
+    on_each_engine!(async |db| {
+        let guards = Guards::on(db, &[SESSION_SECRET, ("AUTH_ISSUER", "us"), ("AUTH_AUDIENCE", "api")]).await;
+        for (name, session) in sessions() {
+            let (begin, end) = session.split_at(100);
+            for headers in [
+                vec![bearer(&session)],
+                vec![cookie(format!("theme=dark; {name}={session}; x=y"))],
+                vec![cookie("theme=dark"), cookie(format!("{name}={session}"))],
+                vec![cookie(format!("{name}.1={end}; {name}.0={begin}"))],
+                vec![cookie(format!("__Secure-authjs.session-token=spoilt; {name}={session}"))],
+            ] {
+                if name.starts_with("__Secure-authjs") && headers[0].value().contains("spoilt") {
+                    continue;
+                }
+                let response = guards.get("/for/users", headers.clone()).await;
+                assert_eq!(response.body, "user_1 false", "{name}: {headers:?}");
+            }
+        }
+    });
+}
+
+#[rocket::async_test]
+async fn a_session_that_is_not_good_opens_nothing() {
+    let guards = Guards::with(&[SESSION_SECRET]).await;
+    let (name, session) = sessions().swap_remove(0);
+    let spoilt = session.replace("RwN5", "RwN6");
+    for headers in [
+        vec![cookie(format!("{name}=hunter2"))],
+        vec![cookie(format!("{name}={spoilt}"))],
+        vec![cookie(format!("{name}.1={session}"))],
+        vec![cookie(format!("authjs.csrf-token={session}"))],
+        vec![cookie(format!("__Secure-{name}={session}"))],
+        vec![cookie(format!("next-auth.session-token={session}"))],
+        vec![bearer(&spoilt)],
+        // Whoever sends a token means it, whatever else there is.
+        vec![bearer("hunter2"), cookie(format!("{name}={session}"))],
+    ] {
+        for path in ["/for/users", "/for/operators"] {
+            let response = guards.get(path, headers.clone()).await;
+            assert_eq!(response.refusal(), unauthorized(), "{path}: {headers:?}");
+            assert_eq!(response.header("www-authenticate"), Some("Bearer"));
+            assert!(!response.body.contains("hunter2") && !response.body.contains(&session[..40]));
+        }
+    }
+    // It says of nobody that they are an operator.
+    let refusal = guards.refusal("/for/operators", [cookie(format!("{name}={session}"))]).await;
+    assert_eq!(refusal, forbidden());
+}
+
+#[test]
+fn no_form_of_another_site_changes_anything() {
+    on_each_engine!(async |db| {
+        let guards = Guards::on(db, &[SESSION_SECRET]).await;
+        let (name, session) = sessions().swap_remove(0);
+        let send = async |method: Method, path: &'static str, content_type: Option<ContentType>| {
+            let mut request = guards.0.req(method, path).header(cookie(format!("{name}={session}")));
+            if let Some(content_type) = content_type {
+                request.add_header(content_type);
+            }
+            TestResponse::of(request).await
+        };
+        // All that a form, or a script that did not ask first, can send.
+        let forms = [None, Some(ContentType::Form), Some(ContentType::FormData), Some(ContentType::Plain)];
+        for content_type in forms {
+            let refused = send(Method::Post, "/for/users", content_type.clone()).await;
+            assert_eq!(refused.refusal(), (415, "unsupported_media_type".to_owned()), "{content_type:?}");
+        }
+        let refused = send(Method::Delete, "/for/users", Some(ContentType::Plain)).await;
+        assert_eq!(refused.refusal(), (415, "unsupported_media_type".to_owned()));
+        for (method, content_type) in [(Method::Post, Some(ContentType::JSON)), (Method::Delete, None)] {
+            assert_eq!(send(method, "/for/users", content_type).await.body, "user_1", "{method}");
+        }
+    });
+}
+
+#[rocket::async_test]
+async fn a_token_of_our_own_is_bound_to_our_issuer_and_audience() {
+    let bound = [("AUTH_ISSUER", "https://app.example.com"), ("AUTH_AUDIENCE", "tollgate")];
+    let guards = Guards::with(&bound).await;
+    assert_eq!(guards.refusal("/for/operators", [signed_in("user_1", "admin")]).await, unauthorized());
+    let config = config(&bound);
+    let subject = Subject { id: "ada", email: None, is_admin: true };
+    let now = from_unix(START).unwrap();
+    let minted = |lasts: i64| bearer(&mint::token(&config, now, Duration::seconds(lasts), &subject));
+    assert_eq!(guards.get("/for/operators", [minted(60)]).await.body, "ada None");
+    assert_eq!(guards.refusal("/for/operators", [minted(-15)]).await, unauthorized());
+}
+
+#[rocket::async_test]
+async fn without_the_issuers_keys_nobody_can_say_and_a_secret_still_counts() {
+    let guards = Guards::with(&[("AUTH_JWKS_URL", "http://127.0.0.1:1/")]).await;
+    let by_key = token(json!({ "alg": "ES256", "kid": "a" }), json!({ "sub": "user_1", "exp": START + 60 }), "");
+    let refused = guards.get("/for/users", [by_key]).await;
+    assert_eq!(refused.refusal(), (503, "auth_unavailable".to_owned()));
+    assert_eq!(refused.header("retry-after"), Some("5"));
+    assert_eq!(guards.get("/for/operators", [signed_in("ada", "admin")]).await.body, "ada None");
 }

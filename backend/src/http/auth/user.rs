@@ -6,7 +6,8 @@ use rocket::request::{self, FromRequest};
 
 use super::authenticator::{Authenticator, SignIn};
 use super::claims::{Claims, TokenError};
-use super::outcome;
+use super::{outcome, sign_in};
+use crate::app::App;
 use crate::http::error::ApiError;
 
 /// A user, who showed a token of their own: a signed JWT, or a session of Auth.js. What would change something has to be
@@ -32,6 +33,11 @@ async fn user(request: &Request<'_>) -> Result<User, ApiError> {
     let SignIn { claims, .. } = Authenticator::sign_in(request).await?;
     let user = User::of(&claims)?;
     refuse_forms(request)?;
+    match sign_in::settle(App::of(request), &user.id, &claims).await {
+        // Whatever needs the database says so itself; what is refused anyhow need not wait for it.
+        Err(error) if error == ApiError::database_unavailable() => {}
+        settled => settled?,
+    }
     Ok(user)
 }
 

@@ -1,0 +1,3 @@
+//! What signed-in users see and say of themselves.
+
+pub mod routes;
