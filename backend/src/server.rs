@@ -108,8 +108,8 @@ fn config() -> rocket::Config {
     }
 }
 
-/// Serves, and keeps the timetable, until `stop` resolves; then takes no new connections, and returns when the requests in flight are answered
-/// and their connections are closed, at the latest after ten seconds.
+/// Serves, and keeps the timetable, until `stop` resolves; then takes no new connections, and returns when the requests in
+/// flight are answered and their connections are closed, at the latest after ten seconds.
 pub async fn serve(app: App, inbox: Inbox, stop: impl Future<Output = ()>) -> Result<(), ServeError> {
     let listener = TcpListener::bind(app.config.addr).await.map_err(ServeError::Listen)?;
     let addr = listener.local_addr().map_err(ServeError::Listen)?;
