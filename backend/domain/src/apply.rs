@@ -235,7 +235,9 @@ pub fn apply_because(work: &mut UnitOfWork, settings: &Settings, observation: &O
         Object::Subscription { before, after, ended } => {
             let status = subscriptions::apply(work, plans, observation, before.as_ref(), after, *ended);
             // A stale snapshot gives licence and key too, so that the order of arrival makes no difference.
-            entitlements::grant(work, settings, observation.livemode, &after.customer, &status);
+            if let Some(status) = status {
+                entitlements::grant(work, settings, observation.livemode, &after.customer, &status);
+            }
             None
         }
         Object::CheckoutSession(session, outcome) => {
@@ -253,9 +255,12 @@ pub fn apply_because(work: &mut UnitOfWork, settings: &Settings, observation: &O
                     customers::note_purchase(work, plans, buyer);
                 }
             }
-            payments::apply_session(work, observation, session, *outcome)
+            let subscription = session.subscription.as_deref().and_then(|id| work.get::<Subscription>(id));
+            let is_of_pod = subscription.is_some_and(Subscription::is_of_pod);
+            payments::apply_session(work, observation, session, *outcome).filter(|_| !is_of_pod)
         }
         Object::Invoice(invoice, failed) => {
+            let is_of_pod = subscriptions::is_of_pod(work, invoice);
             let event = invoices::apply(work, observation, invoice, *failed);
             if let Some(customer) = &invoice.customer {
                 let contact = [invoice.customer_email.as_ref(), invoice.customer_name.as_ref()];
@@ -263,13 +268,14 @@ pub fn apply_because(work: &mut UnitOfWork, settings: &Settings, observation: &O
                 customers::note_contact(work, plans, observation, customer, made, contact);
             }
             payments::apply_invoice(work, observation, invoice);
-            if let Some(buyer) = purchases::apply_invoice(work, observation.livemode, invoice) {
+            if !is_of_pod && let Some(buyer) = purchases::apply_invoice(work, observation.livemode, invoice) {
                 customers::note_purchase(work, plans, buyer);
             }
             if let Some(customer) = subscriptions::infer(work, plans, observation, invoice) {
                 entitlements::grant(work, settings, observation.livemode, customer, "active");
             }
-            event
+            // A licence is shared at work, savings are not: apps are told nothing of pods.
+            event.filter(|_| !is_of_pod)
         }
         Object::InvoicePayment(payment) => {
             if let (Some(intent), Some(invoice)) = (&payment.payment_intent, &payment.invoice) {

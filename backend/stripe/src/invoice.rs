@@ -3,7 +3,7 @@
 use crate::field::view;
 use crate::invoice_line::{Line, LineJson};
 use crate::invoice_payment::InvoicePaymentJson;
-use crate::normalize::{List, Normalize, Unreadable, customer, object, required, required_id};
+use crate::normalize::{List, Metadata, Normalize, PodRef, Unreadable, customer, object, required, required_id};
 use crate::scalar::{Flag, Id, Label, Seconds, Text, Whole};
 
 object! {
@@ -50,6 +50,8 @@ object! {
         pub invoice_pdf: Option<String>,
         /// `pi_…`; in events since 2025-03-31 only `InvoicePayment` tells it.
         pub payment_intent: Option<String>,
+        /// The pod that its subscription pays into, by that one's metadata, of which an invoice carries a copy.
+        pub pod: PodRef,
         /// Those that the snapshot carries, in Stripe's order.
         pub lines: Vec<Line>,
     }
@@ -59,7 +61,8 @@ view! {
     /// An invoice. Its subscription moved to `parent` in 2025-03-31, its payment intent to `payments`, which events lack.
     struct InvoiceJson {
         id: Id, customer: Id, customer_account: Id, customer_email: Text, customer_name: Text, billing_reason: Label,
-        due_date: Seconds, parent: InvoiceParent, subscription: Id, status: Label, currency: Text,
+        due_date: Seconds, parent: InvoiceParent, subscription: Id,
+        subscription_details: SubscriptionDetails, status: Label, currency: Text,
         amount_due: Whole, amount_paid: Whole, attempt_count: Whole, next_payment_attempt: Seconds, created: Seconds,
         status_transitions: StatusTransitions, number: Text, hosted_invoice_url: Text, invoice_pdf: Text,
         payments: List<InvoicePaymentJson>, payment_intent: Id, lines: List<LineJson>,
@@ -70,8 +73,8 @@ view! {
     struct InvoiceParent { subscription_details: SubscriptionDetails, }
 }
 view! {
-    /// The subscription that an invoice was made for.
-    struct SubscriptionDetails { subscription: Id, }
+    /// The subscription that an invoice was made for. Up to 2025-03-31 it stood in the invoice itself, without the id.
+    struct SubscriptionDetails { subscription: Id, metadata: Metadata, }
 }
 view! {
     /// When an invoice came to what it is.
@@ -86,6 +89,8 @@ impl Normalize for InvoiceJson {
         let payments = self.payments.or_default().data.or_default();
         let transitions = self.status_transitions.or_default();
         let lines = self.lines.or_default().data.or_default();
+        let by_old_details = || self.subscription_details.or_default().metadata.or_default().pod();
+        let pod = [parent.metadata.or_default().pod(), by_old_details(), LineJson::pod_of(&lines)];
         Ok(Invoice {
             id: required_id(self.id)?,
             customer: customer(self.customer, self.customer_account),
@@ -107,6 +112,7 @@ impl Normalize for InvoiceJson {
             hosted_invoice_url: self.hosted_invoice_url.text(),
             invoice_pdf: self.invoice_pdf.text(),
             payment_intent: paying_intent(payments).or(self.payment_intent.text()),
+            pod: pod.into_iter().find(|pod| pod.pod_id.is_some()).unwrap_or_default(),
             lines: lines.into_iter().map(LineJson::normalize).collect(),
         })
     }

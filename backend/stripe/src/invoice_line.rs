@@ -1,7 +1,7 @@
 //! The lines of an invoice.
 
 use crate::field::view;
-use crate::normalize::object;
+use crate::normalize::{Metadata, PodRef, object};
 use crate::price::{PriceJson, PriceRef};
 use crate::scalar::{Flag, Id, Seconds, Text, Whole};
 
@@ -35,6 +35,7 @@ view! {
     struct LineJson {
         pricing: Pricing, price: PriceJson, plan: PriceJson, quantity: Whole, period: Period, parent: LineParent,
         proration: Flag, subscription: Id, subscription_item: Id, line_type "type": Text, amount: Whole,
+        metadata: Metadata,
     }
 }
 view! {
@@ -59,13 +60,25 @@ view! {
 }
 
 impl LineJson {
+    /// The pod that the metadata of a subscription's own lines names: theirs is the subscription's. The one place where
+    /// an invoice has that in the oldest versions.
+    pub(crate) fn pod_of(lines: &[Self]) -> PodRef {
+        let own = lines.iter().filter(|line| line.is_of_type_subscription());
+        let mut pods = own.map(|line| line.metadata.clone().or_default().pod());
+        pods.find(|pod| pod.pod_id.is_some()).unwrap_or_default()
+    }
+
+    fn is_of_type_subscription(&self) -> bool {
+        self.line_type.as_ref().is_some_and(|Text(line_type)| line_type == "subscription")
+    }
+
     /// Our form of it.
     pub(crate) fn normalize(self) -> Line {
+        let is_of_type = self.is_of_type_subscription();
         let LineParent { subscription_item_details, invoice_item_details } = self.parent.or_default();
         let is_items_own = subscription_item_details.as_ref().is_some();
         let parent = subscription_item_details.value().or(invoice_item_details.value()).unwrap_or_default();
         let subscription_item = parent.subscription_item.text().or(self.subscription_item.text());
-        let is_of_type = self.line_type.as_ref().is_some_and(|Text(line_type)| line_type == "subscription");
         let Period { start, end } = self.period.or_default();
         let old_price = self.price.value().or(self.plan.value()).unwrap_or_default().reference();
         Line {

@@ -33,7 +33,7 @@ pub use event::{Event, Malformed};
 pub use invoice::Invoice;
 pub use invoice_line::Line;
 pub use invoice_payment::InvoicePayment;
-pub use normalize::Unreadable;
+pub use normalize::{PodRef, Unreadable};
 pub use observation::{MethodChange, Object, ObjectType, Observation, SessionOutcome};
 pub use payment_intent::PaymentIntent;
 pub use payment_method::PaymentMethod;

@@ -56,7 +56,19 @@ view! {
 }
 view! {
     /// What the shop wrote on an object.
-    struct Metadata { user_id: Label, plan_id: Label, }
+    struct Metadata {
+        user_id: Label, plan_id: Label, pod_id: Label, pod_id_in_camel_case "podId": Label, membership_id: Label,
+    }
+}
+
+impl Metadata {
+    /// The pod that it names, and the membership of it.
+    pub(crate) fn pod(self) -> PodRef {
+        PodRef {
+            pod_id: self.pod_id.text().or(self.pod_id_in_camel_case.text()),
+            membership_id: self.membership_id.text(),
+        }
+    }
 }
 
 /// Declares an object of ours, whose own JSON leaves out each field that has its default value, and takes its default
@@ -71,6 +83,16 @@ macro_rules! object {
     };
 }
 pub(crate) use object;
+
+object! {
+    /// What metadata says of the pod that a subscription pays into.
+    pub struct PodRef {
+        /// `pod_…`; `metadata.pod_id`, else `metadata.podId`, when it is not blank.
+        pub pod_id: Option<String>,
+        /// `mbr_…`; `metadata.membership_id`, when it is not blank.
+        pub membership_id: Option<String>,
+    }
+}
 
 /// Whether `value` is what an absent one is taken for.
 pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {

@@ -1,7 +1,7 @@
 //! Subscriptions and their items.
 
 use crate::field::{Field, Overlay as _, view};
-use crate::normalize::{List, Metadata, Normalize, Unreadable, customer, object, required, required_id};
+use crate::normalize::{List, Metadata, Normalize, PodRef, Unreadable, customer, object, required, required_id};
 use crate::price::{PriceJson, PriceRef};
 use crate::scalar::{Flag, Id, Label, Presence, Seconds, Whole};
 
@@ -54,6 +54,23 @@ object! {
         pub default_payment_method: Option<String>,
         /// `in_…`
         pub latest_invoice: Option<String>,
+        /// The pod that it pays into. Read since the second version of this form.
+        pub pod: PodRef,
+    }
+}
+
+impl Subscription {
+    /// The version of this form: one more with each field that is added, so that a state that was kept before can be
+    /// told from one in which the field is empty.
+    pub const VERSION: u32 = 2;
+
+    /// What a release that knew only `version` of this form would have read.
+    #[must_use]
+    pub fn at_version(mut self, version: u32) -> Self {
+        if version < 2 {
+            self.pod = PodRef::default();
+        }
+        self
     }
 }
 
@@ -81,6 +98,7 @@ impl Normalize for SubscriptionJson {
         let (start, end) = (self.current_period_start.seconds(), self.current_period_end.seconds());
         let (deleted, items): (Vec<_>, Vec<_>) = items.or_default().into_iter().partition(ItemJson::is_deleted);
         let items: Vec<_> = items.into_iter().map(|item| item.within(start, end)).collect();
+        let metadata = self.metadata.or_default();
         let item_count = total_count.number().unwrap_or_default().saturating_sub(deleted.len() as i64);
         Ok(Subscription {
             id: required_id(self.id)?,
@@ -95,9 +113,10 @@ impl Normalize for SubscriptionJson {
             ended_at: self.ended_at.seconds(),
             trial_end: self.trial_end.seconds(),
             collection_paused: self.pause_collection.value().is_some(),
-            user_id: self.metadata.or_default().user_id.text(),
+            user_id: metadata.user_id.clone().text(),
             default_payment_method: self.default_payment_method.text(),
             latest_invoice: self.latest_invoice.text(),
+            pod: metadata.pod(),
         })
     }
 

@@ -15,7 +15,7 @@ mod access;
 mod heard;
 mod money;
 
-use access::{Known, License, current, is_entitled, license, purchases, subscriptions};
+use access::{Known, License, current, is_entitled, is_of_pod, license, purchases, subscriptions};
 use heard::Heard;
 
 /// Stands where the expected body cannot know a text, or the rest of it.
@@ -54,8 +54,10 @@ impl Stripe {
         let tier = by_subscription.or(stands.then_some(LIFETIME.tier)).unwrap_or(DEFAULT_TIER);
 
         let paid = |invoice: &super::model::Invoice| invoice.status == InvoiceStatus::Paid;
-        let ever_entitled = heard.snapshots().any(|snapshot| is_entitled(snapshot.status))
-            || heard.invoices().values().any(|invoice| invoice.subscription.is_some() && paid(invoice))
+        let ever_entitled = heard.snapshots().any(|one| is_entitled(one.status) && !is_of_pod(&one.metadata))
+            || heard.invoices().values().any(|invoice| {
+                invoice.subscription.is_some() && paid(invoice) && !is_of_pod(&invoice.subscription_metadata)
+            })
             || !bought.is_empty();
         let statuses: BTreeMap<_, _> = known.iter().map(|one| (one.id, one.status.text())).collect();
         let license = ever_entitled.then(|| license_body(&license(current, &bought, DEFAULT_TIER)));

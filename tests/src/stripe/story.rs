@@ -166,7 +166,12 @@ impl Walk {
             fee: self.chance(0.15).then_some(&ONBOARDING),
             card_is_the_subscriptions: self.chance(0.5),
         };
-        match self.below(6) {
+        match self.below(7) {
+            // Savings, and at a plan's price: they give nothing all the same.
+            6 => {
+                let metadata = Metadata::from([("pod_id".to_owned(), "pod_of_friends".to_owned())]);
+                stripe.subscribe(&customer, &order.prices, order.quantity, metadata, None);
+            }
             0 => {
                 stripe.abandon_session(&customer, Some("user_who_left"));
             }

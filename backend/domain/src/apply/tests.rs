@@ -8,6 +8,7 @@ mod grace;
 mod logs;
 mod money;
 mod plans;
+mod pods;
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;

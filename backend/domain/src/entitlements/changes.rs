@@ -7,7 +7,7 @@ use crate::subscriptions::view::SubscriptionView;
 use crate::subscriptions::{StatusClass, Subscription};
 use tollgate_db::UnitOfWork;
 
-/// The entries of the audit log for what has changed.
+/// The entries of the audit log for what has changed; of what is a pod's there are none.
 pub(super) fn audit(
     work: &UnitOfWork,
     cause: Cause<'_>,
@@ -17,7 +17,7 @@ pub(super) fn audit(
 ) -> Vec<AuditEntry> {
     let tier = Diff { change: "tier", from: Some(&was.tier), to: Some(&is.tier) };
     let mut entries: Vec<_> = tier.to_audit_entry(work, cause, &is.id, None).into_iter().collect();
-    for subscription in of_customer {
+    for subscription in of_customer.iter().filter(|row| !row.is_of_pod()) {
         let before = work.before::<Subscription>(&subscription.id);
         let status = Diff {
             change: "status",

@@ -57,9 +57,9 @@ pub fn reapply_plans(work: &mut UnitOfWork, settings: &Settings, customer_id: &s
     plans.digest().clone_into(&mut row.plans_digest);
     work.insert(row);
     subscriptions::recompute_all(work, plans, customer_id);
-    let statuses =
-        subscriptions::of_customer(work, customer_id).into_iter().filter_map(|row| row.access_status.clone());
-    for status in statuses.collect::<Vec<_>>() {
+    let of_plans = subscriptions::of_customer(work, customer_id).into_iter().filter(|row| !row.is_of_pod());
+    let statuses: Vec<_> = of_plans.filter_map(|row| row.access_status.clone()).collect();
+    for status in statuses {
         grant(work, settings, None, customer_id, &status);
     }
     follow(work, settings, Cause::system(), customer_id);
@@ -113,7 +113,7 @@ pub fn follow(work: &mut UnitOfWork, settings: &Settings, cause: Cause<'_>, cust
 }
 
 /// The customer's current subscription: the newest that gives access and that a plan matches, else the newest that gives
-/// access, else the newest that goes on, else the newest. Placeholders do not count. So neither a purchase that was
+/// access, else the newest that goes on, else the newest. Placeholders do not count, nor does what is a pod's. So neither a purchase that was
 /// begun and not finished nor one of something else takes away what is paid for.
 pub(crate) fn current<'a>(
     work: &UnitOfWork,
@@ -124,7 +124,7 @@ pub(crate) fn current<'a>(
         let gives = Access::of(work, plans, subscription).is_given;
         (gives && subscription.plan_id.is_some(), gives, subscription.is_live())
     };
-    let known = of_customer.iter().copied().filter(|subscription| subscription.status.is_some());
+    let known = of_customer.iter().copied().filter(|row| row.status.is_some() && !row.is_of_pod());
     known.max_by_key(|subscription| (rank(subscription), subscription.created_at, &subscription.id))
 }
 

@@ -22,7 +22,7 @@ pub struct InvoiceView {
     paid_at: Option<String>,
     hosted_invoice_url: Option<String>,
     invoice_pdf: Option<String>,
-    /// Of a pod's; there are none yet.
+    /// The pod that it was paid into.
     pod_id: Option<String>,
 }
 
@@ -41,6 +41,7 @@ row! {
         pub paid_at: Option<Timestamp>,
         pub hosted_invoice_url: Option<String>,
         pub invoice_pdf: Option<String>,
+        pub pod_id: Option<String>,
     }
 }
 
@@ -58,7 +59,9 @@ async fn of_customer(tx: &mut Tx, customer_id: &str, page: &Page) -> Result<Vec<
     let start = page.start();
     tx.sql(
         "SELECT id, number, status, currency, amount_due, amount_paid, attempts, next_attempt_at, created_at, paid_at,
-                hosted_invoice_url, invoice_pdf
+                hosted_invoice_url, invoice_pdf,
+                COALESCE(pod_id, (SELECT subscriptions.pod_id FROM subscriptions
+                                  WHERE subscriptions.id = invoices.subscription_id)) AS pod_id
          FROM invoices
          WHERE customer_id = $1 AND (created_at, id) < ($2, $3)
          ORDER BY created_at DESC, id DESC
@@ -87,7 +90,7 @@ impl From<Shown> for InvoiceView {
             paid_at: row.paid_at.map(rfc3339),
             hosted_invoice_url: row.hosted_invoice_url,
             invoice_pdf: row.invoice_pdf,
-            pod_id: None,
+            pod_id: row.pod_id,
         }
     }
 }

@@ -57,6 +57,12 @@ record! {
         pub livemode: Option<bool>,
         /// When it is to be paid, of one that is sent and not charged.
         pub due_at: Option<Timestamp>,
+        /// How many attempts are known to have failed: the count of the last one that did.
+        pub failed_attempts: i64,
+        /// When that was.
+        pub last_failed_at: Option<Timestamp>,
+        /// The pod that its subscription pays into, by its own word.
+        pub pod_id: Option<String>,
     }
 }
 
@@ -97,6 +103,9 @@ impl Invoice {
             account: None,
             livemode: None,
             due_at: None,
+            failed_attempts: 0,
+            last_failed_at: None,
+            pod_id: None,
         }
     }
 
@@ -123,6 +132,9 @@ impl Invoice {
             account: observation.account.clone(),
             livemode: observation.livemode,
             due_at: state.due_date.and_then(from_unix),
+            failed_attempts: 0,
+            last_failed_at: None,
+            pod_id: state.pod.pod_id.clone(),
         }
     }
 
@@ -140,6 +152,9 @@ impl Invoice {
             customer_id: newer.customer_id.or(older.customer_id),
             subscription_id: newer.subscription_id.or(older.subscription_id),
             first_failed_at: newer.first_failed_at.into_iter().chain(older.first_failed_at).min(),
+            failed_attempts: newer.failed_attempts.max(older.failed_attempts),
+            last_failed_at: newer.last_failed_at.max(older.last_failed_at),
+            pod_id: newer.pod_id.or(older.pod_id),
             account: newer.account.max(older.account),
             livemode: newer.livemode.max(older.livemode),
             ..newer
@@ -164,7 +179,11 @@ pub fn apply(
     let known: Option<Invoice> = work.get_cloned(&state.id);
     let (was_paid, attempts_were) = known.as_ref().map_or((false, 0), |row| (row.status == "paid", row.attempts));
     let mut next = Invoice::of(observation, state);
-    next.first_failed_at = failed.then_some(observation.seen_at);
+    if failed {
+        next.first_failed_at = Some(observation.seen_at);
+        next.last_failed_at = next.first_failed_at;
+        next.failed_attempts = state.attempt_count;
+    }
     let row = match known {
         Some(known) => known.merge(next),
         None => next,

@@ -20,7 +20,7 @@ pub struct PaymentView {
     status: PaymentStatus,
     failure_code: Option<String>,
     created_at: String,
-    /// Of a pod's; there are none yet.
+    /// The pod that it was paid into.
     pod_id: Option<String>,
 }
 
@@ -62,6 +62,7 @@ row! {
         pub status: String,
         pub failure_code: Option<String>,
         pub created_at: Timestamp,
+        pub pod_id: Option<String>,
     }
 }
 
@@ -87,7 +88,10 @@ async fn of_customer(tx: &mut Tx, customer_id: &str, page: &Page) -> Result<Vec<
                 CAST((SELECT COALESCE(sum(charges.refunded), 0) FROM charges WHERE charges.belongs_to = payments.id)
                      + COALESCE((SELECT charges.refunded FROM charges WHERE charges.id = payments.id), 0)
                      AS BIGINT) AS refunded,
-                currency, status, failure_code, created_at
+                currency, status, failure_code, created_at,
+                (SELECT COALESCE(invoices.pod_id, subscriptions.pod_id)
+                 FROM invoices LEFT JOIN subscriptions ON subscriptions.id = invoices.subscription_id
+                 WHERE invoices.id = COALESCE(payments.belongs_to, payments.id)) AS pod_id
          FROM payments
          WHERE customer_id = $1 AND (created_at, id) < ($2, $3) AND status IS NOT NULL
            AND (belongs_to IS NULL
@@ -118,7 +122,7 @@ impl From<Shown> for PaymentView {
             currency: row.currency,
             failure_code: row.failure_code,
             created_at: rfc3339(row.created_at),
-            pod_id: None,
+            pod_id: row.pod_id,
         }
     }
 }

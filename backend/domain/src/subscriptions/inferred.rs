@@ -26,6 +26,9 @@ pub struct Inferred {
     pub is_paid: bool,
     /// Of each price the newest line, the newest first.
     pub lines: Vec<InferredLine>,
+    /// The pod that an invoice of it names; should several be named, the largest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod_id: Option<String>,
 }
 
 /// The newest line of a price.
@@ -54,14 +57,24 @@ pub struct InferredLine {
 #[serde(untagged)]
 enum Stored {
     Line(InferredLine),
-    Whole { first_invoice_at: Option<i64>, is_paid: bool, lines: Vec<InferredLine> },
+    Whole {
+        first_invoice_at: Option<i64>,
+        is_paid: bool,
+        lines: Vec<InferredLine>,
+        #[serde(default)]
+        pod_id: Option<String>,
+    },
 }
 
 impl From<Stored> for Inferred {
     fn from(stored: Stored) -> Self {
         match stored {
-            Stored::Line(line) => Self { first_invoice_at: Some(line.invoice.0), is_paid: true, lines: vec![line] },
-            Stored::Whole { first_invoice_at, is_paid, lines } => Self { first_invoice_at, is_paid, lines },
+            Stored::Line(line) => {
+                Self { first_invoice_at: Some(line.invoice.0), is_paid: true, lines: vec![line], pod_id: None }
+            }
+            Stored::Whole { first_invoice_at, is_paid, lines, pod_id } => {
+                Self { first_invoice_at, is_paid, lines, pod_id }
+            }
         }
     }
 }
@@ -71,6 +84,7 @@ impl Inferred {
     /// bought.
     pub fn learn(&mut self, invoice: &Invoice, subscription: &str) -> bool {
         let was = self.clone();
+        self.pod_id = self.pod_id.take().max(invoice.pod.pod_id.clone());
         self.first_invoice_at = self.first_invoice_at.into_iter().chain(invoice.created).min();
         if invoice.status == "paid" {
             self.is_paid = true;

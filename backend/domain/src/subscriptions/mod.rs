@@ -71,6 +71,8 @@ record! {
         pub latest_invoice_id: Option<String>,
         /// When its customer was deleted, which ends it.
         pub customer_deleted_at: Option<Timestamp>,
+        /// The pod that it pays into: then it is no plan, whatever its price.
+        pub pod_id: Option<String>,
     }
 }
 
@@ -98,6 +100,12 @@ impl StatusClass {
 }
 
 impl State for stripe::Subscription {
+    const VERSION: u32 = Self::VERSION;
+
+    fn at_version(self, version: u32) -> Self {
+        self.at_version(version)
+    }
+
     fn is_terminal(&self) -> bool {
         StatusClass::of(&self.status) == Some(StatusClass::Ended)
     }
@@ -112,8 +120,14 @@ pub fn of_customer<'w>(work: &'w UnitOfWork, customer_id: &str) -> Vec<&'w Subsc
     work.all().filter(|subscription: &&Subscription| subscription.customer_id == customer_id).collect()
 }
 
-/// Takes in a snapshot of a subscription and gives the status that it shows, which a stale one shows too. `ended` is
-/// Stripe's word that it is over (`customer.subscription.deleted`), whatever status the snapshot still has.
+/// Whether an invoice is of a pod's subscription, by its own word or by that of the subscription.
+pub fn is_of_pod(work: &UnitOfWork, invoice: &stripe::Invoice) -> bool {
+    let subscription = || work.get::<Subscription>(invoice.subscription.as_deref()?);
+    invoice.pod.pod_id.is_some() || subscription().is_some_and(Subscription::is_of_pod)
+}
+
+/// Takes in a snapshot of a subscription and gives the status that it shows, which a stale one shows too; none of a
+/// pod's, which gives nothing whatever its status. `ended` is Stripe's word that it is over (`customer.subscription.deleted`), whatever status the snapshot still has.
 pub fn apply(
     work: &mut UnitOfWork,
     plans: &Plans,
@@ -121,7 +135,7 @@ pub fn apply(
     before: Option<&stripe::Subscription>,
     after: &stripe::Subscription,
     ended: bool,
-) -> String {
+) -> Option<String> {
     let mut state = after.clone();
     if ended && !state.is_terminal() {
         "canceled".clone_into(&mut state.status);
@@ -137,10 +151,11 @@ pub fn apply(
         row.recompute(work, plans);
         row.note_without_plan(work);
     }
+    let is_of_pod = row.is_of_pod() || after.pod.pod_id.is_some();
     if work.get(&row.id) != Some(&row) {
         work.insert(row);
     }
-    status
+    (!is_of_pod).then_some(status)
 }
 
 /// Notes that there is a subscription, of which only the name is known.
@@ -152,7 +167,8 @@ pub fn name(work: &mut UnitOfWork, observation: &Observation, id: &str, customer
     }
 }
 
-/// Takes in what an invoice says of its subscription. Gives the customer for whom something was paid.
+/// Takes in what an invoice says of its subscription. Gives the customer for whom something was paid, if that is no
+/// pod's.
 pub fn infer<'i>(
     work: &mut UnitOfWork,
     plans: &Plans,
@@ -169,10 +185,11 @@ pub fn infer<'i>(
         row.recompute(work, plans);
         row.note_without_plan(work);
     }
+    let is_of_pod = row.is_of_pod();
     if work.get(&row.id) != Some(&row) {
         work.insert(row);
     }
-    (invoice.status == "paid").then_some(customer)
+    (invoice.status == "paid" && !is_of_pod).then_some(customer)
 }
 
 /// Sets every column of a customer's subscriptions that follows from what was seen, anew.
@@ -229,12 +246,15 @@ impl Subscription {
             past_due: None,
             latest_invoice_id: None,
             customer_deleted_at: None,
+            pod_id: None,
         }
     }
 
     /// Sets every column that follows from the history, or from what invoices tell.
     pub fn recompute(&mut self, work: &UnitOfWork, plans: &Plans) {
         let inferred = self.inferred.clone().map(|Json(inferred)| inferred).unwrap_or_default();
+        let by_snapshot = self.history.last().and_then(|last| last.state.pod.pod_id.clone());
+        self.pod_id = by_snapshot.or_else(|| inferred.pod_id.clone());
         if let Some(last) = self.history.last().cloned() {
             let understood = self.history.last_understood().map(|snapshot| snapshot.state.status.clone());
             self.recompute_as(work, last, understood, plans);
@@ -248,6 +268,9 @@ impl Subscription {
             self.recompute_inferred(work, &inferred, plans);
         } else {
             return;
+        }
+        if self.is_of_pod() {
+            (self.plan_id, self.tier) = (None, None);
         }
         if let Some(at) = self.customer_deleted_at.filter(|_| self.status_class() != Some(StatusClass::Ended)) {
             self.status = Some("canceled".to_owned());
@@ -312,7 +335,7 @@ impl Subscription {
     fn note_without_plan(&self, work: &UnitOfWork) {
         let was = work.before::<Self>(&self.id).filter(|was| was.status.is_some());
         let is_known = was.is_some_and(|was| was.plan_id.is_none() && was.price_id == self.price_id);
-        if self.status.is_some() && self.plan_id.is_none() && !is_known {
+        if self.status.is_some() && self.plan_id.is_none() && !is_known && !self.is_of_pod() {
             metrics::counter!("tollgate_backend_subscriptions_without_plan_total").increment(1);
             prices::warn_of_unmatched(self.price_id.as_deref(), &self.id);
         }
@@ -328,6 +351,11 @@ impl Subscription {
         let items = self.history.last().into_iter().flat_map(|last| &last.state.items).map(|item| &item.price);
         let lines = self.inferred.iter().flat_map(|inferred| &inferred.lines).map(|line| &line.price);
         items.chain(lines).filter_map(|price| price.id.as_ref())
+    }
+
+    /// Whether it pays into a pod. Then it is no plan: nothing that a plan gives comes or goes by it.
+    pub fn is_of_pod(&self) -> bool {
+        self.pod_id.is_some()
     }
 
     /// What its status is to us: the last one whose meaning we know.

@@ -6,7 +6,7 @@ use super::shapes::{self, SHAPES, Sub};
 use super::{event, observed, parse};
 use crate::{
     CheckoutSession, Customer, Invoice, InvoicePayment, Item, Line, MethodChange, Object, PaymentIntent, PaymentMethod,
-    PriceRef, SessionOutcome, Subscription, Unreadable,
+    PodRef, PriceRef, SessionOutcome, Subscription, Unreadable,
 };
 
 #[expect(clippy::unnecessary_wraps, reason = "nearly every field is one that may be absent")]
@@ -71,6 +71,7 @@ fn a_subscription_is_the_same_in_every_shape() {
         user_id: text("user_1"),
         default_payment_method: text("pm_1"),
         latest_invoice: text("in_1"),
+        pod: pod(),
     };
     for shape in SHAPES {
         assert_eq!(subscription(&shapes::subscription(shape, &sub)), expected, "{shape:?}");
@@ -85,6 +86,38 @@ fn a_subscription_with_nothing_special_says_so_in_every_shape() {
         assert!(!read.cancel_at_period_end && !read.collection_paused, "{shape:?}");
         assert_eq!((read.cancel_at, read.trial_end, read.ended_at), (None, None, None), "{shape:?}");
         assert_eq!((read.user_id, read.default_payment_method, read.latest_invoice), (None, None, None), "{shape:?}");
+    }
+}
+
+fn pod() -> PodRef {
+    PodRef { pod_id: text("pod_1"), membership_id: text("mbr_1") }
+}
+
+#[test]
+fn a_pod_may_be_named_in_camel_case() {
+    for shape in SHAPES {
+        let mut object = shapes::subscription(shape, &Sub::default());
+        object["metadata"] = json!({"podId": "pod_1"});
+        assert_eq!(subscription(&object).pod, PodRef { membership_id: None, ..pod() }, "{shape:?}");
+        object["metadata"] = json!({"podId": " ", "user_id": "user_1"});
+        assert_eq!(subscription(&object).pod, PodRef::default(), "{shape:?}");
+    }
+}
+
+#[test]
+fn an_invoice_names_the_pod_by_the_lines_of_its_subscription_too() {
+    for shape in SHAPES {
+        let mut object = shapes::invoice(shape);
+        object["subscription_details"] = Value::Null;
+        object["parent"]["subscription_details"]["metadata"] = Value::Null;
+        assert_eq!(invoice(&object).pod, PodRef::default(), "{shape:?}");
+        // A single charge's metadata is its own.
+        object["lines"]["data"][0]["type"] = json!("invoiceitem");
+        object["lines"]["data"][0]["metadata"] = shapes::pod_metadata();
+        object["lines"]["data"][0]["parent"] = Value::Null;
+        assert_eq!(invoice(&object).pod, PodRef::default(), "{shape:?}");
+        object["lines"]["data"][0]["type"] = json!("subscription");
+        assert_eq!(invoice(&object).pod, pod(), "{shape:?}");
     }
 }
 
@@ -234,6 +267,7 @@ fn an_invoice_is_the_same_in_every_shape() {
         hosted_invoice_url: text("https://invoice.example/1"),
         invoice_pdf: text("https://invoice.example/1.pdf"),
         payment_intent: text("pi_1"),
+        pod: pod(),
         lines: vec![line("price_a", false, 3900), line("price_b", true, -1000)],
     };
     for shape in SHAPES {

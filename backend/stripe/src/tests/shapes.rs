@@ -106,6 +106,8 @@ pub(super) fn subscription(shape: Shape, sub: &Sub) -> Value {
     let items: Vec<_> = sub.prices.iter().enumerate().map(|(index, id)| item(shape, index, id, sub)).collect();
     let single = |value: Value| if sub.prices.len() == 1 { value } else { Value::Null };
     let mut metadata = Map::from_iter([("team".to_owned(), json!("blue"))]);
+    metadata.insert("pod_id".to_owned(), json!("pod_1"));
+    metadata.insert("membership_id".to_owned(), json!("mbr_1"));
     metadata.extend(sub.user_id.map(|user_id| ("user_id".to_owned(), json!(user_id))));
     let mut object = json!({
         "id": "sub_1", "object": "subscription", "application": null, "billing_cycle_anchor": 1_760_000_000,
@@ -150,6 +152,11 @@ pub(super) fn previous_attributes(before: &Value, after: &Value) -> Value {
     previous.into()
 }
 
+/// What a subscription that pays into a pod says of it.
+pub(super) fn pod_metadata() -> Value {
+    json!({"pod_id": "pod_1", "membership_id": "mbr_1"})
+}
+
 /// A paid invoice of two lines, the second a proration, as `shape` shows it.
 pub(super) fn invoice(shape: Shape) -> Value {
     let mut object = json!({
@@ -169,10 +176,16 @@ pub(super) fn invoice(shape: Shape) -> Value {
         },
     });
     if shape.has_old_places() {
-        add(&mut object, json!({"subscription": "sub_1", "payment_intent": "pi_1", "paid": true, "charge": "ch_1"}));
+        let old = json!({
+            "subscription": "sub_1", "subscription_details": {"metadata": pod_metadata()}, "payment_intent": "pi_1",
+            "paid": true, "charge": "ch_1",
+        });
+        add(&mut object, old);
     }
     if shape.has_new_places() {
-        let details = json!({"metadata": {}, "subscription": "sub_1", "subscription_proration_date": null});
+        let details = json!({
+            "metadata": pod_metadata(), "subscription": "sub_1", "subscription_proration_date": null,
+        });
         let payment = json!({
             "id": "inpay_1", "object": "invoice_payment", "invoice": "in_1", "is_default": true, "status": "paid",
             "payment": {"payment_intent": "pi_1", "type": "payment_intent"},

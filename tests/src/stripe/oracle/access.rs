@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 
 use super::heard::Heard;
 use crate::stripe::catalogue::{LIFETIME, LIFETIME_PLAN, PRO_FOR_GOOD, Terms, terms_of};
-use crate::stripe::model::{Invoice, InvoiceStatus, Item, Line, LineOrigin, Mode, Period, Price, Status, Subscription};
+use crate::stripe::model::{
+    Invoice, InvoiceStatus, Item, Line, LineOrigin, Metadata, Mode, Period, Price, Status, Subscription,
+};
 
 /// What is known of a subscription.
 #[derive(Clone)]
@@ -15,6 +17,8 @@ pub(super) struct Known<'a> {
     pub(super) status: Status,
     pub(super) bought: Bought,
     pub(super) ended_at: Option<i64>,
+    /// Whether it pays into a pod: then it gives nothing.
+    pub(super) is_of_pod: bool,
     /// Its newest snapshot; none when only invoices showed it.
     pub(super) snapshot: Option<&'a Subscription>,
 }
@@ -37,6 +41,11 @@ impl Known<'_> {
     pub(super) fn gives(&self) -> Option<Terms> {
         self.bought.terms.filter(|_| self.is_entitled())
     }
+}
+
+/// Whether it is by this metadata of a subscription that it pays into a pod.
+pub(super) fn is_of_pod(metadata: &Metadata) -> bool {
+    metadata.contains_key("pod_id")
 }
 
 pub(super) fn is_entitled(status: Status) -> bool {
@@ -82,6 +91,7 @@ fn of_snapshot<'a>(snapshot: &'a Subscription, billed: &[&Invoice]) -> Known<'a>
         status,
         bought: Bought { price: item.price, quantity: item.quantity, period: item.period, terms },
         ended_at: snapshot.ended_at,
+        is_of_pod: is_of_pod(&snapshot.metadata),
         snapshot: Some(snapshot),
     }
 }
@@ -95,7 +105,8 @@ fn of_invoices<'a>(id: &'a str, billed: &[&'a Invoice]) -> Option<Known<'a>> {
     let told = charges.iter().find(|line| terms_of(line.price).is_some()).or(charges.first())?;
     let (price, quantity, period) = (told.price, told.quantity, told.period);
     let bought = Bought { price, quantity, period, terms: terms_of(price) };
-    Some(Known { id, created, status: Status::Active, bought, ended_at: None, snapshot: None })
+    let is_of_pod = billed.iter().any(|invoice| is_of_pod(&invoice.subscription_metadata));
+    Some(Known { id, created, status: Status::Active, bought, ended_at: None, is_of_pod, snapshot: None })
 }
 
 /// The line that says what an invoice charged for the subscription itself: the last, one that a plan matches first.
@@ -108,6 +119,7 @@ fn charged(lines: &[Line]) -> Option<&Line> {
 pub(super) fn current<'k, 'a>(known: &'k [Known<'a>]) -> Option<&'k Known<'a>> {
     known
         .iter()
+        .filter(|one| !one.is_of_pod)
         .max_by_key(|one| (one.gives().is_some(), one.is_entitled(), !one.status.is_final(), one.created, one.id))
 }
 

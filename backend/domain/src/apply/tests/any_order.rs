@@ -7,7 +7,7 @@ use super::*;
 
 /// A life of one customer: events that follow each other, several a second, as one true history of a subscription and
 /// its invoices gives them.
-fn life() -> impl Strategy<Value = Vec<Observation>> {
+pub(super) fn life() -> impl Strategy<Value = Vec<Observation>> {
     let step = (0..3_i64, 0..8_usize, "[a-z]{4}");
     prop::collection::vec(step, 1..20).prop_map(|steps| {
         let mut second = 0;
