@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPoolOptions, Postgres};
 use sqlx::sqlite::{Sqlite, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Database, Executor as _, Pool};
@@ -260,7 +261,7 @@ impl Pools {
     /// Runs statements of PostgreSQL's that no transaction takes, on a connection that ends with them.
     pub(super) async fn run_outside(&self, statements: Vec<String>) -> Result<(), DbError> {
         let Self::Postgres { write, .. } = self else { unreachable!("SQLite has no such statements") };
-        let mut connection = write.acquire().await?.detach();
+        let mut connection = acquire(write).await?.detach();
         for statement in statements {
             connection.execute(sqlx::raw_sql(AssertSqlSafe(statement))).await?;
         }
@@ -329,8 +330,14 @@ fn make_private(file: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// A connection of a pool. sqlx's own future has room for connecting anew (14 KiB with PostgreSQL), which every future that
+/// begins a transaction, each idle stream's too, would have in itself.
+async fn acquire<D: Database>(pool: &Pool<D>) -> Result<PoolConnection<D>, DbError> {
+    Ok(Box::pin(pool.acquire()).await?)
+}
+
 async fn begin_sqlite(pool: &Pool<Sqlite>, faults: Option<Arc<Faults>>, begin: &'static str) -> Result<Tx, DbError> {
-    Tx::begin_sqlite(pool.acquire().await?, faults, begin).await
+    Tx::begin_sqlite(acquire(pool).await?, faults, begin).await
 }
 
 async fn begin_writing_sqlite(file: &Path, pool: &Pool<Sqlite>, faults: Option<Arc<Faults>>) -> Result<Tx, DbError> {
@@ -353,7 +360,7 @@ async fn begin_postgres(
 ) -> Result<Tx, DbError> {
     let mut failure = DbError::Unavailable { reason: Cow::Borrowed("every connection was cut") };
     for _ in 0..=pool.options().get_max_connections() {
-        let connection = pool.acquire().await?;
+        let connection = acquire(pool).await?;
         let begin = begin(&connection);
         match Tx::begin_postgres(connection, faults.clone(), begin).await {
             Ok(tx) => return Ok(tx),
