@@ -52,6 +52,7 @@ Configuration is environment variables, with a .env file read when present:
   LICENSE_EVENTS_DAYS_MAX
                          days to keep what desktop apps were told [90]
   APP_URL                the address of the web application (optional)
+  PUBLIC_URL             the address of the relay, where /account is [APP_URL]
   RUST_LOG, LOG_FORMAT   which lines are logged [info], as `text` or `json` [text]
 
 Several secrets are comma-separated. Rocket.toml and ROCKET_* are ignored.";
@@ -128,6 +129,8 @@ pub struct Config {
     pub license_events_kept: Duration,
     /// `APP_URL`.
     pub app_url: Option<Url>,
+    /// `PUBLIC_URL`, or `APP_URL`.
+    pub public_url: Option<Url>,
 }
 
 impl Config {
@@ -158,7 +161,8 @@ impl Config {
         let lease_length = lease_length(env);
         let [webhook_events_kept, license_events_kept] =
             ["WEBHOOK_EVENTS_DAYS_MAX", "LICENSE_EVENTS_DAYS_MAX"].map(|name| days_kept(env, name));
-        let app_url = env.read("APP_URL", "an http:// or https:// address", http_url);
+        let [app_url, public_url] =
+            ["APP_URL", "PUBLIC_URL"].map(|name| env.read(name, "an http:// or https:// address", http_url));
 
         env.finish()?;
         let default_url = || DEFAULT_DATABASE_URL.parse().expect("the default is an address");
@@ -186,6 +190,7 @@ impl Config {
             lease_length,
             webhook_events_kept,
             license_events_kept,
+            public_url: public_url.or_else(|| app_url.clone()),
             app_url,
         })
     }

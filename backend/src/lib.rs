@@ -12,6 +12,7 @@
 //! | [`last_seen`] | what was heard of machines and is not written yet |
 //! | [`app`], [`mod@write`] | the one piece of state that all share; the one way in which rows are changed |
 //! | [`http`] | what every route shares |
+//! | [`account`] | the customer's page |
 //! | [`audit`] | what operators did |
 //! | [`deployment_keys`] | what leases are signed and fingerprints hashed with |
 //! | [`api_keys`], [`customers`], [`events`], [`invoices`], [`licenses`], [`payment_methods`], [`payments`], [`subscriptions`], [`users`], [`widgets`], [`webhooks`] | capabilities: their routes, jobs and calls |
@@ -21,6 +22,7 @@
 //! | [`cron`] | the timetable: what is done by the clock |
 //! | [`server`], [`commands`] | the HTTP server with all of its routes; the command line |
 
+pub mod account;
 pub mod api_keys;
 pub mod app;
 pub mod audit;

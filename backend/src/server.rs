@@ -37,8 +37,8 @@ use crate::monitoring;
 use crate::webhooks::inbox::Inbox;
 use crate::webhooks::replay::routes::ReplayLimit;
 use crate::{
-    api_keys, audit, cron, customers, dead_letters, deployment_keys, events, invoices, licenses, payment_methods,
-    payments, subscriptions, users, webhooks, widgets,
+    account, api_keys, audit, cron, customers, dead_letters, deployment_keys, events, invoices, licenses,
+    payment_methods, payments, subscriptions, users, webhooks, widgets,
 };
 
 /// How long requests in flight may take after a stop.
@@ -77,6 +77,7 @@ pub fn rocket(app: App, inbox: Inbox) -> Rocket<Build> {
         .mount("/", monitoring::health::routes())
         .mount("/", webhooks::replay::routes::routes())
         .mount("/", webhooks::routes::routes())
+        .mount("/", account::routes::routes())
         .mount("/", billing::routes())
         .mount("/", customers::routes::routes())
         .mount("/", api_keys::routes::routes())

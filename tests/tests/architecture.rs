@@ -174,6 +174,7 @@ const ORDER: [(&str, &[&[&str]]); 3] = [
             &["write"],
             &["http"],
             &[
+                "account",
                 "api_keys",
                 "audit",
                 "customers",

@@ -10,7 +10,9 @@ use super::named_key::NamedKey;
 use super::till::{Price, no_customer};
 use super::view::View;
 use crate::app::App;
+use crate::config::Config;
 use crate::http::auth::User;
+use crate::http::auth::link::PAGE_PATH;
 use crate::http::context::RequestContext;
 use crate::http::error::ApiError;
 use crate::http::idempotency::{Answer, IdempotentBody};
@@ -156,7 +158,7 @@ async fn open_portal(
 }
 
 async fn portal_for(ask: Asked<'_>, body: OpenPortal) -> Result<Portal, ApiError> {
-    let return_url = match (body.return_url, &ask.app.config.app_url) {
+    let return_url = match (body.return_url, home(&ask.app.config)) {
         (None, None) => None,
         (given, _) => Some(own_url(ask.app, "returnUrl", given, "")?),
     };
@@ -171,24 +173,37 @@ async fn portal_for(ask: Asked<'_>, body: OpenPortal) -> Result<Portal, ApiError
     serde_json::from_slice(&answer.body).map_err(|_| unreadable())
 }
 
-/// An address of the web application: the one given, if it is of `APP_URL`'s origin, else `APP_URL` with `rest`.
+/// An address of our own: the one given, if it is of the origin of `APP_URL` or `PUBLIC_URL`, else that of the application, or
+/// of the account page where there is none, with `rest`.
 fn own_url(app: &App, param: &'static str, given: Option<String>, rest: &str) -> Result<String, ApiError> {
     let refused = |message: &'static str| Err(ApiError::invalid_parameter(param, message));
-    match (given, &app.config.app_url) {
-        (None, Some(own)) => Ok(format!("{own}{rest}")),
-        (None, None) => refused("this address has to be given and APP_URL to be set"),
-        (Some(given), Some(own)) => match Url::parse(&given) {
-            // Text that is an address to us and another one to a browser is none.
-            Ok(url)
-                if url.origin() == own.origin()
-                    && url.username().is_empty()
-                    && url.password().is_none()
-                    && !given.contains(|c: char| c == '\\' || c.is_whitespace() || c.is_control()) =>
-            {
-                Ok(given)
-            }
-            _ => refused("this has to be an address of the application: of APP_URL's origin"),
-        },
-        (Some(_), None) => refused("addresses can only be given where APP_URL is set"),
+    let Some(given) = given else {
+        return match home(&app.config) {
+            Some(home) => Ok(format!("{home}{rest}")),
+            None => refused("this address has to be given, and APP_URL or PUBLIC_URL to be set"),
+        };
+    };
+    let mut own = [&app.config.app_url, &app.config.public_url].into_iter().flatten();
+    match Url::parse(&given) {
+        // Text that is an address to us and another one to a browser is none.
+        Ok(url)
+            if own.any(|own| url.origin() == own.origin())
+                && url.username().is_empty()
+                && url.password().is_none()
+                && !given.contains(|c: char| c == '\\' || c.is_whitespace() || c.is_control()) =>
+        {
+            Ok(given)
+        }
+        _ => refused("this has to be an address of the origin of APP_URL or PUBLIC_URL"),
     }
+}
+
+/// Where users are at home: the application, else the account page.
+fn home(config: &Config) -> Option<Url> {
+    let page = || {
+        let mut page = config.public_url.clone()?;
+        page.set_path(PAGE_PATH);
+        Some(page)
+    };
+    config.app_url.clone().or_else(page)
 }

@@ -38,7 +38,7 @@ enum Command {
     NewEpoch,
     /// Processes events once more: one, some, or all that were received within a time
     Replay(replay::ReplayArguments),
-    /// Prints a token that signs in as somebody, under the first of AUTH_SECRET: for development
+    /// Prints a token that signs in as somebody, under the first of AUTH_SECRET, for development; or a link to the account page
     Token(TokenArguments),
 }
 
@@ -66,10 +66,7 @@ pub fn run() -> ExitCode {
                 Command::Migrate => runtime.block_on(migrate::run(config)),
                 Command::NewEpoch => runtime.block_on(new_epoch::run(config)),
                 Command::Replay(arguments) => runtime.block_on(replay::run(config, arguments)),
-                Command::Token(arguments) => {
-                    token::run(&config, &arguments);
-                    Ok(())
-                }
+                Command::Token(arguments) => token::run(&config, &arguments),
             };
             // Whatever still runs was given its time; a file system that hangs must not hold up the exit.
             runtime.shutdown_background();

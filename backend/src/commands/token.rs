@@ -1,10 +1,12 @@
-//! `tollgate-backend token`: signs in as somebody, for development.
+//! `tollgate-backend token`: signs in as somebody, for development; or lets somebody sign in at the account page, by a link.
 
+use anyhow::{Context as _, ensure};
 use chrono::Duration;
 use clap::{Args, ValueEnum};
-use tollgate_shared::Clock;
+use tollgate_shared::{Clock, Rng};
 
 use crate::config::Config;
+use crate::http::auth::link::{self, LINK_LASTS_MAX};
 use crate::http::auth::mint::{self, Subject};
 
 /// A year: a token cannot be taken back.
@@ -22,10 +24,17 @@ pub(super) struct TokenArguments {
     /// What the user may do
     #[arg(long, value_enum, default_value_t = Role::User)]
     role: Role,
-    /// How long it is good for: 90s, 15m, 12h, 30d
-    #[arg(long, default_value = "1h", value_parser = ttl)]
-    ttl: Duration,
+    /// How long it is good for: 90s, 15m, 12h, 30d [default: 1h, of a link 15m]
+    #[arg(long, value_parser = ttl)]
+    ttl: Option<Duration>,
+    /// Print the address of the account page with a token in it that signs the user in there, once
+    #[arg(long, conflicts_with = "role")]
+    link: bool,
 }
+
+/// How long a token is good for where nothing is said, and how long a link is.
+const TOKEN_LASTS: Duration = Duration::hours(1);
+const LINK_LASTS: Duration = Duration::minutes(15);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Role {
@@ -33,10 +42,20 @@ enum Role {
     Admin,
 }
 
-pub(super) fn run(config: &Config, arguments: &TokenArguments) {
-    let TokenArguments { sub, email, role, ttl } = arguments;
-    let subject = Subject { id: sub, email: email.as_deref(), is_admin: *role == Role::Admin };
-    println!("{}", mint::token(config, Clock::system().now(), *ttl, &subject));
+pub(super) fn run(config: &Config, arguments: &TokenArguments) -> anyhow::Result<()> {
+    let TokenArguments { sub, email, role, ttl, link } = arguments;
+    let (now, email) = (Clock::system().now(), email.as_deref());
+    if *link {
+        let public_url = config.public_url.as_ref().context("set PUBLIC_URL, the address where the account page is")?;
+        let lasts = ttl.unwrap_or(LINK_LASTS);
+        ensure!(lasts <= LINK_LASTS_MAX, "a link is good for {} hours at most", LINK_LASTS_MAX.num_hours());
+        let url = link::make(&config.auth_secrets, public_url, &Rng::system(), now, lasts, (sub, email));
+        println!("{url}");
+        return Ok(());
+    }
+    let subject = Subject { id: sub, email, is_admin: *role == Role::Admin };
+    println!("{}", mint::token(config, now, ttl.unwrap_or(TOKEN_LASTS), &subject));
+    Ok(())
 }
 
 fn ttl(text: &str) -> Result<Duration, String> {

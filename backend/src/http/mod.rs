@@ -1,6 +1,7 @@
 //! What every route shares: who may call, how bodies and pages are read, how errors look.
 
 pub mod access_log;
+pub mod assets;
 pub mod auth;
 pub mod body;
 pub mod body_budget;

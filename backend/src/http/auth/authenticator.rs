@@ -1,12 +1,15 @@
 //! Who sent a request, by the token that came with it.
 
 use rocket::Request;
-use rocket::http::Status;
+use rocket::http::{Cookie, Status};
+use serde::Serialize;
+use tollgate_shared::Timestamp;
 use tracing::error;
 
 use super::bearer;
 use super::claims::{Claims, TokenError};
-use super::session::{SessionKeys, session_cookies};
+use super::link::{self, Link, LinkKeys, VISIT_COOKIE};
+use super::session::{SessionKeys, cookie, session_cookies};
 use super::token::TokenKeys;
 use super::token::jwks::Jwks;
 use crate::app::App;
@@ -19,14 +22,34 @@ const KEYS_RETRY_SECONDS: u32 = 5;
 pub struct Authenticator {
     tokens: TokenKeys,
     sessions: SessionKeys,
+    links: LinkKeys,
 }
 
 /// A token that counts.
 pub(super) struct SignIn {
     /// What it says.
     pub(super) claims: Claims,
+    /// What it is.
+    pub(super) by: SignedInBy,
+}
+
+/// How somebody signed in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum SignedInBy {
+    /// By a bearer token.
+    Token,
+    /// By the session of Auth.js in its cookie.
+    Session,
+    /// By a link to the account page.
+    Link,
+}
+
+impl SignIn {
     /// Whether it came in a cookie, which a browser sends by itself.
-    pub(super) is_by_cookie: bool,
+    pub(super) fn is_by_cookie(&self) -> bool {
+        self.by != SignedInBy::Token
+    }
 }
 
 impl Authenticator {
@@ -43,10 +66,12 @@ impl Authenticator {
         Self {
             tokens: TokenKeys::new(&config.auth_secrets, jwks, issuer, audience),
             sessions: SessionKeys::of(&config.auth_secrets),
+            links: LinkKeys::of(&config.auth_secrets),
         }
     }
 
-    /// Who sent `request`. A bearer token goes before a cookie: whoever sends one means it.
+    /// Who sent `request`. A bearer token goes before a cookie: whoever sends one means it. So does a link that was followed,
+    /// before the session that was there already.
     pub(super) async fn sign_in(request: &Request<'_>) -> Result<SignIn, ApiError> {
         let authenticator: &Self = request.rocket().state().expect("`server::rocket` manages one");
         let now = App::of(request).clock.now();
@@ -57,18 +82,47 @@ impl Authenticator {
             } else {
                 authenticator.tokens.read(token, now).await
             };
-            return Ok(SignIn { claims: claims?, is_by_cookie: false });
+            return Ok(SignIn { claims: claims?, by: SignedInBy::Token });
         }
         let mut refusal = ApiError::unauthorized("sign in, or send a valid token");
+        if let Some(token) = cookie(request.headers().get("cookie"), VISIT_COOKIE) {
+            match authenticator.links.visit(token, now).await {
+                Ok(claims) => return Ok(SignIn { claims, by: SignedInBy::Link }),
+                Err(error) => refusal = error.into(),
+            }
+        }
         for (index, (cookie, token)) in session_cookies(request.headers().get("cookie")).into_iter().enumerate() {
             match authenticator.sessions.open(&token, Some(cookie), now) {
-                Ok(claims) => return Ok(SignIn { claims, is_by_cookie: true }),
+                Ok(claims) => return Ok(SignIn { claims, by: SignedInBy::Session }),
                 // Another may be good; what is said is what is wrong with the newest.
                 Err(error) if index == 0 => refusal = error.into(),
                 Err(_) => {}
             }
         }
         Err(refusal)
+    }
+
+    /// How `request` is signed in, if it is.
+    pub async fn signed_in_by(request: &Request<'_>) -> Option<SignedInBy> {
+        Self::sign_in(request).await.ok().map(|sign_in| sign_in.by)
+    }
+
+    /// The link that `token` is of. Whether it was used before is another question.
+    pub async fn open_link(&self, token: &str, now: Timestamp) -> Result<Link, ApiError> {
+        self.links
+            .open(token, now)
+            .await
+            .map_err(|error| ApiError::unauthorized(format!("the link is not good: {error}")))
+    }
+
+    /// The cookie with which whoever followed `link` is signed in.
+    pub fn begin_visit(&self, link: &Link, now: Timestamp, is_secure: bool) -> Cookie<'static> {
+        self.links.begin_visit(link, now, is_secure)
+    }
+
+    /// The cookie that signs them out.
+    pub fn end_visit(is_secure: bool) -> Cookie<'static> {
+        link::ended_visit(is_secure)
     }
 }
 

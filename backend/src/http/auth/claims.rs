@@ -23,6 +23,7 @@ pub(super) struct Claims {
     sub: Option<String>,
     iss: Option<Value>,
     aud: Option<Value>,
+    jti: Option<Value>,
     /// Anything but the text `admin` is no role of ours, whatever its type.
     role: Option<Value>,
     name: Option<Value>,
@@ -106,6 +107,11 @@ impl Claims {
     /// Whose it is.
     pub(super) fn subject(&self) -> Option<&str> {
         self.sub.as_deref().filter(|sub| is_readable(sub))
+    }
+
+    /// The token's own name.
+    pub(super) fn name_of_token(&self) -> Option<&str> {
+        self.jti.as_ref().and_then(Value::as_str).filter(|jti| is_readable(jti))
     }
 
     /// What its user is called.

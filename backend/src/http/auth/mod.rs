@@ -3,7 +3,7 @@
 //! | guard | who |
 //! |---|---|
 //! | [`Internal`], [`Intake`] | a service on the private network; the relay |
-//! | [`User`] | whoever signed in at the company's own application |
+//! | [`User`] | whoever signed in at the company's own application, or by a link |
 //! | [`Operator`] | a user with the role `admin`, or whoever holds `ADMIN_API_KEY` |
 //! | [`Cron`] | whatever holds `CRON_SECRET` |
 
@@ -12,6 +12,7 @@ mod bearer;
 mod claims;
 mod cron;
 mod internal;
+pub mod link;
 pub mod mint;
 mod operator;
 mod session;
@@ -25,11 +26,11 @@ use rocket::Request;
 use rocket::outcome::Outcome;
 use rocket::request;
 
-pub use self::authenticator::Authenticator;
+pub use self::authenticator::{Authenticator, SignedInBy};
 pub use self::cron::Cron;
 pub use self::internal::{INTERNAL_KEY_HEADER, Intake, Internal};
 pub use self::operator::Operator;
-pub use self::user::User;
+pub use self::user::{User, refuse_forms};
 use crate::http::error::ApiError;
 
 /// Ends a guard with `error` as the answer.

@@ -4,7 +4,7 @@ use rocket::Request;
 use rocket::request::{self, FromRequest};
 use tollgate_domain::audit::acts::ActedBy;
 
-use super::authenticator::{Authenticator, SignIn};
+use super::authenticator::Authenticator;
 use super::user::refuse_forms;
 use super::{bearer, outcome};
 use crate::app::App;
@@ -53,12 +53,12 @@ async fn operator(request: &Request<'_>) -> Result<Operator, ApiError> {
         let claimed_name = claimed_name(request.headers().get(OPERATOR_HEADER))?;
         return Ok(Operator { actor: KEY_HOLDER.to_owned(), claimed_name });
     }
-    let SignIn { claims, is_by_cookie } = Authenticator::sign_in(request).await?;
-    if claims.is_admin() {
-        if is_by_cookie {
+    let sign_in = Authenticator::sign_in(request).await?;
+    if sign_in.claims.is_admin() {
+        if sign_in.is_by_cookie() {
             refuse_forms(request)?;
         }
-        let actor = claims.subject().unwrap_or(UNNAMED_ADMIN).to_owned();
+        let actor = sign_in.claims.subject().unwrap_or(UNNAMED_ADMIN).to_owned();
         return Ok(Operator { actor, claimed_name: None });
     }
     Err(ApiError { message: "this is for operators".into(), ..ApiError::forbidden() })

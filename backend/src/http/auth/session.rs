@@ -24,7 +24,7 @@ use sha2::{Digest as _, Sha256, Sha512};
 use tollgate_shared::{Secret, Secrets, Timestamp};
 use zeroize::Zeroizing;
 
-pub(super) use self::cookies::session_cookies;
+pub(super) use self::cookies::{cookie, session_cookies};
 use super::claims::{Claims, TOKEN_BYTES_MAX, TokenError};
 
 /// What Auth.js calls its session cookie: version 5, and before that NextAuth.js; both another way over https.

@@ -10,7 +10,7 @@ use super::{outcome, sign_in};
 use crate::app::App;
 use crate::http::error::ApiError;
 
-/// A user, who showed a token of their own: a signed JWT, or a session of Auth.js. What would change something has to be
+/// A user, who showed a token of their own: a signed JWT, a session of Auth.js, or the visit that a link was exchanged for. What would change something has to be
 /// JSON, so that no form of another site reaches it with the user's cookie.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct User {
@@ -50,7 +50,7 @@ impl User {
 
 /// 415 for what another site could send without asking first: a request that would change something and is not JSON. A
 /// browser asks before it sends JSON, or a `DELETE`, to another site, and the relay answers only the listed ones.
-pub(super) fn refuse_forms(request: &Request<'_>) -> Result<(), ApiError> {
+pub fn refuse_forms(request: &Request<'_>) -> Result<(), ApiError> {
     let content_type = request.content_type();
     let is_safe = match request.method() {
         Method::Get | Method::Head | Method::Options => true,

@@ -9,10 +9,18 @@ use crate::http::auth::claims::TOKEN_BYTES_MAX;
 pub(in crate::http::auth) fn session_cookies<'h>(
     headers: impl Iterator<Item = &'h str>,
 ) -> Vec<(SessionCookie, Cow<'h, str>)> {
-    let pairs: Vec<_> =
-        headers.flat_map(|header| header.split(';')).filter_map(|pair| pair.trim().split_once('=')).collect();
+    let pairs: Vec<_> = pairs(headers).collect();
     let session = |cookie: SessionCookie| Some((cookie, whole(&pairs, cookie.name())?));
     SessionCookie::ALL.into_iter().filter_map(session).collect()
+}
+
+/// The value of the cookie `name`.
+pub(in crate::http::auth) fn cookie<'h>(headers: impl Iterator<Item = &'h str>, name: &str) -> Option<&'h str> {
+    pairs(headers).find(|(given, value)| *given == name && !value.is_empty()).map(|(_, value)| value)
+}
+
+fn pairs<'h>(headers: impl Iterator<Item = &'h str>) -> impl Iterator<Item = (&'h str, &'h str)> {
+    headers.flat_map(|header| header.split(';')).filter_map(|pair| pair.trim().split_once('='))
 }
 
 fn whole<'h>(pairs: &[(&'h str, &'h str)], name: &str) -> Option<Cow<'h, str>> {

@@ -1,0 +1,120 @@
+//! Who is signed in at the page: by the company's own application, or by a link that is exchanged here for a cookie.
+
+use rocket::http::{Cookie, Status};
+use rocket::outcome::Outcome;
+use rocket::request::{self, FromRequest};
+use rocket::serde::json::Json;
+use rocket::{Request, Response, Route, State, delete, get, post, response, routes};
+use serde::{Deserialize, Serialize};
+use tollgate_domain::apply::Touched;
+use tollgate_domain::idempotency::{self, Known};
+use tollgate_shared::ids;
+use tracing::info;
+
+use crate::app::App;
+use crate::http::auth::link::Link;
+use crate::http::auth::{Authenticator, SignedInBy, refuse_forms};
+use crate::http::body::JsonBody;
+use crate::http::error::ApiError;
+
+/// The routes of this module.
+pub(super) fn routes() -> Vec<Route> {
+    routes![show, begin, end]
+}
+
+/// Whether somebody is signed in, and where else they could do it.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct SessionView {
+    /// None for who is not.
+    signed_in_by: Option<SignedInBy>,
+    /// `APP_URL`.
+    app_url: Option<String>,
+}
+
+/// Whoever sent the request, signed in or not.
+struct Visitor {
+    signed_in_by: Option<SignedInBy>,
+    /// Whether they came by https.
+    is_secure: bool,
+}
+
+#[rocket::async_trait]
+impl<'r> FromRequest<'r> for Visitor {
+    type Error = ();
+
+    async fn from_request(request: &'r Request<'_>) -> request::Outcome<Self, ()> {
+        if let Err(error) = refuse_forms(request) {
+            return Outcome::Error((error.refuse(request), ()));
+        }
+        // Nobody is hurt but who says it wrongly of himself.
+        let is_secure = request.headers().get_one("x-forwarded-proto") == Some("https");
+        let signed_in_by = Authenticator::signed_in_by(request).await;
+        Outcome::Success(Self { signed_in_by, is_secure: is_secure || App::of(request).config.tls.is_some() })
+    }
+}
+
+#[get("/account/session")]
+fn show(visitor: Visitor, app: &State<App>) -> Json<SessionView> {
+    let app_url = app.config.app_url.as_ref().map(ToString::to_string);
+    Json(SessionView { signed_in_by: visitor.signed_in_by, app_url })
+}
+
+/// The token in a link.
+#[derive(Deserialize)]
+struct Begin {
+    link: String,
+}
+
+/// 204 with a cookie.
+struct Remembered(Cookie<'static>);
+
+impl<'r> response::Responder<'r, 'static> for Remembered {
+    fn respond_to(self, _: &'r Request<'_>) -> response::Result<'static> {
+        Response::build()
+            .status(Status::NoContent)
+            .raw_header("Set-Cookie", self.0.to_string())
+            .raw_header("Cache-Control", "no-store")
+            .ok()
+    }
+}
+
+/// Exchanges a link for a cookie, once.
+#[post("/account/session", data = "<body>")]
+async fn begin(
+    visitor: Visitor,
+    body: JsonBody<Begin>,
+    app: &State<App>,
+    authenticator: &State<Authenticator>,
+) -> Result<Remembered, ApiError> {
+    let now = app.clock.now();
+    let link = authenticator.open_link(&body.0.link, now).await?;
+    spend(app, &link).await?;
+    info!(link.id = %link.id, "somebody signed in by link {}", link.id);
+    Ok(Remembered(authenticator.begin_visit(&link, now, visitor.is_secure)))
+}
+
+/// Remembers that `link` was used, as requests with an `Idempotency-Key` are remembered, and for longer than any link is
+/// good. 401 where it was before.
+async fn spend(app: &App, link: &Link) -> Result<(), ApiError> {
+    let used = || ApiError::unauthorized("this link was used before; ask for another one");
+    let request = idempotency::Request::new(&link.user_id, "a link", &link.id, "", b"");
+    let sealer = &app.settings.sealer;
+    let holder = ids::new_id("act", app.clock.now(), &app.rng);
+    let touched = Touched::request(&request.id);
+    let spent = app.write(&touched, |work| match idempotency::claim(work, sealer, &request, &holder)? {
+        Known::Answered(_) => Err(used()),
+        Known::Claimed(claim) => {
+            let answer = idempotency::Answer { status: Status::NoContent.code, body: Vec::new() };
+            Ok::<_, ApiError>(idempotency::answer(work, sealer, &claim, &answer)?)
+        }
+    });
+    spent.await?;
+    Ok(())
+}
+
+/// Signs out whoever signed in by a link.
+#[delete("/account/session")]
+fn end(visitor: Visitor) -> Remembered {
+    Remembered(Authenticator::end_visit(visitor.is_secure))
+}
