@@ -5,7 +5,8 @@ use rocket::{Route, State, post, routes};
 use serde::{Deserialize, Serialize};
 use tollgate_domain::plans::{Plan, Sale};
 
-use super::desk::{Asked, Desk, already_subscribed, unreadable};
+use super::answers::unreadable;
+use super::desk::{Asked, Desk, already_subscribed};
 use super::named_key::NamedKey;
 use super::till::{Price, no_customer};
 use super::view::View;

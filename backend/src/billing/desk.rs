@@ -1,7 +1,6 @@
 //! Where a user's request and Stripe meet: whose things they are, what a call is named by, and how its answer becomes ours.
 
 use std::convert::Infallible;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use rocket::http::Status;
 use tollgate_db::UnitOfWork;
@@ -14,6 +13,7 @@ use tollgate_shared::Timestamp;
 use tollgate_stripe::{Object, ObjectType, Observation};
 use tracing::error;
 
+use super::answers::{self, unreadable};
 use super::holdings::{self, Holdings};
 use super::named_key::NamedKey;
 use super::view::{Changed, View};
@@ -23,7 +23,7 @@ use crate::http::context::RequestContext;
 use crate::http::error::ApiError;
 use crate::http::idempotency::{self, IdempotentBody};
 use crate::stripe_api::action::Action;
-use crate::stripe_api::error::{CallError, Refusal};
+use crate::stripe_api::error::Refusal;
 use crate::stripe_api::{Answer, Call, Client};
 
 /// Who asks for what, and how they call it.
@@ -183,16 +183,7 @@ impl<'a> Desk<'a> {
         body: &[u8],
         at: Timestamp,
     ) -> Result<Observation, ApiError> {
-        let account = account.map(str::to_owned);
-        Observation::of_object(object_type, body, at, account, self.source()).map_err(|_| unreadable())
-    }
-
-    /// The name of an answer: those of one second come in the order of their names, and after events that do not say
-    /// what they changed, since it is a call of ours that was answered last.
-    fn source(&self) -> String {
-        static NUMBER: AtomicU64 = AtomicU64::new(0);
-        let micros = self.app.clock.now().timestamp_micros();
-        format!("said_{micros:017}_{:012}", NUMBER.fetch_add(1, Ordering::Relaxed))
+        answers::seen(self.app, object_type, account, body, at)
     }
 
     /// What Stripe says of a subscription, without our rows.
@@ -217,11 +208,6 @@ fn seen_of(desk: &Desk<'_>, subscription: &Subscription, answer: &Answer) -> Res
     let account = subscription.account.as_deref();
     let seen = desk.seen(ObjectType::Subscription, account, &answer.body, answer.at)?;
     if object_id(&seen) == Some(&subscription.id) { Ok(seen) } else { Err(unreadable()) }
-}
-
-/// 502: what Stripe answered is not what it should be.
-pub(super) fn unreadable() -> ApiError {
-    CallError::UnexpectedResponse("it is not the object that was asked for").into()
 }
 
 /// Whether a row is as `seen` shows it.

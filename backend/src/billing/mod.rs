@@ -4,6 +4,7 @@
 //! action, and takes the answer in as an observation, by the same rules as an event (`desk`): rows, audit and events in
 //! one transaction. Whatever then goes wrong here, Stripe's event brings us right, and the answer says so.
 
+pub mod answers;
 mod checkout;
 mod desk;
 mod ends;

@@ -8,7 +8,8 @@ use tollgate_domain::subscriptions::requests::Impossible;
 use tollgate_shared::Timestamp;
 use tollgate_shared::clock::{from_unix, rfc3339};
 
-use super::desk::{Asked, Desk, unreadable};
+use super::answers::unreadable;
+use super::desk::{Asked, Desk};
 use super::named_key::NamedKey;
 use super::view::{Changed, View};
 use crate::app::App;

@@ -6,7 +6,8 @@ use serde::Deserialize;
 use tollgate_domain::audit::Cause;
 use tollgate_stripe::ObjectType;
 
-use super::desk::{Asked, Desk, already_subscribed, unreadable};
+use super::answers::unreadable;
+use super::desk::{Asked, Desk, already_subscribed};
 use super::named_key::NamedKey;
 use super::view::Changed;
 use crate::app::App;

@@ -14,7 +14,8 @@ use tollgate_domain::subscriptions::Subscription;
 use tollgate_domain::subscriptions::view::PlannedSubscriptionView;
 use tollgate_stripe::{ObjectType, Observation};
 
-use super::desk::{Asked, Desk, unreadable};
+use super::answers::unreadable;
+use super::desk::{Asked, Desk};
 use super::named_key::NamedKey;
 use super::till::no_customer;
 use super::view::View;

@@ -5,7 +5,8 @@ use serde::Deserialize;
 use tollgate_domain::plans::{Plan, Sale};
 use tollgate_domain::subscriptions::Subscription;
 
-use super::desk::{Desk, unreadable};
+use super::answers::unreadable;
+use super::desk::Desk;
 use crate::http::error::ApiError;
 use crate::stripe_api::Call;
 use crate::stripe_api::form::Form;

@@ -200,6 +200,12 @@ impl Client {
         }
     }
 
+    /// Does something once for all time that Stripe remembers `key`, by whomever it is asked: what an earlier attempt was
+    /// answered is the answer to this one too.
+    pub async fn once(&self, call: &Call, key: &str) -> Result<Answer, CallError> {
+        self.send(call, Some(key)).await
+    }
+
     /// Makes a call until it is answered, or is not worth another attempt.
     async fn send(&self, call: &Call, key: Option<&str>) -> Result<Answer, CallError> {
         let longest = match call.priority {
