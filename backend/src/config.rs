@@ -127,6 +127,8 @@ pub struct Config {
     pub webhook_events_kept: Duration,
     /// `LICENSE_EVENTS_DAYS_MAX`.
     pub license_events_kept: Duration,
+    /// `PODS_CREATED_BY` is `operators`.
+    pub pods_are_operators_alone: bool,
     /// `APP_URL`.
     pub app_url: Option<Url>,
     /// `PUBLIC_URL`, or `APP_URL`.
@@ -161,6 +163,11 @@ impl Config {
         let lease_length = lease_length(env);
         let [webhook_events_kept, license_events_kept] =
             ["WEBHOOK_EVENTS_DAYS_MAX", "LICENSE_EVENTS_DAYS_MAX"].map(|name| days_kept(env, name));
+        let pods_created_by = env.read("PODS_CREATED_BY", "`users` or `operators`", |text| match text {
+            "users" => Some(false),
+            "operators" => Some(true),
+            _ => None,
+        });
         let [app_url, public_url] =
             ["APP_URL", "PUBLIC_URL"].map(|name| env.read(name, "an http:// or https:// address", http_url));
 
@@ -191,6 +198,7 @@ impl Config {
             webhook_events_kept,
             license_events_kept,
             public_url: public_url.or_else(|| app_url.clone()),
+            pods_are_operators_alone: pods_created_by.unwrap_or(false),
             app_url,
         })
     }

@@ -18,6 +18,7 @@
 //! | [`api_keys`], [`customers`], [`events`], [`invoices`], [`licenses`], [`payment_methods`], [`payments`], [`subscriptions`], [`users`], [`widgets`], [`webhooks`] | capabilities: their routes, jobs and calls |
 //! | [`dead_letters`] | what a person should look at, and what operators do with it |
 //! | [`billing`] | what users change at Stripe |
+//! | [`pods`] | groups that save together |
 //! | [`entitlements`], [`monitoring`] | what changes by time and by the operator's files; health and metrics |
 //! | [`cron`] | the timetable: what is done by the clock |
 //! | [`server`], [`commands`] | the HTTP server with all of its routes; the command line |
@@ -44,6 +45,7 @@ pub mod licenses;
 pub mod monitoring;
 pub mod payment_methods;
 pub mod payments;
+pub mod pods;
 pub mod schema;
 pub mod server;
 pub mod stripe_api;

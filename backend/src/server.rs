@@ -38,7 +38,7 @@ use crate::webhooks::inbox::Inbox;
 use crate::webhooks::replay::routes::ReplayLimit;
 use crate::{
     account, api_keys, audit, cron, customers, dead_letters, deployment_keys, events, invoices, licenses,
-    payment_methods, payments, subscriptions, users, webhooks, widgets,
+    payment_methods, payments, pods, subscriptions, users, webhooks, widgets,
 };
 
 /// How long requests in flight may take after a stop.
@@ -92,6 +92,7 @@ pub fn rocket(app: App, inbox: Inbox) -> Rocket<Build> {
         .mount("/", licenses::routes::routes())
         .mount("/", invoices::routes::routes())
         .mount("/", payments::routes::routes())
+        .mount("/", pods::routes())
         .mount("/", payment_methods::routes::routes())
         .mount("/", subscriptions::routes::routes())
         .mount("/", widgets::routes::routes())

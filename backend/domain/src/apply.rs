@@ -20,6 +20,10 @@
 //! | `acknowledgements` | the row itself: an app that says something of an event waits for nothing else |
 //! | `license_logs`, `license_events` | the log's row: a machine appends without the licence's row |
 //! | `api_keys`, `widgets` | the row of their customer; unique constraints say that what is given once is there already |
+//! | `pods` | the row itself: seats are counted under it |
+//! | `memberships` | the row itself; the pod's, to get a seat |
+//! | `contributions`, `reported_payments` | the row of their membership |
+//! | `payouts` | the row of their pod |
 //! | `users` | the row itself, made where it is missing; after those of customers |
 //! | `remembered_requests` | the row itself, made where it is missing, the last of all |
 //! | `operator_acts` | nothing: rows are only added |
@@ -44,13 +48,14 @@ use crate::events::LicenseEvent;
 use crate::idempotency;
 use crate::invoices::{self, Invoice};
 use crate::licenses::{self, License, LicenseLog, machines};
+use crate::memberships;
 use crate::payment_methods::{self, PaymentMethod};
 use crate::payments::{self, Payment};
 use crate::plans::Plans;
 use crate::plans::prices::{self, KnownPrice};
 use crate::purchases::{self, Purchase};
 use crate::settings::Settings;
-use crate::subscriptions::{self, Subscription};
+use crate::subscriptions::{self, Subscription, savings};
 use crate::users::User;
 use crate::widgets::Widget;
 use tollgate_db::{DbError, Lock, Record, Tx, UnitOfWork};
@@ -134,6 +139,7 @@ async fn load_with(
     if !touched.users.is_empty() {
         work.add_loaded(load_or_make(tx, &touched.users, |id| User::placeholder(now, id)).await?);
     }
+    memberships::load(tx, &mut work, touched.of_pods()).await?;
     work.expect_appended_if_absent::<StoredKey>();
     work.expect_appended_if_absent::<Widget>();
     work.expect_appended::<AuditEntry>();
@@ -260,7 +266,7 @@ pub fn apply_because(work: &mut UnitOfWork, settings: &Settings, observation: &O
             payments::apply_session(work, observation, session, *outcome).filter(|_| !is_of_pod)
         }
         Object::Invoice(invoice, failed) => {
-            let is_of_pod = subscriptions::is_of_pod(work, invoice);
+            let is_of_pod = savings::is_of_pod(work, invoice);
             let event = invoices::apply(work, observation, invoice, *failed);
             if let Some(customer) = &invoice.customer {
                 let contact = [invoice.customer_email.as_ref(), invoice.customer_name.as_ref()];
@@ -311,6 +317,7 @@ pub fn apply_because(work: &mut UnitOfWork, settings: &Settings, observation: &O
     if let (Some(customer), Some(event)) = (customer_of(observation), event) {
         licenses::append_event(work, customer, event);
     }
+    memberships::tied::follow(work, observation);
 }
 
 /// The customer whose entitlement an observation may change, with whoever bought what was paid or given back, and with whose the subscription has been so far that the

@@ -16,6 +16,7 @@
 //! | [`dead_letters`] | what a person should look at |
 //! | [`payment_methods`], [`charges`], [`payments`], [`subscriptions`], [`customers`], [`invoices`] | what Stripe tells, in rows |
 //! | [`purchases`] | what was bought for good |
+//! | [`pods`], [`contributions`], [`payouts`], [`memberships`] | who saves together, what they owe, have paid and were paid out |
 //! | [`licenses`], [`api_keys`], [`widgets`] | what customers are given |
 //! | [`idempotency`] | which requests were done, and how they were answered |
 //! | [`sessions`], [`acknowledgements`] | whether the app of a machine is there; what it says of what it was told |
@@ -31,6 +32,7 @@ pub mod api_keys;
 pub mod apply;
 pub mod audit;
 pub mod charges;
+pub mod contributions;
 pub mod cron;
 pub mod customer_state;
 pub mod customers;
@@ -42,9 +44,12 @@ pub mod history;
 pub mod idempotency;
 pub mod invoices;
 pub mod licenses;
+pub mod memberships;
 pub mod payment_methods;
 pub mod payments;
+pub mod payouts;
 pub mod plans;
+pub mod pods;
 pub mod purchases;
 pub mod sealer;
 pub mod sessions;

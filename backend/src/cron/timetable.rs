@@ -17,6 +17,7 @@ use crate::entitlements::reapply_plans::ReapplyPlans;
 use crate::events::{HEARTBEAT, presence, undelivered};
 use crate::licenses::last_seen;
 use crate::monitoring::metrics;
+use crate::pods::{moving, owed};
 use crate::webhooks::retry;
 
 /// The jobs, those that run most often first.
@@ -51,6 +52,9 @@ const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A licence ends when it says that it does.
 const EXPIRE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How soon subscriptions follow at Stripe what became of their pod: that it was called off, or a date of it moved.
+const OWED_INTERVAL: Duration = Duration::from_secs(5);
 
 /// For how long a sign of life of a machine is in memory alone.
 const LAST_SEEN_INTERVAL: Duration = Duration::from_secs(5);
@@ -101,6 +105,14 @@ fn start_looks(context: &Context) {
     app.tasks.every("expire-entitlements", EXPIRE_INTERVAL, move || {
         let (app, expire) = looks_for.clone();
         async move { expire.run(&app).await.map(drop) }
+    });
+    let looks_for = app.clone();
+    app.tasks.every("pods-owed", OWED_INTERVAL, move || {
+        let app = looks_for.clone();
+        async move {
+            owed::run(&app).await?;
+            moving::follow(&app).await.map(drop)
+        }
     });
     let looks_for = app.clone();
     app.tasks.every("last-seen", LAST_SEEN_INTERVAL, move || {
@@ -156,10 +168,13 @@ async fn detect_stale_sessions(context: Context, progress: Progress) -> Result<(
 #[derive(Serialize)]
 struct Expired {
     ended: usize,
+    moved: usize,
 }
 
 async fn check_expirations(context: Context, progress: Progress) -> Result<(), DbError> {
     let ended = context.expire.run(&context.app).await?;
-    progress.say(&Expired { ended });
+    progress.say(&Expired { ended, moved: 0 });
+    let moved = moving::look_at_all(&context.app).await?;
+    progress.say(&Expired { ended, moved });
     Ok(())
 }

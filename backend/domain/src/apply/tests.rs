@@ -9,6 +9,7 @@ mod logs;
 mod money;
 mod plans;
 mod pods;
+mod savings;
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;

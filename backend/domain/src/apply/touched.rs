@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tollgate_stripe::{Object, Observation};
+use tollgate_stripe::{Object, Observation, PodRef};
 
 use crate::charges::{self, Charge};
+use crate::memberships::Wanted;
 use crate::payments;
 use crate::plans::prices;
 use crate::purchases;
@@ -45,6 +46,14 @@ pub struct Touched {
     pub requests: BTreeSet<String>,
     /// Users: whoever signs in, or says something of themselves.
     pub users: BTreeSet<String>,
+    /// Subscriptions that pay into a pod, by their own word or that of their invoices.
+    pub savings: BTreeMap<String, PodRef>,
+    /// Pods in which somebody may get a seat or lose one, with all of their memberships.
+    pub pods: BTreeSet<String>,
+    /// Those of them whose payouts are wanted too.
+    pub payouts: BTreeSet<String>,
+    /// Memberships, with what they follow from.
+    pub memberships: BTreeSet<String>,
     /// Licences by themselves, without their customers; nothing else is then loaded. See [`load`](crate::licenses::load).
     pub licenses: BTreeSet<String>,
 }
@@ -75,9 +84,40 @@ impl Touched {
         Self { widgets: BTreeSet::from([id.to_owned()]), ..Self::customer(customer_id) }
     }
 
+    /// A pod, with all of its memberships.
+    pub fn pod(id: &str) -> Self {
+        Self { pods: BTreeSet::from([id.to_owned()]), ..Self::default() }
+    }
+
+    /// A membership, with its customer where it has one.
+    pub fn membership(id: &str, customer_id: Option<&str>) -> Self {
+        let customers = customer_id.into_iter().map(str::to_owned).collect();
+        Self { memberships: BTreeSet::from([id.to_owned()]), customers, ..Self::default() }
+    }
+
+    /// The same, with what the company tells of a payment of it, by `pi_…`, `in_…` or `ch_…`.
+    pub fn reported(mut self, reference: &str) -> Self {
+        if !reference.starts_with("in_") {
+            self.charge(Some(reference), None, None);
+        }
+        self
+    }
+
     /// A request that is remembered, and nothing else.
     pub fn request(id: &str) -> Self {
         Self { requests: BTreeSet::from([id.to_owned()]), ..Self::default() }
+    }
+
+    /// What of it is about pods.
+    pub(super) fn of_pods(&self) -> Wanted<'_> {
+        Wanted {
+            savings: self.savings.iter().map(|(id, pod)| (&**id, pod)).collect(),
+            memberships: self.memberships.clone(),
+            pods: self.pods.clone(),
+            payouts: self.payouts.clone(),
+            invoices: self.invoices.union(&self.paid_invoices).cloned().collect(),
+            given_back: self.charges_of_somebody.clone(),
+        }
     }
 
     /// Whether requests are all that is touched.
@@ -93,6 +133,7 @@ impl Touched {
             Object::Customer { .. } => {}
             Object::Subscription { after, .. } => {
                 self.subscriptions.insert(after.id.clone());
+                self.save(&after.id, &after.pod);
                 self.invoices.extend(after.latest_invoice.clone().filter(|_| after.status == "past_due"));
             }
             Object::CheckoutSession(session, outcome) => {
@@ -105,7 +146,10 @@ impl Touched {
                 }
             }
             Object::Invoice(invoice, _) => {
-                self.subscriptions.extend(invoice.subscription.clone());
+                if let Some(subscription) = &invoice.subscription {
+                    self.subscriptions.insert(subscription.clone());
+                    self.save(subscription, &invoice.pod);
+                }
                 let invoices =
                     if invoice.customer.is_some() { &mut self.invoices } else { &mut self.invoices_of_nobody };
                 invoices.insert(invoice.id.clone());
@@ -137,6 +181,12 @@ impl Touched {
             }
             Object::Refund(refund) => self.given_back(charges::key_of_refund(refund)),
             Object::Dispute(dispute) => self.given_back(charges::key_of_dispute(dispute)),
+        }
+    }
+
+    fn save(&mut self, subscription: &str, pod: &PodRef) {
+        if pod.pod_id.is_some() {
+            self.savings.insert(subscription.to_owned(), pod.clone());
         }
     }
 

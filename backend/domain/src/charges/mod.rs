@@ -34,6 +34,8 @@ record! {
         pub refunded_at: Option<Timestamp>,
         /// When a dispute of it was lost.
         pub lost_at: Option<Timestamp>,
+        /// The membership that it was reported for.
+        pub membership_id: Option<String>,
     }
 }
 
@@ -49,6 +51,7 @@ impl Charge {
             refunded: 0,
             refunded_at: None,
             lost_at: None,
+            membership_id: None,
         }
     }
 

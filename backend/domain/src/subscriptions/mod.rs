@@ -6,6 +6,7 @@
 pub mod inferred;
 pub mod past_due;
 pub mod requests;
+pub mod savings;
 pub mod view;
 
 use tollgate_db::{Json, UnitOfWork, record};
@@ -73,6 +74,8 @@ record! {
         pub customer_deleted_at: Option<Timestamp>,
         /// The pod that it pays into: then it is no plan, whatever its price.
         pub pod_id: Option<String>,
+        /// The membership that it is of, whatever its metadata says later.
+        pub membership_id: Option<String>,
     }
 }
 
@@ -118,12 +121,6 @@ impl State for stripe::Subscription {
 /// Every subscription of a customer.
 pub fn of_customer<'w>(work: &'w UnitOfWork, customer_id: &str) -> Vec<&'w Subscription> {
     work.all().filter(|subscription: &&Subscription| subscription.customer_id == customer_id).collect()
-}
-
-/// Whether an invoice is of a pod's subscription, by its own word or by that of the subscription.
-pub fn is_of_pod(work: &UnitOfWork, invoice: &stripe::Invoice) -> bool {
-    let subscription = || work.get::<Subscription>(invoice.subscription.as_deref()?);
-    invoice.pod.pod_id.is_some() || subscription().is_some_and(Subscription::is_of_pod)
 }
 
 /// Takes in a snapshot of a subscription and gives the status that it shows, which a stale one shows too; none of a
@@ -247,6 +244,7 @@ impl Subscription {
             latest_invoice_id: None,
             customer_deleted_at: None,
             pod_id: None,
+            membership_id: None,
         }
     }
 
@@ -254,7 +252,8 @@ impl Subscription {
     pub fn recompute(&mut self, work: &UnitOfWork, plans: &Plans) {
         let inferred = self.inferred.clone().map(|Json(inferred)| inferred).unwrap_or_default();
         let by_snapshot = self.history.last().and_then(|last| last.state.pod.pod_id.clone());
-        self.pod_id = by_snapshot.or_else(|| inferred.pod_id.clone());
+        let by_membership = self.pod_id.take().filter(|_| self.membership_id.is_some());
+        self.pod_id = by_snapshot.or_else(|| inferred.pod_id.clone()).or(by_membership);
         if let Some(last) = self.history.last().cloned() {
             let understood = self.history.last_understood().map(|snapshot| snapshot.state.status.clone());
             self.recompute_as(work, last, understood, plans);
@@ -351,11 +350,6 @@ impl Subscription {
         let items = self.history.last().into_iter().flat_map(|last| &last.state.items).map(|item| &item.price);
         let lines = self.inferred.iter().flat_map(|inferred| &inferred.lines).map(|line| &line.price);
         items.chain(lines).filter_map(|price| price.id.as_ref())
-    }
-
-    /// Whether it pays into a pod. Then it is no plan: nothing that a plan gives comes or goes by it.
-    pub fn is_of_pod(&self) -> bool {
-        self.pod_id.is_some()
     }
 
     /// What its status is to us: the last one whose meaning we know.

@@ -1,0 +1,66 @@
+//! A member asks for what is overdue to be paid once more.
+
+use chrono::Duration;
+use tollgate_db::UnitOfWork;
+
+use crate::contributions::{Contribution, ContributionStatus};
+use crate::memberships::settled::{oldest_overdue, settle};
+
+/// How often a member may ask in a day.
+const ASKED_MAX: usize = 5;
+
+/// How long an attempt may be in flight.
+const IN_FLIGHT: Duration = Duration::minutes(2);
+
+/// Why nothing is tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CannotRetry {
+    /// Nothing is overdue.
+    #[error("nothing is overdue")]
+    NothingToPay,
+    /// A payment is under way.
+    #[error("a payment is under way already")]
+    InProgress,
+    /// It was asked for five times in a day.
+    #[error("this was asked for too often today")]
+    TooOften,
+}
+
+/// Notes that a member asks for the oldest overdue contribution to be paid; gives it, and which asking it is.
+pub fn ask(work: &mut UnitOfWork, membership_id: &str) -> Result<(Contribution, usize), CannotRetry> {
+    let now = work.now();
+    let of_membership = |one: &&Contribution| one.membership_id == membership_id && one.counts();
+    let contributions: Vec<&Contribution> = work.all().filter(of_membership).collect();
+    let is_in_flight = |one: &&Contribution| one.asking_until.is_some_and(|until| until > now);
+    let is_pending = |one: &&Contribution| one.status() == ContributionStatus::Pending;
+    if contributions.iter().any(is_in_flight) {
+        return Err(CannotRetry::InProgress);
+    }
+    let found = oldest_overdue(&contributions).filter(|one| one.invoice_id.is_some());
+    let Some(found) = found else {
+        let is_under_way = contributions.iter().any(is_pending);
+        return Err(if is_under_way { CannotRetry::InProgress } else { CannotRetry::NothingToPay });
+    };
+    let today = contributions.iter().flat_map(|one| one.asked_at.iter()).filter(|at| now - **at < Duration::days(1));
+    if today.count() >= ASKED_MAX {
+        return Err(CannotRetry::TooOften);
+    }
+    let mut row = found.clone();
+    row.asked_at.push(now);
+    row.asking_until = Some(now + IN_FLIGHT);
+    work.insert(row.clone());
+    let number = row.asked_at.len();
+    Ok((row, number))
+}
+
+/// Notes what Stripe answered: that it is under way, or that it failed and why; paid it is by its invoice.
+pub fn answered(work: &mut UnitOfWork, contribution_id: &str, is_under_way: bool, failure_code: Option<&str>) {
+    let Some(mut row) = work.get_cloned::<Contribution>(contribution_id) else { return };
+    row.asking_until = None;
+    row.asked_since = is_under_way.then_some(work.now());
+    row.failure_code = failure_code.map(str::to_owned).or(row.failure_code);
+    row.settle(work);
+    let membership_id = row.membership_id.clone();
+    work.insert(row);
+    settle(work, &membership_id);
+}

@@ -1,0 +1,83 @@
+//! Groups that save together: what users, operators and services of the company ask of them, and what is done for them at
+//! Stripe.
+//!
+//! A seat is taken and committed before Stripe is asked, and what Stripe answered is taken in as an observation, by the same
+//! rules as its event. So whatever fails in between, the event, the next try or a job brings it right.
+
+mod admin;
+mod at_stripe;
+mod joining;
+mod leaving;
+pub mod moving;
+mod new_pod;
+pub mod owed;
+mod payer;
+mod reports;
+mod retrying;
+mod routes;
+mod services;
+#[cfg(test)]
+mod tests;
+mod view;
+
+use rocket::Route;
+use tollgate_db::UnitOfWork;
+use tollgate_domain::apply::Touched;
+use tollgate_domain::memberships::view::Viewer;
+use tollgate_domain::memberships::{self, Membership, MembershipStatus};
+use tollgate_domain::pods::{self, Pod};
+use tollgate_shared::Timestamp;
+
+use crate::app::App;
+use crate::http::error::ApiError;
+
+/// How long a reason of a user may be.
+const REASON_CHARACTERS_MAX: usize = 500;
+
+/// The routes of this module.
+pub fn routes() -> Vec<Route> {
+    [routes::routes(), services::routes(), reports::routes(), admin::routes()].concat()
+}
+
+/// The pod `id`, if `viewer` may see it: a private one is seen by its members, its creator, and whoever has its code.
+async fn visible(app: &App, id: &str, viewer: Viewer<'_>, code: Option<&str>) -> Result<Pod, ApiError> {
+    let mut tx = app.read().await?;
+    let pod = pods::get(&mut tx, id).await?.ok_or_else(no_pod)?;
+    let Viewer::User(user) = viewer else { return Ok(pod) };
+    if pod.is_public || pod.is_of(user) || code == Some(&*pod.invite_code) {
+        return Ok(pod);
+    }
+    let own = memberships::of_user_in(&mut tx, id, user).await?;
+    own.iter().any(|row| is_shown(row, app.clock.now())).then_some(pod).ok_or_else(no_pod)
+}
+
+/// Whether a membership has come to be, or may still.
+fn is_shown(row: &Membership, now: Timestamp) -> bool {
+    row.status(now) != MembershipStatus::Gone
+}
+
+/// Ends memberships of a pod here by `rule`; their subscriptions are ended at Stripe by [`owed`], within seconds.
+async fn call_off(app: &App, id: &str, rule: impl Fn(&mut UnitOfWork) + Send + Sync) -> Result<(), ApiError> {
+    let touched = Touched::pod(id);
+    let ended = app.write(&touched, |work| {
+        rule(work);
+        Ok::<_, ApiError>(())
+    });
+    ended.await?;
+    Ok(())
+}
+
+/// 404: there is none, or it is nobody's business.
+fn no_pod() -> ApiError {
+    ApiError::not_found("such pod")
+}
+
+/// Why something is done; blank is nothing.
+fn readable_reason(reason: Option<String>) -> Result<Option<String>, ApiError> {
+    let reason = reason.map(|reason| reason.trim().to_owned()).filter(|reason| !reason.is_empty());
+    if reason.as_ref().is_some_and(|reason| reason.chars().count() > REASON_CHARACTERS_MAX) {
+        let message = format!("`reason` has at most {REASON_CHARACTERS_MAX} characters");
+        return Err(ApiError::invalid_parameter("reason", message));
+    }
+    Ok(reason)
+}

@@ -1,0 +1,135 @@
+//! A member pays what is overdue, by what is there or by another payment method.
+
+use rocket::http::Status;
+use serde::{Deserialize, Serialize};
+use tollgate_domain::apply::Touched;
+use tollgate_domain::contributions::Contribution;
+use tollgate_domain::contributions::history::ContributionView;
+use tollgate_domain::memberships::leaving::NotAMember;
+use tollgate_domain::memberships::retrying::{CannotRetry, answered, ask};
+use tollgate_domain::memberships::view::{MembershipView, Viewer};
+use tollgate_domain::memberships::{self, Membership};
+use tollgate_stripe::ObjectType;
+
+use super::at_stripe::Teller;
+use super::visible;
+use crate::app::App;
+use crate::http::auth::User;
+use crate::http::error::ApiError;
+use crate::http::idempotency::Answer;
+use crate::stripe_api::Call;
+use crate::stripe_api::error::{CallError, Refusal};
+use crate::stripe_api::form::Form;
+
+/// When a member who asked too often may ask again, at the latest, in seconds.
+const RETRY_SECONDS: u32 = 24 * 3600;
+
+/// A body of `POST /api/pods/{id}/retry-payment`.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Retry {
+    payment_method_id: Option<String>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Retried {
+    membership: MembershipView,
+    contribution: ContributionView,
+    client_secret: Option<String>,
+}
+
+/// Pays the oldest overdue contribution.
+pub(super) async fn retry(app: &App, user: &User, id: &str, body: Retry) -> Result<Answer, ApiError> {
+    let teller = Teller::open(app)?;
+    let pod = visible(app, id, Viewer::User(&user.id), None).await?;
+    let own = memberships::of_user_in(&mut app.read().await?, id, &user.id).await?;
+    let now = app.clock.now();
+    let member = own.into_iter().find(|row| row.status(now).is_live()).ok_or(NotAMember)?;
+    let method = body.payment_method_id;
+    if let Some(method) = &method {
+        teller.owns(&member, method).await?;
+    }
+    let touched = Touched::membership(&member.id, member.customer_id.as_deref());
+    let ((contribution, number), _) = app.write(&touched, |work| ask(work, &member.id)).await?;
+    let paid = teller.pay(&contribution, number, method.as_deref()).await;
+    let failure = paid.as_ref().err().and_then(CallError::refusal);
+    let code = failure.and_then(|refusal| refusal.decline_code.clone().or(refusal.code.clone()));
+    teller.see_invoice(&contribution, &member).await;
+    let noted = app.write(&touched, |work| {
+        let is_open = work.get::<Contribution>(&contribution.id).is_some_and(|one| !one.status().was_paid());
+        answered(work, &contribution.id, paid.is_ok() && is_open, code.as_deref());
+        let row: Membership = work.get_cloned(&member.id).ok_or(NotAMember)?;
+        let one: Contribution = work.get_cloned(&contribution.id).ok_or(NotAMember)?;
+        Ok::<_, NotAMember>((row, one))
+    });
+    let ((row, one), _) = noted.await?;
+    match paid {
+        Ok(()) => {}
+        // It was paid, or is no longer owed, and we had not heard.
+        Err(error) if error.refusal().is_some_and(Refusal::is_out_of_date) && !one.status().is_overdue() => {
+            return Err(CannotRetry::NothingToPay.into());
+        }
+        Err(error) => return Err(error.into()),
+    }
+    if let (Some(method), Some(subscription)) = (&method, &member.subscription_id) {
+        teller.pay_from_now_on(&contribution, number, &member.id, subscription, method).await;
+    }
+    let view = Retried {
+        membership: MembershipView::of(&row, &pod, now),
+        contribution: ContributionView::from(&one),
+        client_secret: None,
+    };
+    Ok(Answer::new(Status::Ok, &view))
+}
+
+impl Teller<'_> {
+    async fn pay(self, contribution: &Contribution, number: usize, method: Option<&str>) -> Result<(), CallError> {
+        let invoice = contribution.invoice_id.as_deref().unwrap_or_default();
+        let form = Form::default().with_some("payment_method", method);
+        let call = Call::post("invoices.pay", &["invoices", invoice, "pay"]).with(form);
+        self.stripe.once(&call, &format!("tollgate:{invoice}:user:{number}")).await.map(drop)
+    }
+
+    /// Takes in how the invoice is now; where that cannot be, its event tells.
+    async fn see_invoice(self, contribution: &Contribution, member: &Membership) {
+        let invoice = contribution.invoice_id.as_deref().unwrap_or_default();
+        let call = Call::get("invoices.read", &["invoices", invoice]);
+        if let Ok(answer) = self.stripe.read(&call).await
+            && let Ok(seen) = self.seen(ObjectType::Invoice, &answer)
+        {
+            let _ = self.take_in(&seen, &member.id).await;
+        }
+    }
+
+    /// Makes what was paid with what is charged from now on.
+    async fn pay_from_now_on(
+        self,
+        contribution: &Contribution,
+        number: usize,
+        membership_id: &str,
+        subscription: &str,
+        method: &str,
+    ) {
+        let invoice = contribution.invoice_id.as_deref().unwrap_or_default();
+        let form = Form::default().with("default_payment_method", method);
+        let call = Call::post("subscriptions.update", &["subscriptions", subscription]).with(form);
+        let key = format!("tollgate:{invoice}:user:{number}:default");
+        if let Ok(answer) = self.stripe.once(&call, &key).await
+            && let Ok(seen) = self.seen(ObjectType::Subscription, &answer)
+        {
+            let _ = self.take_in(&seen, membership_id).await;
+        }
+    }
+}
+
+impl From<CannotRetry> for ApiError {
+    fn from(why: CannotRetry) -> Self {
+        let code = match why {
+            CannotRetry::NothingToPay => "nothing_to_pay",
+            CannotRetry::InProgress => "payment_in_progress",
+            CannotRetry::TooOften => return Self::rate_limited(RETRY_SECONDS),
+        };
+        Self::new(Status::Conflict, code, why.to_string())
+    }
+}
