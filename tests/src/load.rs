@@ -37,8 +37,8 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::stack::signature;
 use crate::stripe::catalogue::PRO_MONTHLY;
+use crate::stripe::delivery::signature;
 use crate::stripe::{ApiVersion, Checkout, Event, Stripe};
 
 /// A response that takes longer counts as none.

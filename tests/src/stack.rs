@@ -10,16 +10,18 @@ use futures_util::StreamExt;
 use http::Method;
 use serde_json::Value;
 use tempfile::TempDir;
-use tollgate_shared::{Clock, Rng, Secret, signing};
+use tollgate_shared::Rng;
 
 use crate::engines::{Database, Engine, temporary_folder};
 use crate::http::{Http, Response};
 use crate::process::{Program, binary, free_address};
+use crate::stripe::delivery::signature;
 use crate::stripe::{Event, Stripe, catalogue};
 use crate::wait::{SOON, wait_for, wait_until};
 
 mod balancer;
 mod tier;
+mod user;
 
 use balancer::Balancer;
 pub use tier::{STOP_TIMEOUT, Tier};
@@ -359,11 +361,6 @@ pub const WEBHOOK_PATH: &str = "/api/webhooks/stripe";
 
 /// The header of a JSON body, as Stripe sends it.
 pub const JSON: (&str, &str) = ("content-type", "application/json; charset=utf-8");
-
-/// A signature header made now.
-pub fn signature(secret: &str, body: &[u8]) -> String {
-    signing::sign(&Secret::new(secret), Clock::system().now().timestamp(), body)
-}
 
 /// The sum of a metric's samples in Prometheus's text format.
 pub fn sample(metrics: &str, name: &str) -> Option<u64> {

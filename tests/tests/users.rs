@@ -1,30 +1,12 @@
 //! What signed-in users see and do, through the relay.
 
-use base64::Engine as _;
-use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use hmac::{Hmac, KeyInit as _, Mac as _};
 use http::Method;
 use serde_json::{Value, json};
-use sha2::Sha256;
-use tollgate_shared::Clock;
 use tollgate_tests::http::Response;
 use tollgate_tests::stack::JSON;
 use tollgate_tests::stripe::catalogue::PRO_MONTHLY;
 use tollgate_tests::stripe::{ApiVersion, Checkout, Stripe};
 use tollgate_tests::{Stack, StackConfig, on_each_engine};
-
-/// `Authorization` of a user, as the company's own application makes it.
-fn signed_in(stack: &Stack, user_id: &str) -> String {
-    let secret = stack.secrets.backend.iter().find(|(name, _)| name == "AUTH_SECRET");
-    let secret = &secret.expect("the stack has one").1;
-    let claims = json!({ "sub": user_id, "exp": Clock::system().now().timestamp() + 3600 });
-    let [header, claims] =
-        [json!({ "alg": "HS256" }), claims].map(|part| BASE64_URL_SAFE_NO_PAD.encode(part.to_string()));
-    let message = format!("{header}.{claims}");
-    let mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).expect("a key may have any length");
-    let signature = mac.chain_update(&message).finalize().into_bytes();
-    format!("Bearer {message}.{}", BASE64_URL_SAFE_NO_PAD.encode(signature))
-}
 
 async fn call(stack: &Stack, user: &str, method: Method, path: &str, key: Option<&str>) -> Response {
     let mut headers = vec![JSON, ("authorization", user)];
@@ -44,7 +26,7 @@ on_each_engine!(a_user_sees_what_they_bought_through_the_relay, async |engine| {
     let customer = stripe.sign_up("ada@example.com", "Ada", None);
     let (subscription, _) = stripe.checkout(&customer, &Checkout::of(&PRO_MONTHLY).by("user_1"));
     stack.tell(&stripe.events(ApiVersion::Endive)).await;
-    let user = signed_in(&stack, "user_1");
+    let user = stack.bearer("user_1");
 
     let current = seen(&stack, &user, "/api/subscriptions/current").await;
     assert_eq!(current["subscription"]["stripeSubscriptionId"], subscription);
@@ -76,7 +58,7 @@ on_each_engine!(a_user_has_their_keys_in_hand_through_the_relay, async |engine| 
     let customer = stripe.sign_up("ada@example.com", "Ada", None);
     stripe.checkout(&customer, &Checkout::of(&PRO_MONTHLY).by("user_1"));
     stack.tell(&stripe.events(ApiVersion::Endive)).await;
-    let user = signed_in(&stack, "user_1");
+    let user = stack.bearer("user_1");
 
     let state = stack.customer(&customer).await.expect("the customer is known");
     let given = format!("/api/api-keys/{}", state["apiKeys"][0]["id"].as_str().expect("a purchase gives a key"));

@@ -80,7 +80,7 @@ async fn too_many_requests_are_not_answered_by_more() {
     let client = client(&api.base);
     let read = Call::get("subscriptions.read", &["subscriptions", &subscription]);
     api.fail(&[429]);
-    assert_eq!(client.read(&read).await.unwrap_err().to_string(), "Stripe answered 429");
+    assert_eq!(client.read(&read).await.unwrap_err().to_string(), "Stripe answered 429 rate_limit");
     assert_eq!(api.calls().len(), 1);
     api.fault(&[Fault::StatusWith(429, vec![("stripe-should-retry", "true".to_owned())])]);
     client.read(&read).await.unwrap();

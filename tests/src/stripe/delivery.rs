@@ -84,7 +84,12 @@ pub const ENDPOINTS: [Endpoint; 11] = [
     Endpoint { name: "no intents", is_sent: |event_type| !event_type.starts_with("payment_intent.") },
 ];
 
-/// A signature under two secrets, as it is sent while the endpoint's secret is rotated.
+/// A signature header made now.
+pub fn signature(secret: &str, body: &[u8]) -> String {
+    signing::sign(&Secret::new(secret), Clock::system().now().timestamp(), body)
+}
+
+/// The same under two secrets, as it is sent while the endpoint's secret is rotated.
 pub fn rolled_signature(new: &str, old: &str, body: &[u8]) -> String {
     let now = Clock::system().now().timestamp();
     let header = |secret: &str| signing::sign(&Secret::new(secret), now, body);

@@ -8,10 +8,10 @@
 //! - [`rest`]: its API, as far as we call it.
 //! - [`story`]: lives made up from a seed. [`delivery`]: the faults of the way from Stripe to us.
 //!
-//! Time stands still unless [`Stripe::pass`] moves it, so that verbs without it in between share one second, as they do
-//! in life. Ids are random, so that their order says nothing.
+//! Time stands still unless [`Stripe::pass`] moves it, or [`Stripe::advance`], by which Stripe also does what is due
+//! meanwhile: verbs without them in between share one second, as they do in life. Ids are random, so that their order says nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tollgate_shared::Rng;
 
@@ -26,11 +26,11 @@ pub mod verbs;
 
 pub use model::Object;
 pub use shape::{ApiVersion, Event};
-pub use verbs::{Billed, Checkout, OneOff, Paying};
+pub use verbs::{Billed, Buyer, Checkout, GiveUp, NewCard, OneOff, Paying, Unpaid};
 
 use model::{
-    Charge, CheckoutSession, Customer, Dispute, Invoice, InvoicePayment, Line, PaymentIntent, PaymentMethod, Price,
-    Refund, Subscription,
+    Charge, CheckoutSession, Coupon, Customer, Dispute, Invoice, InvoicePayment, Line, PaymentIntent, PaymentMethod,
+    PortalSession, Price, Refund, Subscription,
 };
 
 /// When every Stripe here begins: 2026-01-05 09:00:00 UTC.
@@ -68,6 +68,20 @@ pub struct Stripe {
     pub disputes: BTreeMap<String, Dispute>,
     /// What will be on a subscription's next invoice, the newest first.
     pub pending_lines: BTreeMap<String, Vec<Line>>,
+    /// What it does when it has tried often enough.
+    pub gives_up: GiveUp,
+    /// The ends of trials that were announced.
+    announced_trials: BTreeSet<(String, i64)>,
+    /// Visits to the customer portal.
+    pub portal_sessions: BTreeMap<String, PortalSession>,
+    /// What is sold.
+    pub prices: Vec<&'static Price>,
+    /// The names of products.
+    pub products: BTreeMap<String, String>,
+    /// What may be taken off.
+    pub coupons: Vec<&'static Coupon>,
+    /// Where its pages are: an origin.
+    pub pages: String,
     /// Lookup keys that have moved, and the price that has each now.
     pub moved_lookup_keys: BTreeMap<&'static str, &'static Price>,
     /// Everything that happened, in order.
@@ -111,6 +125,13 @@ impl Stripe {
             refunds: BTreeMap::new(),
             disputes: BTreeMap::new(),
             pending_lines: BTreeMap::new(),
+            gives_up: GiveUp::Cancel,
+            announced_trials: BTreeSet::new(),
+            portal_sessions: BTreeMap::new(),
+            prices: catalogue::PRICES.to_vec(),
+            products: catalogue::PRODUCTS.map(|(id, name)| (id.to_owned(), name.to_owned())).into(),
+            coupons: catalogue::COUPONS.iter().collect(),
+            pages: "https://checkout.stripe.com".to_owned(),
             moved_lookup_keys: BTreeMap::new(),
             occurrences: Vec::new(),
             ids: Ids(Rng::seeded(seed)),
@@ -122,7 +143,12 @@ impl Stripe {
         Self::new(u64::from_le_bytes(Rng::system().bytes()))
     }
 
-    /// Lets `seconds` go by.
+    /// A secret for webhooks: `whsec_…`.
+    pub fn new_secret(&self) -> String {
+        self.ids.short("whsec", 32)
+    }
+
+    /// Lets `seconds` go by, and nothing happen.
     pub fn pass(&mut self, seconds: i64) -> &mut Self {
         self.now += seconds;
         self

@@ -9,9 +9,10 @@ use std::collections::BTreeMap;
 
 pub use invoice::{Invoice, InvoicePayment, InvoiceStatus, Line, LineOrigin};
 pub use payment::{
-    Charge, CheckoutSession, Dispute, IntentStatus, Mode, PaymentIntent, PaymentMethod, Refund, RefundStatus,
+    Charge, CheckoutSession, Dispute, IntentStatus, Mode, Opening, PaymentIntent, PaymentMethod, PortalSession, Refund,
+    RefundStatus,
 };
-pub use subscription::{Interval, Item, Period, Price, Status, Subscription};
+pub use subscription::{Coupon, Interval, Item, Lasting, Period, Price, Status, Subscription};
 
 /// `metadata`: free text by name.
 pub type Metadata = BTreeMap<String, String>;

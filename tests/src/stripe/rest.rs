@@ -1,41 +1,47 @@
-//! Stripe's API over HTTP, as far as we call it: in the version that a call asks for, dated by Stripe's own clock. It
-//! refuses parameters that Stripe does not know, does once what comes twice under one `Idempotency-Key`, and fails on
-//! demand.
+//! Stripe's API over HTTP, as far as we call it, with the pages that it sends customers to: in the version that a call
+//! asks for, dated by Stripe's own clock. It refuses parameters that Stripe does not take, does once what comes twice
+//! under one `Idempotency-Key`, tells its endpoints what happened, and fails on demand.
 
 mod billing;
 mod checkout;
+mod clocks;
+mod expand;
 mod form;
+mod invoices;
+mod lists;
+mod pages;
 mod params;
+mod refused;
+mod server;
+mod subscriptions;
+#[cfg(test)]
+mod tests;
+mod webhooks;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::future;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bytes::Bytes;
-use http::{HeaderMap, Method, Request, Response};
-use http_body_util::{BodyExt as _, Full};
-use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo};
-use hyper_util::server::conn::auto;
-use serde_json::{Value, json};
+use http::{HeaderMap, Method};
+use serde_json::Value;
 use tokio::net::TcpListener;
-use tollgate_shared::clock::from_unix;
+use tokio::sync::Notify;
+use tollgate_shared::Clock;
 
-use self::params::BadParameter;
+use self::clocks::TestClock;
+use self::webhooks::Webhooks;
+pub use self::webhooks::{Endpoint, Mishaps};
 use super::Stripe;
-use super::shape::ApiVersion;
 
 /// The secret key of every account here.
 pub const SECRET_KEY: &str = "sk_test_4eC39HqLyjWDarjtT1zdp7dc";
 
 /// The API of one account.
 pub struct Api {
-    /// The value for `STRIPE_API_BASE`.
+    /// The value for `STRIPE_API_BASE`. Its pages are there, too.
     pub base: String,
-    state: Arc<Mutex<State>>,
+    shared: Arc<Shared>,
 }
 
 /// What goes wrong with a call.
@@ -69,12 +75,43 @@ impl Asked {
     }
 }
 
+/// What is asked for, by a server or a browser, read as text.
+struct Call {
+    method: Method,
+    path: String,
+    headers: HeaderMap,
+    /// Query and body.
+    form: Vec<(String, String)>,
+}
+
+impl Call {
+    fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+}
+
+/// The number that was sent for `name`.
+fn number(asked: &Asked, name: &str) -> Option<i64> {
+    asked.value(name).and_then(|value| value.parse().ok())
+}
+
+/// The account and all that is known of its API, for whoever answers, delivers and tests.
+struct Shared {
+    state: Mutex<State>,
+    /// Rings when an endpoint has taken something.
+    taken: Notify,
+}
+
 struct State {
     stripe: Stripe,
+    /// How far its clock is ahead of the machine's, where it goes with that.
+    keeps_time: Option<i64>,
     /// What becomes of the next calls; `None`: nothing goes wrong with that one.
     faults: VecDeque<Option<Fault>>,
+    test_clock: Option<TestClock>,
     asked: Vec<Asked>,
     answered: BTreeMap<String, Answered>,
+    webhooks: Webhooks,
 }
 
 /// What came of a call under an `Idempotency-Key`.
@@ -86,188 +123,151 @@ struct Answered {
     body: Value,
 }
 
-/// An error as Stripe answers it: status, and the members of `error`.
-struct Refused(u16, Value);
-
-impl Refused {
-    fn invalid(status: u16, code: Option<&str>, message: &str) -> Self {
-        Self(status, json!({ "type": "invalid_request_error", "code": code, "message": message }))
-    }
-
-    fn missing() -> Self {
-        Self::invalid(404, Some("resource_missing"), "No such object")
-    }
-}
-
-type Answer = Result<Value, Refused>;
-
 impl Api {
-    /// Starts to answer for `stripe` as it is now; ends with the runtime.
+    /// Starts to answer for `stripe` as it is now, on a free port; ends with the runtime.
     pub async fn start(stripe: &Stripe) -> Self {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("there is a free port");
-        let address: SocketAddr = listener.local_addr().expect("it is bound");
-        let state =
-            State { stripe: stripe.clone(), faults: VecDeque::new(), asked: Vec::new(), answered: BTreeMap::new() };
-        let state = Arc::new(Mutex::new(state));
-        let answers = Arc::clone(&state);
-        tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                let state = Arc::clone(&answers);
-                tokio::spawn(async move {
-                    let answer = service_fn(move |request| answer(Arc::clone(&state), request));
-                    auto::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), answer).await
-                });
-            }
-        });
-        Self { base: format!("http://{address}"), state }
+        Self::start_at(stripe, SocketAddr::from(([127, 0, 0, 1], 0))).await.expect("there is a free port")
+    }
+
+    /// The same at an address.
+    pub async fn start_at(stripe: &Stripe, address: SocketAddr) -> io::Result<Self> {
+        let listener = TcpListener::bind(address).await?;
+        let base = format!("http://{}", listener.local_addr()?);
+        let mut stripe = stripe.clone();
+        stripe.pages.clone_from(&base);
+        let webhooks = Webhooks::after(stripe.occurrences.len());
+        let state = State {
+            stripe,
+            keeps_time: None,
+            faults: VecDeque::new(),
+            test_clock: None,
+            asked: Vec::new(),
+            answered: BTreeMap::new(),
+            webhooks,
+        };
+        let shared = Arc::new(Shared { state: Mutex::new(state), taken: Notify::new() });
+        tokio::spawn(server::serve(listener, Arc::clone(&shared)));
+        Ok(Self { base, shared })
     }
 
     /// From here on it answers for `stripe` as it is now.
     pub fn is_now(&self, stripe: &Stripe) {
-        lock(&self.state).stripe = stripe.clone();
+        let mut state = self.shared.lock();
+        state.stripe = stripe.clone();
+        state.stripe.pages.clone_from(&self.base);
+        state.webhooks.begin_after(stripe.occurrences.len());
     }
 
-    /// Lets something happen at Stripe, and gives what `change` gives.
+    /// Lets something happen at Stripe, gives what `change` gives, and tells the endpoints.
     pub fn change<T>(&self, change: impl FnOnce(&mut Stripe) -> T) -> T {
-        change(&mut lock(&self.state).stripe)
+        let mut state = self.shared.lock();
+        let changed = change(&mut state.stripe);
+        state.announce();
+        changed
+    }
+
+    /// From now on its clock goes with the machine's, and stands at the same time.
+    pub fn keeps_time(&self) {
+        {
+            let mut state = self.shared.lock();
+            state.keeps_time = Some(0);
+            state.look_at_the_clock();
+            state.announce();
+        }
+        tokio::spawn(server::keep_time(Arc::clone(&self.shared)));
     }
 
     /// Fails the next calls with these statuses.
     pub fn fail(&self, statuses: &[u16]) {
-        lock(&self.state).faults.extend(statuses.iter().map(|status| Some(Fault::Status(*status))));
+        self.shared.lock().faults.extend(statuses.iter().map(|status| Some(Fault::Status(*status))));
     }
 
     /// What goes wrong with the next calls.
     pub fn fault(&self, faults: &[Fault]) {
-        lock(&self.state).faults.extend(faults.iter().cloned().map(Some));
+        self.shared.lock().faults.extend(faults.iter().cloned().map(Some));
     }
 
     /// What goes wrong after `calls` more calls.
     pub fn fault_after(&self, calls: usize, faults: &[Fault]) {
-        lock(&self.state).faults.extend(vec![None; calls]);
+        self.shared.lock().faults.extend(vec![None; calls]);
         self.fault(faults);
     }
 
     /// Fails no more.
     pub fn recover(&self) {
-        lock(&self.state).faults.clear();
+        self.shared.lock().faults.clear();
     }
 
     /// The paths that were asked for, failed calls included.
     pub fn asked(&self) -> Vec<String> {
         let path = |asked: &Asked| asked.call.split_once(' ').map(|(_, path)| path.to_owned());
-        lock(&self.state).asked.iter().filter_map(path).collect()
+        self.shared.lock().asked.iter().filter_map(path).collect()
     }
 
     /// The calls that came in, failed ones included.
     pub fn calls(&self) -> Vec<Asked> {
-        lock(&self.state).asked.clone()
+        self.shared.lock().asked.clone()
     }
 
     /// Those that change something.
     pub fn changes(&self) -> Vec<Asked> {
         self.calls().into_iter().filter(|asked| !asked.call.starts_with("GET ")).collect()
     }
+
+    /// Delivers all that happens from now on to `endpoint`, signed, again and again until it is taken. Gives the
+    /// endpoint's id.
+    pub fn deliver_to(&self, endpoint: Endpoint) -> String {
+        webhooks::register(&self.shared, &mut self.shared.lock(), endpoint)
+    }
+
+    /// Whether it happens by chance from now on that a webhook is lost, comes twice, or comes out of order.
+    pub fn deliver_badly(&self, mishaps: Mishaps) {
+        self.shared.lock().webhooks.mishaps = mishaps;
+    }
+
+    /// Signs with a new secret and, for a while, with the old one as well: until [`Api::forget_old_secrets`].
+    pub fn roll_secret(&self, new: &str) {
+        self.shared.lock().webhooks.roll_secrets(new);
+    }
+
+    /// Signs with the newest secret alone.
+    pub fn forget_old_secrets(&self) {
+        self.shared.lock().webhooks.forget_old_secrets();
+    }
+
+    /// Waits until the endpoints have taken all that was to be delivered to them.
+    pub async fn delivered(&self) {
+        self.shared.until(|state| state.webhooks.owed() == 0).await;
+    }
 }
 
-fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
-    state.lock().unwrap_or_else(PoisonError::into_inner)
-}
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 
-async fn answer(state: Arc<Mutex<State>>, request: Request<Incoming>) -> io::Result<Response<Full<Bytes>>> {
-    let (head, body) = request.into_parts();
-    let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
-    let sent = if head.method == Method::GET { head.uri.query().unwrap_or_default().as_bytes() } else { &body };
-    let form = form::decode(str::from_utf8(sent).map_err(io::Error::other)?);
-    let text = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
-    let asked = Asked { call: format!("{} {}", head.method, head.uri.path()), form, key: text("idempotency-key") };
-    let fault = {
-        let mut state = lock(&state);
-        state.asked.push(asked.clone());
-        state.faults.pop_front().flatten()
-    };
-    match fault {
-        Some(Fault::Silent) => future::pending().await,
-        Some(Fault::Status(status)) => Ok(lock(&state).failure(status, &[])),
-        Some(Fault::StatusWith(status, headers)) => Ok(lock(&state).failure(status, &headers)),
-        Some(Fault::AnswerLost) => {
-            lock(&state).answer(&asked, &head.headers);
-            Err(io::Error::other("its answer is lost"))
+    /// Waits until `holds`, which may change whenever an endpoint has taken something.
+    async fn until(&self, holds: impl Fn(&State) -> bool) {
+        loop {
+            let taken = self.taken.notified();
+            if holds(&self.lock()) {
+                return;
+            }
+            taken.await;
         }
-        None => Ok(lock(&state).answer(&asked, &head.headers)),
     }
 }
 
 impl State {
-    fn failure(&self, status: u16, headers: &[(&'static str, String)]) -> Response<Full<Bytes>> {
-        let error = json!({ "error": { "type": "api_error", "message": "An unexpected error occurred" } });
-        self.response(status, &error, headers)
-    }
-
-    fn response(&self, status: u16, body: &Value, headers: &[(&'static str, String)]) -> Response<Full<Bytes>> {
-        let date = from_unix(self.stripe.now).expect("it is no year of five digits");
-        let mut response = Response::builder()
-            .status(status)
-            .header("content-type", "application/json")
-            .header("request-id", "req_1")
-            .header("date", date.format("%a, %d %b %Y %H:%M:%S GMT").to_string());
-        for (name, value) in headers {
-            response = response.header(*name, value);
-        }
-        response.body(Full::new(Bytes::from(body.to_string()))).expect("the headers are texts")
-    }
-
-    /// Does what is asked, once for an `Idempotency-Key`.
-    fn answer(&mut self, asked: &Asked, headers: &HeaderMap) -> Response<Full<Bytes>> {
-        let version = match Self::judge(asked, headers) {
-            Ok(version) => version,
-            // Of what is not even begun nothing is remembered.
-            Err(Refused(status, error)) => return self.response(status, &json!({ "error": error }), &[]),
-        };
-        // With another method a key has no effect.
-        let key = asked.key.as_ref().filter(|_| asked.call.starts_with("POST "));
-        if let Some(known) = key.and_then(|key| self.answered.get(key)) {
-            if (&known.call, &known.form) == (&asked.call, &asked.form) {
-                let replayed = [("idempotent-replayed", "true".to_owned())];
-                return self.response(known.status, &known.body, &replayed);
-            }
-            let error =
-                json!({ "type": "idempotency_error", "message": "Keys can only be used with the same parameters" });
-            return self.response(400, &json!({ "error": error }), &[]);
-        }
-        let (status, body) = match self.stripe.called(asked, version) {
-            Ok(body) => (200, body),
-            Err(Refused(status, error)) => (status, json!({ "error": error })),
-        };
-        if let Some(key) = key {
-            let (call, form) = (asked.call.clone(), asked.form.clone());
-            self.answered.insert(key.clone(), Answered { call, form, status, body: body.clone() });
-        }
-        self.response(status, &body, &[])
-    }
-
-    fn judge(asked: &Asked, headers: &HeaderMap) -> Result<ApiVersion, Refused> {
-        let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-        if text("authorization") != Some(&format!("Bearer {SECRET_KEY}")) {
-            return Err(Refused::invalid(401, None, "Invalid API Key provided"));
-        }
-        let version = text("stripe-version").unwrap_or_default();
-        let version = ApiVersion::ALL.into_iter().find(|known| known.name() == version);
-        let version = version.ok_or_else(|| Refused::invalid(400, None, "Invalid Stripe API version"))?;
-        match params::check(&kind_of(&asked.call), &asked.form) {
-            Ok(()) => Ok(version),
-            Err(BadParameter::NoSuchCall) => Err(Refused::invalid(404, None, "Unrecognized request URL")),
-            Err(BadParameter::Unknown(name)) => {
-                let message = format!("Received unknown parameter: {name}");
-                Err(Refused::invalid(400, Some("parameter_unknown"), &message))
-            }
+    /// Where its clock goes with the machine's, lets so much time pass.
+    fn look_at_the_clock(&mut self) {
+        if let Some(ahead) = self.keeps_time {
+            self.stripe.advance_to(Clock::system().now().timestamp() + ahead);
         }
     }
-}
 
-/// A call without the ids in it: `POST /v1/subscriptions/{id}`.
-fn kind_of(call: &str) -> String {
-    const IDS: [&str; 8] = ["sub_", "cus_", "in_", "pm_", "price_", "cs_", "pi_", "si_"];
-    let parts = call.split('/').map(|part| if IDS.iter().any(|id| part.starts_with(id)) { "{id}" } else { part });
-    parts.collect::<Vec<_>>().join("/")
+    /// Tells the endpoints what has happened since they were told last.
+    fn announce(&mut self) {
+        self.webhooks.announce(&self.stripe.occurrences);
+    }
 }

@@ -4,8 +4,8 @@
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
-use super::model::{CheckoutSession, Price};
-use super::{Object, Occurrence};
+use super::model::{CheckoutSession, Coupon, Lasting, Price};
+use super::{BEGINNING, Object, Occurrence};
 
 mod billing;
 mod money;
@@ -34,6 +34,23 @@ impl ApiVersion {
             Self::Basil => "2025-03-31.basil",
             Self::Endive => "2026-10-28.endive",
         }
+    }
+
+    /// The shape of objects in any version, by its date: `2026-09-30.endive`; `None` for what is no version.
+    pub fn of_date(name: &str) -> Option<Self> {
+        let (date, _) = name.split_once('.').unwrap_or((name, ""));
+        let is_date = date.len() == 10 && date.split('-').map(str::len).eq([4, 2, 2]);
+        let digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
+        if !is_date || !date.split('-').all(digits) {
+            return None;
+        }
+        Some(if date < "2025-03-31" {
+            Self::V2024_06_20
+        } else if date < "2025-09-30" {
+            Self::Basil
+        } else {
+            Self::Endive
+        })
     }
 
     /// Whether fields stand where they stood before basil.
@@ -161,17 +178,52 @@ pub fn price(price: &Price, lookup_key: Option<&str>) -> Value {
     billing::price(price, lookup_key)
 }
 
+/// A code that takes something off.
+pub fn promotion_code(coupon: &Coupon) -> Value {
+    let of_it = json!({
+        "id": coupon.id,
+        "object": "coupon",
+        "created": BEGINNING,
+        "currency": null,
+        "duration": if coupon.lasting == Lasting::Once { "once" } else { "forever" },
+        "livemode": false,
+        "metadata": {},
+        "name": null,
+        "percent_off": coupon.percent_off,
+        "valid": true,
+    });
+    json!({
+        "id": coupon.promotion,
+        "object": "promotion_code",
+        "active": true,
+        "code": coupon.code,
+        "created": BEGINNING,
+        "customer": null,
+        "expires_at": null,
+        "livemode": false,
+        "max_redemptions": null,
+        "metadata": {},
+        "promotion": { "coupon": of_it, "type": "coupon" },
+        "times_redeemed": 0,
+    })
+}
+
 /// What a session sold, as `GET /v1/checkout/sessions/{id}/line_items` lists it.
 pub fn session_items(session: &CheckoutSession) -> Value {
-    let items = session.prices.iter().map(|price| {
+    let items = session.prices.iter().enumerate().map(|(index, price)| {
+        let quantity = session.quantity_of(index);
+        let amount = price.unit_amount * quantity;
         json!({
             "id": format!("li_{}", price.id),
             "object": "item",
-            "amount_total": price.unit_amount,
+            "amount_discount": 0,
+            "amount_subtotal": amount,
+            "amount_tax": 0,
+            "amount_total": amount,
             "currency": price.currency,
             "description": price.product,
             "price": billing::price(price, price.lookup_key),
-            "quantity": 1,
+            "quantity": quantity,
         })
     });
     list(format!("/v1/checkout/sessions/{}/line_items", session.id), items.collect())

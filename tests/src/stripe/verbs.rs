@@ -6,19 +6,26 @@
 use super::Stripe;
 use super::catalogue::PRO_MONTHLY;
 use super::model::{
-    CheckoutSession, Customer, Item, Metadata, Mode, PaymentMethod, Period, Price, Status, Subscription,
+    CheckoutSession, Coupon, Customer, Item, Metadata, Mode, Opening, PaymentMethod, Period, Price, Status,
+    Subscription,
 };
 
 mod calls;
 mod cards;
+mod changes;
+mod clock;
 mod invoicing;
 mod lifecycle;
 mod one_off;
+mod till;
 mod undoing;
 
-pub use calls::Unpaid;
+pub use calls::{FirstPayment, Unpaid};
+pub use cards::NewCard;
+pub use changes::{ItemChange, Prorated};
 pub use lifecycle::{Billed, GiveUp};
 pub use one_off::{OneOff, Paying};
+pub use till::Buyer;
 
 /// A visit to the till that starts a subscription.
 #[derive(Clone, Debug)]
@@ -69,6 +76,32 @@ impl Default for Checkout {
     }
 }
 
+/// A subscription that is to be.
+#[derive(Clone, Debug)]
+pub struct NewSubscription<'a> {
+    /// Whose.
+    pub customer: &'a str,
+    /// Of what, the first item first.
+    pub prices: &'a [&'static Price],
+    /// Of the first price.
+    pub quantity: i64,
+    /// Free text.
+    pub metadata: Metadata,
+    /// When its free days end.
+    pub trial_end: Option<i64>,
+    /// What is on the first invoice beside.
+    pub fee: Option<&'static Price>,
+    /// What is taken off.
+    pub coupon: Option<&'static Coupon>,
+}
+
+impl<'a> NewSubscription<'a> {
+    /// One of each price, at once.
+    pub fn of(customer: &'a str, prices: &'a [&'static Price]) -> Self {
+        Self { customer, prices, quantity: 1, metadata: Metadata::new(), trial_end: None, fee: None, coupon: None }
+    }
+}
+
 /// `user_id` where there is one.
 fn user_metadata(user: Option<&str>) -> Metadata {
     user.map(|user| ("user_id".to_owned(), user.to_owned())).into_iter().collect()
@@ -82,12 +115,17 @@ impl Stripe {
 
     /// A new customer that a server makes.
     pub fn sign_up_by_call(&mut self, email: Option<&str>, name: Option<&str>, user: Option<&str>) -> String {
+        self.sign_up_with(email, name, user_metadata(user))
+    }
+
+    /// The same with any metadata.
+    pub fn sign_up_with(&mut self, email: Option<&str>, name: Option<&str>, metadata: Metadata) -> String {
         let customer = Customer {
             id: self.ids.short("cus", 14),
             created: self.now,
             email: email.map(str::to_owned),
             name: name.map(str::to_owned),
-            metadata: user_metadata(user),
+            metadata,
             default_payment_method: None,
             default_source: None,
             currency: None,
@@ -123,15 +161,13 @@ impl Stripe {
     pub fn checkout(&mut self, customer: &str, order: &Checkout) -> (String, String) {
         let opened = self.now;
         let card = self.attach_card(customer, "visa", "4242");
-        let metadata = user_metadata(order.subscription_user.as_deref());
-        let subscription =
-            self.subscribe_with(customer, &order.prices, order.quantity, metadata, order.trial_days, order.fee);
-        if order.trial_days.is_none() {
-            self.first_payment_succeeds(&subscription);
-        } else {
-            let first = self.latest_invoice(&subscription);
-            self.pay_if_owed(&first);
-        }
+        let subscription = self.subscribe_and_pay(NewSubscription {
+            quantity: order.quantity,
+            metadata: user_metadata(order.subscription_user.as_deref()),
+            trial_end: order.trial_days.map(|days| opened + days * super::DAY),
+            fee: order.fee,
+            ..NewSubscription::of(customer, &order.prices)
+        });
         if order.card_is_the_subscriptions {
             self.give_subscription_card(&subscription, &card);
         } else {
@@ -156,8 +192,21 @@ impl Stripe {
             created: opened,
             email: self.customers[customer].email.clone(),
             name: self.customers[customer].name.clone(),
+            opened: Opening { quantity: order.quantity, ..Opening::default() },
         });
         (subscription, session)
+    }
+
+    /// A subscription with all that is due for it at its start.
+    pub(super) fn subscribe_and_pay(&mut self, new: NewSubscription) -> String {
+        let is_on_trial = new.trial_end.is_some();
+        let subscription = self.subscribe_with(new);
+        let first = self.latest_invoice(&subscription);
+        self.pay_if_owed(&first);
+        if !is_on_trial {
+            self.change_subscription(&subscription, |subscription| subscription.status = Status::Active);
+        }
+        subscription
     }
 
     /// A session that nobody finished.
@@ -179,6 +228,7 @@ impl Stripe {
             created: self.now,
             email: None,
             name: None,
+            opened: Opening::default(),
         };
         self.sessions.insert(session.id.clone(), session.clone());
         let id = session.id.clone();
@@ -195,20 +245,14 @@ impl Stripe {
         metadata: Metadata,
         trial_days: Option<i64>,
     ) -> String {
-        self.subscribe_with(customer, prices, quantity, metadata, trial_days, None)
+        let trial_end = trial_days.map(|days| self.now + days * super::DAY);
+        self.subscribe_with(NewSubscription { quantity, metadata, trial_end, ..NewSubscription::of(customer, prices) })
     }
 
-    fn subscribe_with(
-        &mut self,
-        customer: &str,
-        prices: &[&'static Price],
-        quantity: i64,
-        metadata: Metadata,
-        trial_days: Option<i64>,
-        fee: Option<&'static Price>,
-    ) -> String {
+    pub(super) fn subscribe_with(&mut self, new: NewSubscription) -> String {
+        let NewSubscription { customer, prices, quantity, metadata, trial_end, fee, coupon } = new;
         let now = self.now;
-        let trial = trial_days.map(|days| Period { start: now, end: now + days * super::DAY });
+        let trial = trial_end.map(|end| Period { start: now, end });
         let period = trial.unwrap_or(Period { start: now, end: now + prices[0].interval.seconds() });
         let items = prices.iter().enumerate().map(|(index, price)| Item {
             id: self.ids.short("si", 14),
@@ -232,6 +276,7 @@ impl Stripe {
             trial,
             pause_collection: None,
             metadata,
+            coupon,
             default_payment_method: self.customers[customer].default_payment_method.clone(),
             latest_invoice: None,
         };
@@ -265,7 +310,7 @@ impl Stripe {
         theirs.filter(|subscription| !subscription.status.is_final()).map(|running| running.id.clone()).collect()
     }
 
-    fn change_customer(&mut self, id: &str, change: impl FnOnce(&mut Customer)) {
+    pub(super) fn change_customer(&mut self, id: &str, change: impl FnOnce(&mut Customer)) {
         let customer = self.customers.get_mut(id).expect("only a customer that is there is changed");
         let before = customer.clone();
         change(customer);
@@ -275,7 +320,7 @@ impl Stripe {
         }
     }
 
-    fn change_subscription(&mut self, id: &str, change: impl FnOnce(&mut Subscription)) {
+    pub(super) fn change_subscription(&mut self, id: &str, change: impl FnOnce(&mut Subscription)) {
         let subscription = self.subscriptions.get_mut(id).expect("only a subscription that is there is changed");
         assert!(!subscription.status.is_final(), "what has ended does not change");
         let before = subscription.clone();

@@ -1,6 +1,6 @@
 //! What is billed.
 
-use super::{Metadata, Period, Price};
+use super::{Coupon, Metadata, Period, Price};
 
 /// `invoice.status`
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,7 +94,9 @@ pub struct Invoice {
     pub currency: &'static str,
     /// What for.
     pub lines: Vec<Line>,
-    /// The lines' sum; negative where more is credited than charged.
+    /// What is taken off the lines' sum, and how much.
+    pub discount: Option<(&'static Coupon, i64)>,
+    /// The lines' sum less the discount; negative where more is credited than charged.
     pub total: i64,
     /// To pay.
     pub amount_due: i64,
@@ -122,6 +124,8 @@ pub struct Invoice {
     pub number: Option<String>,
     /// `subscription_create`, `subscription_cycle`, `subscription_update`, `subscription_threshold`, `manual`
     pub billing_reason: &'static str,
+    /// Whether a draft becomes owed by itself.
+    pub auto_advance: bool,
     /// How it is paid; none for a zero amount.
     pub payment_intent: Option<String>,
 }

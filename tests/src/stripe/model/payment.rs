@@ -1,6 +1,7 @@
 //! How it is paid, and given back.
 
-use super::{Metadata, Price};
+use super::{Coupon, Metadata, Price};
+use crate::stripe::DAY;
 
 /// `payment_intent.status`
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,6 +122,95 @@ pub struct CheckoutSession {
     pub email: Option<String>,
     /// Its customer's, as typed there.
     pub name: Option<String>,
+    /// What its server asked for beside.
+    pub opened: Opening,
+}
+
+/// What a session was opened with.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Opening {
+    /// Its page; `None` for one that no server has opened.
+    pub url: Option<String>,
+    /// Where the buyer goes from there; `{CHECKOUT_SESSION_ID}` stands for its id.
+    pub success_url: String,
+    /// Where the buyer goes who does not buy.
+    pub cancel_url: Option<String>,
+    /// When nobody can go through any more; `None`: after a day.
+    pub expires_at: Option<i64>,
+    /// Of the first price.
+    pub quantity: i64,
+    /// When the free days end that it begins with.
+    pub trial_end: Option<i64>,
+    /// For the subscription.
+    pub subscription_metadata: Metadata,
+    /// Whether a code may be typed in.
+    pub allows_promotion_codes: bool,
+    /// What is taken off.
+    pub coupon: Option<&'static Coupon>,
+    /// Of payment mode: whether whoever pays becomes a customer.
+    pub makes_customer: bool,
+    /// Of payment mode: whether an invoice is made of it.
+    pub makes_invoice: bool,
+    /// Whether a card is wanted even where nothing is due.
+    pub always_wants_card: bool,
+}
+
+impl Default for Opening {
+    fn default() -> Self {
+        Self {
+            url: None,
+            success_url: "https://app.example.com/thanks?session={CHECKOUT_SESSION_ID}".to_owned(),
+            cancel_url: Some("https://app.example.com/cancelled".to_owned()),
+            expires_at: None,
+            quantity: 1,
+            trial_end: None,
+            subscription_metadata: Metadata::new(),
+            allows_promotion_codes: false,
+            coupon: None,
+            makes_customer: false,
+            makes_invoice: false,
+            always_wants_card: true,
+        }
+    }
+}
+
+impl CheckoutSession {
+    /// What all of it costs, in minor units.
+    pub fn amount_subtotal(&self) -> i64 {
+        let amounts = self.prices.iter().enumerate().map(|(index, price)| price.unit_amount * self.quantity_of(index));
+        amounts.sum()
+    }
+
+    /// How many of the price with this number.
+    pub fn quantity_of(&self, index: usize) -> i64 {
+        if index == 0 { self.opened.quantity } else { 1 }
+    }
+
+    /// What is to be paid now: nothing where it begins with free days.
+    pub fn due(&self) -> i64 {
+        let subtotal = if self.opened.trial_end.is_some() { 0 } else { self.amount_subtotal() };
+        subtotal - self.opened.coupon.map_or(0, |coupon| coupon.off(subtotal))
+    }
+
+    /// When nobody can go through any more.
+    pub fn expires_at(&self) -> i64 {
+        self.opened.expires_at.unwrap_or(self.created + DAY)
+    }
+}
+
+/// A visit to the customer portal.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PortalSession {
+    /// `bps_…`
+    pub id: String,
+    /// Whose.
+    pub customer: String,
+    /// Where its page leads back to.
+    pub return_url: Option<String>,
+    /// Its page.
+    pub url: String,
+    /// When it was made.
+    pub created: i64,
 }
 
 /// One attempt at a card.

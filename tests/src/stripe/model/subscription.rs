@@ -6,6 +6,10 @@ use crate::stripe::DAY;
 /// How often a price is billed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Interval {
+    /// Every day.
+    Day,
+    /// Every 7 days.
+    Week,
     /// Every 30 days, in this Stripe.
     Month,
     /// Every 365 days.
@@ -15,9 +19,27 @@ pub enum Interval {
 }
 
 impl Interval {
+    /// The one that Stripe calls so; none for other words.
+    pub fn named(name: &str) -> Option<Self> {
+        [Self::Day, Self::Week, Self::Month, Self::Year].into_iter().find(|interval| interval.name() == Some(name))
+    }
+
+    /// As Stripe writes it; none for what is billed once.
+    pub fn name(self) -> Option<&'static str> {
+        match self {
+            Self::Day => Some("day"),
+            Self::Week => Some("week"),
+            Self::Month => Some("month"),
+            Self::Year => Some("year"),
+            Self::Once => None,
+        }
+    }
+
     /// Its length in seconds; none for what is billed once.
     pub fn seconds(self) -> i64 {
         match self {
+            Self::Day => DAY,
+            Self::Week => 7 * DAY,
             Self::Month => 30 * DAY,
             Self::Year => 365 * DAY,
             Self::Once => 0,
@@ -41,6 +63,39 @@ pub struct Price {
     pub unit_amount: i64,
     /// How often.
     pub interval: Interval,
+    /// `recurring.trial_period_days`: free days that it may begin with.
+    pub trial_days: Option<i64>,
+}
+
+/// How long a discount lasts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lasting {
+    /// For the first payment.
+    Once,
+    /// For all of them.
+    Forever,
+}
+
+/// What is taken off, for those who know its code.
+#[derive(Debug, PartialEq)]
+pub struct Coupon {
+    /// The coupon's.
+    pub id: &'static str,
+    /// `promo_…`: what the code stands for.
+    pub promotion: &'static str,
+    /// What is typed in.
+    pub code: &'static str,
+    /// Of everything that is charged.
+    pub percent_off: i64,
+    /// For how long.
+    pub lasting: Lasting,
+}
+
+impl Coupon {
+    /// What it takes off so much, in whole minor units; nothing off a credit.
+    pub fn off(&self, amount: i64) -> i64 {
+        (amount.max(0) * self.percent_off + 50) / 100
+    }
 }
 
 /// A span of time, from and to.
@@ -140,6 +195,8 @@ pub struct Subscription {
     pub pause_collection: Option<&'static str>,
     /// Free text; `user_id` is ours.
     pub metadata: Metadata,
+    /// What is taken off its invoices.
+    pub coupon: Option<&'static Coupon>,
     /// Above the customer's.
     pub default_payment_method: Option<String>,
     /// Its newest.

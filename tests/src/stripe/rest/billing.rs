@@ -1,193 +1,222 @@
-//! What calls do with customers, prices, subscriptions and invoices.
+//! Which call does what, and what calls do with customers and cards.
 
 use serde_json::{Value, json};
 
-use super::{Answer, Asked, Refused, form};
-use crate::stripe::catalogue;
-use crate::stripe::model::Price;
+use super::refused::{Answer, Refused};
+use super::{Asked, form};
+use crate::stripe::model::{Metadata, Price};
 use crate::stripe::shape::{self, ApiVersion};
-use crate::stripe::verbs::Unpaid;
-use crate::stripe::{Object, Stripe};
+use crate::stripe::{BEGINNING, NewCard, Object, Stripe};
 
 impl Stripe {
-    /// Does what a call asks for, and gives the object that it answers with.
+    /// Does what a call asks for, and gives what it answers with.
     pub(super) fn called(&mut self, asked: &Asked, version: ApiVersion) -> Answer {
-        let (method, path) = asked.call.split_once(' ').ok_or_else(Refused::missing)?;
-        let parts: Vec<_> = path.trim_start_matches('/').split('/').collect();
+        let mut answer = self.done(asked, version)?;
+        self.expand(asked, &mut answer, version)?;
+        Ok(answer)
+    }
+
+    fn done(&mut self, asked: &Asked, version: ApiVersion) -> Answer {
+        let no_such_call = || Refused::no_such_call(&asked.call);
+        let (method, path) = asked.call.split_once(" /v1/").ok_or_else(no_such_call)?;
+        let parts: Vec<_> = path.split('/').collect();
         match (method, &parts[..]) {
-            ("GET", ["v1", "checkout", "sessions", id, "line_items"]) => {
-                self.sessions.get(*id).map(shape::session_items).ok_or_else(Refused::missing)
+            (_, ["customers", ..]) => self.customers_called(method, &parts[1..], asked, version),
+            (_, ["payment_methods", ..]) => self.cards_called(method, &parts[1..], asked, version),
+            (_, ["subscriptions", ..]) => self.subscriptions_called(method, &parts[1..], asked, version),
+            (_, ["invoices" | "invoice_payments" | "payment_intents" | "charges" | "refunds" | "disputes", ..]) => {
+                self.money_called(method, &parts, asked, version)
             }
-            ("GET", ["v1", "checkout", "sessions", id]) => self.show(self.sessions.get(*id).cloned(), version),
-            ("POST", ["v1", "checkout", "sessions"]) => self.create_session(asked, version),
-            ("POST", ["v1", "billing_portal", "sessions"]) => self.create_portal_session(asked),
-            ("GET", ["v1", "prices"]) => Ok(self.prices(asked)),
-            ("GET", ["v1", "prices", id]) => Ok(shape::price(price_of(id)?, self.lookup_key_of(price_of(id)?))),
-            ("GET", ["v1", "customers", id]) => self.show(self.customers.get(*id).cloned(), version),
-            ("POST", ["v1", "customers"]) => {
-                let metadata = form::map(&asked.form, "metadata");
-                let (email, name) = (asked.value("email"), asked.value("name"));
-                let user = metadata.get("user_id").map(String::as_str);
-                let id = self.sign_up_by_call(email, name, user);
-                self.show(self.customers.get(&id).cloned(), version)
-            }
-            ("POST", ["v1", "payment_methods", id, "attach"]) => {
-                let customer = asked.value("customer").unwrap_or_default();
-                let method = self.payment_methods.get(*id).ok_or_else(Refused::missing)?;
-                if method.customer.as_deref() != Some(customer) {
-                    return Err(Refused::invalid(400, None, "The payment method is another customer's"));
-                }
-                self.show(Some(method.clone()), version)
-            }
-            ("POST", ["v1", "invoices", "create_preview"]) => self.preview(asked, version),
-            ("GET", ["v1", "subscriptions"]) => Ok(self.subscriptions_of(asked, version)),
-            ("POST", ["v1", "subscriptions"]) => self.create_subscription(asked, version),
-            ("GET", ["v1", "subscriptions", id]) => self.show_subscription(id, version),
-            ("POST", ["v1", "subscriptions", id]) => {
-                self.update_subscription(id, asked)?;
-                self.show_subscription(id, version)
-            }
-            ("DELETE", ["v1", "subscriptions", id]) => {
-                self.running(id)?;
-                self.cancel(id);
-                self.show_subscription(id, version)
-            }
-            _ => Err(Refused::invalid(404, None, "Unrecognized request URL")),
+            (_, ["checkout", "sessions", ..]) => self.sessions_called(method, &parts[2..], asked, version),
+            ("POST", ["billing_portal", "sessions"]) => self.create_portal_session(asked),
+            (_, ["prices" | "products" | "promotion_codes", ..]) => self.catalogue_called(method, &parts, asked),
+            ("GET", ["events"]) => self.events_list(asked),
+            ("GET", ["events", id]) => self.event(id),
+            _ => Err(no_such_call()),
         }
     }
 
     pub(super) fn show(&self, object: Option<impl Into<Object>>, version: ApiVersion) -> Answer {
-        let mut object = object.ok_or_else(Refused::missing)?.into();
+        let mut object = object.ok_or_else(|| Refused::no_such("object", "")).map(Into::into)?;
         self.name_prices(&mut object);
         Ok(shape::object(&object, version, self.livemode))
     }
 
-    fn show_subscription(&self, id: &str, version: ApiVersion) -> Answer {
-        self.show(self.subscriptions.get(id).cloned(), version)
-    }
-
-    fn prices(&self, asked: &Asked) -> Value {
-        let found = on_sale().filter(|price| {
-            let key = asked.value("lookup_keys[0]").or_else(|| asked.value("lookup_keys[]"));
-            key.is_none_or(|key| self.lookup_key_of(price) == Some(key))
-                && asked.value("product").is_none_or(|product| price.product == product)
-        });
-        let data: Vec<_> = found.map(|price| shape::price(price, self.lookup_key_of(price))).collect();
-        json!({ "object": "list", "has_more": false, "url": "/v1/prices", "data": data })
-    }
-
-    /// A subscription that has not ended: nothing else can be changed.
-    fn running(&self, id: &str) -> Result<(), Refused> {
-        let subscription = self.subscriptions.get(id).ok_or_else(Refused::missing)?;
-        if subscription.status.is_final() {
-            // Stripe knows a subscription that has ended no longer, but for reading.
-            return Err(Refused::missing());
+    fn customers_called(&mut self, method: &str, path: &[&str], asked: &Asked, version: ApiVersion) -> Answer {
+        let known = |id: &str| self.customers.get(id).cloned().ok_or_else(|| Refused::no_such("customer", id));
+        match (method, path) {
+            ("GET", []) => {
+                let email = asked.value("email");
+                let there = self.customers.values().filter(|customer| !customer.deleted);
+                let theirs =
+                    there.filter(|customer| email.is_none_or(|email| customer.email.as_deref() == Some(email)));
+                self.list(asked, "/v1/customers", version, theirs.map(|customer| (customer, customer.created)))
+            }
+            ("POST", []) => {
+                let metadata = form::map(&asked.form, "metadata");
+                let id = self.sign_up_with(asked.value("email"), asked.value("name"), metadata);
+                self.show(self.customers.get(&id).cloned(), version)
+            }
+            ("GET", [id]) if known(id)?.deleted => Ok(json!({ "id": id, "object": "customer", "deleted": true })),
+            ("GET", [id]) => self.show(Some(known(id)?), version),
+            ("DELETE", [id]) => {
+                self.living_customer(id, None)?;
+                self.delete_customer(id);
+                Ok(json!({ "id": id, "object": "customer", "deleted": true }))
+            }
+            ("POST", [id]) => {
+                self.living_customer(id, None)?;
+                self.update_customer(id, asked)?;
+                self.show(self.customers.get(*id).cloned(), version)
+            }
+            ("GET", [id, "payment_methods"]) => {
+                known(id)?;
+                let theirs = self.payment_methods.values().filter(|card| card.customer.as_deref() == Some(id));
+                let url = format!("/v1/customers/{id}/payment_methods");
+                self.list(asked, &url, version, theirs.map(|card| (card, card.created)))
+            }
+            _ => Err(Refused::no_such_call(&asked.call)),
         }
+    }
+
+    /// A customer who is still there: named by the path, or by a parameter.
+    pub(super) fn living_customer(&self, id: &str, param: Option<&str>) -> Result<(), Refused> {
+        match (self.customers.get(id).filter(|customer| !customer.deleted), param) {
+            (Some(_), _) => Ok(()),
+            (None, None) => Err(Refused::no_such("customer", id)),
+            (None, Some(param)) => Err(Refused::no_such_value("customer", id, param)),
+        }
+    }
+
+    fn update_customer(&mut self, id: &str, asked: &Asked) -> Result<(), Refused> {
+        let card = asked.value("invoice_settings[default_payment_method]");
+        if let Some(card) = card.filter(|card| !card.is_empty()) {
+            self.card_of(id, card)?;
+        }
+        let text = |value: &str| Some(value.to_owned()).filter(|value| !value.is_empty());
+        self.change_customer(id, |customer| {
+            if let Some(email) = asked.value("email") {
+                customer.email = text(email);
+            }
+            if let Some(name) = asked.value("name") {
+                customer.name = text(name);
+            }
+            if let Some(card) = card {
+                customer.default_payment_method = text(card);
+            }
+            merge(&mut customer.metadata, asked);
+        });
         Ok(())
     }
 
-    fn subscriptions_of(&self, asked: &Asked, version: ApiVersion) -> Value {
-        let theirs = self.subscriptions.values().filter(|subscription| {
-            asked.value("customer").is_none_or(|customer| subscription.customer == customer)
-                && (asked.value("status") == Some("all") || !subscription.status.is_final())
-        });
-        let data: Vec<_> = theirs.filter_map(|row| self.show(Some(row.clone()), version).ok()).collect();
-        json!({ "object": "list", "has_more": false, "url": "/v1/subscriptions", "data": data })
+    /// A card that is this customer's.
+    pub(super) fn card_of(&self, customer: &str, id: &str) -> Result<(), Refused> {
+        let theirs = |id: &str| self.payment_methods.get(id)?.customer.clone();
+        if theirs(id).as_deref() == Some(customer) {
+            return Ok(());
+        }
+        Err(Refused::no_such_value("PaymentMethod", id, "payment_method"))
     }
 
-    fn update_subscription(&mut self, id: &str, asked: &Asked) -> Result<(), Refused> {
-        self.running(id)?;
-        match (asked.value("cancel_at_period_end"), asked.value("cancel_at")) {
-            (Some("true"), _) => self.schedule_cancel(id),
-            (Some("false"), _) | (None, Some("")) => self.undo_cancel(id),
-            _ => {}
+    fn cards_called(&mut self, method: &str, path: &[&str], asked: &Asked, version: ApiVersion) -> Answer {
+        let known = |id: &str| self.payment_methods.get(id).cloned();
+        match (method, path) {
+            ("GET", []) => {
+                let customer = asked.value("customer");
+                let theirs = self.payment_methods.values().filter(|card| card.customer.as_deref() == customer);
+                self.list(asked, "/v1/payment_methods", version, theirs.map(|card| (card, card.created)))
+            }
+            ("GET", [id]) => self.show(Some(known(id).ok_or_else(|| Refused::no_such("PaymentMethod", id))?), version),
+            ("POST", [id, "attach"]) => {
+                let customer = asked.value("customer").unwrap_or_default();
+                self.living_customer(customer, Some("customer"))?;
+                // Stripe's own test cards have names: `pm_card_visa`.
+                let card = match (known(id), test_card(id)) {
+                    (Some(card), _) if card.customer.as_deref() == Some(customer) => card.id,
+                    (Some(_), _) => {
+                        let message = "The payment method you provided is already attached to a customer.";
+                        return Err(Refused::invalid(400, None, message));
+                    }
+                    (None, Some(card)) => {
+                        self.card_will_do(&card, 0, true).map_err(Refused::unpaid)?;
+                        self.attach_card(customer, card.brand, &card.last4)
+                    }
+                    (None, None) => return Err(Refused::no_such("PaymentMethod", id)),
+                };
+                self.show(self.payment_methods.get(&card).cloned(), version)
+            }
+            ("POST", [id, "detach"]) => {
+                let card = known(id).ok_or_else(|| Refused::no_such("PaymentMethod", id))?;
+                if card.customer.is_none() {
+                    let message = "The payment method you provided is not attached to a customer.";
+                    return Err(Refused::invalid(400, None, message));
+                }
+                self.detach(id);
+                self.show(self.payment_methods.get(*id).cloned(), version)
+            }
+            _ => Err(Refused::no_such_call(&asked.call)),
         }
-        if let Some(change) = self.asked_change(id, asked, "")? {
-            let (price, quantity, at) = change;
-            self.change_price_by_call(id, price, quantity, at).map_err(refused)?;
-        }
-        Ok(())
     }
 
-    /// The price, quantity and moment that a change of the first item is asked for, under `prefix`.
-    fn asked_change(
-        &self,
-        id: &str,
-        asked: &Asked,
-        prefix: &str,
-    ) -> Result<Option<(&'static Price, i64, i64)>, Refused> {
-        let name = |name: &str| {
-            let (first, rest) = name.split_at(name.find('[').unwrap_or(name.len()));
-            if prefix.is_empty() { name.to_owned() } else { format!("{prefix}[{first}]{rest}") }
-        };
-        let value = |wanted: &str| asked.value(&name(wanted));
-        let Some(price) = value("items[0][price]") else { return Ok(None) };
-        let price = price_of(price)?;
-        let item = self.subscriptions.get(id).and_then(|row| row.items.first()).ok_or_else(Refused::missing)?;
-        if value("items[0][id]") != Some(&item.id) {
-            return Err(Refused::invalid(400, None, "Another item would be added"));
-        }
-        let number = |wanted: &str| value(wanted).and_then(|value| value.parse().ok());
-        let at = number("proration_date").unwrap_or(self.now);
-        if at < item.period.start || at > item.period.end {
-            return Err(Refused::invalid(400, None, "The proration date is outside of the period"));
-        }
-        Ok(Some((price, number("items[0][quantity]").unwrap_or(item.quantity), at)))
-    }
-
-    fn preview(&self, asked: &Asked, version: ApiVersion) -> Answer {
-        let id = asked.value("subscription").ok_or_else(Refused::missing)?;
-        self.running(id)?;
-        let (price, quantity, at) =
-            self.asked_change(id, asked, "subscription_details")?.ok_or_else(Refused::missing)?;
-        let [due, renewal] = self.preview_of_change(id, price, quantity, at);
-        self.show(Some(if asked.value("preview_mode") == Some("recurring") { renewal } else { due }), version)
-    }
-
-    fn create_subscription(&mut self, asked: &Asked, version: ApiVersion) -> Answer {
-        let customer = asked.value("customer").filter(|id| self.customers.contains_key(*id));
-        let customer = customer.ok_or_else(Refused::missing)?;
-        let price = price_of(asked.value("items[0][price]").unwrap_or_default())?;
-        let metadata = form::map(&asked.form, "metadata");
-        let method = asked.value("default_payment_method").map(str::to_owned);
-        let is_paid_now = asked.value("payment_behavior") == Some("error_if_incomplete");
-        let id = self.subscribe_by_call(customer, price, metadata, method, is_paid_now).map_err(refused)?;
-        let mut json = self.show_subscription(&id, version)?;
-        if asked.form.iter().any(|(_, value)| value == "latest_invoice.confirmation_secret") {
-            let invoice = self.invoices[&self.latest_invoice(&id)].clone();
-            let intent = invoice.payment_intent.clone();
-            json["latest_invoice"] = self.show(Some(invoice), version)?;
-            json["latest_invoice"]["confirmation_secret"] = json!(
-                intent.map(|intent| json!({ "type": "payment_intent", "client_secret": format!("{intent}_secret_1") }))
-            );
-        }
-        Ok(json)
+    /// What is sold under this id.
+    pub(super) fn price(&self, id: &str, param: &str) -> Result<&'static Price, Refused> {
+        let found = self.prices.iter().find(|price| price.id == id);
+        found.copied().ok_or_else(|| Refused::no_such_value("price", id, param))
     }
 }
 
-/// What can be bought by a call.
-fn on_sale() -> impl Iterator<Item = &'static Price> {
-    catalogue::ON_SALE.into_iter().chain([&catalogue::TEAM_MONTHLY_RAISED, &catalogue::PRO_FOR_GOOD])
-}
-
-/// A price of the catalogue.
-pub(super) fn price_of(id: &str) -> Result<&'static Price, Refused> {
-    on_sale().find(|price| price.id == id).ok_or_else(Refused::missing)
-}
-
-/// A payment that did not come, as Stripe says it.
-fn refused(why: Unpaid) -> Refused {
-    let card = |code: &str, decline: Option<&str>| {
-        Refused(
-            402,
-            json!({ "type": "card_error", "code": code, "decline_code": decline, "message": "Your card was declined." }),
-        )
-    };
-    match why {
-        Unpaid::Declined(reason) => card("card_declined", Some(reason)),
-        Unpaid::NeedsAction => card("subscription_payment_intent_requires_action", None),
-        Unpaid::NoCard => {
-            Refused::invalid(400, Some("resource_missing"), "This customer has no default payment method")
+/// Metadata that is sent changes what it names; what is empty goes.
+pub(super) fn merge(metadata: &mut Metadata, asked: &Asked) {
+    if asked.value("metadata") == Some("") {
+        metadata.clear();
+    }
+    for (name, value) in form::map(&asked.form, "metadata") {
+        if value.is_empty() {
+            metadata.remove(&name);
+        } else {
+            metadata.insert(name, value);
         }
     }
+}
+
+/// Stripe's test cards that have a name: <https://docs.stripe.com/testing?testing-method=payment-methods>.
+fn test_card(id: &str) -> Option<NewCard> {
+    NewCard::of_number(match id {
+        "pm_card_visa" => "4242424242424242",
+        "pm_card_mastercard" => "5555555555554444",
+        "pm_card_amex" => "378282246310005",
+        "pm_card_chargeCustomerFail" => "4000000000000341",
+        "pm_card_visa_chargeDeclined" | "pm_card_chargeDeclined" => "4000000000000002",
+        "pm_card_visa_chargeDeclinedInsufficientFunds" | "pm_card_chargeDeclinedInsufficientFunds" => {
+            "4000000000009995"
+        }
+        "pm_card_authenticationRequired" => "4000002760003184",
+        _ => return None,
+    })
+}
+
+/// A product as it is sold.
+pub(super) fn product(id: &str, name: &str) -> Value {
+    json!({
+        "id": id,
+        "object": "product",
+        "active": true,
+        "attributes": [],
+        "created": BEGINNING,
+        "default_price": null,
+        "description": null,
+        "images": [],
+        "livemode": false,
+        "marketing_features": [],
+        "metadata": {},
+        "name": name,
+        "package_dimensions": null,
+        "shippable": null,
+        "statement_descriptor": null,
+        "tax_code": null,
+        "type": "service",
+        "unit_label": null,
+        "updated": BEGINNING,
+        "url": null,
+    })
 }

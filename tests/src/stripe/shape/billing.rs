@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{ApiVersion, list};
 use crate::stripe::BEGINNING;
-use crate::stripe::model::{Interval, Invoice, InvoiceStatus, Item, Line, LineOrigin, Price, Subscription};
+use crate::stripe::model::{Coupon, Interval, Invoice, InvoiceStatus, Item, Line, LineOrigin, Price, Subscription};
 
 pub(super) fn subscription(subscription: &Subscription, version: ApiVersion) -> Value {
     let id = &subscription.id;
@@ -34,7 +34,7 @@ pub(super) fn subscription(subscription: &Subscription, version: ApiVersion) -> 
         "default_source": null,
         "default_tax_rates": [],
         "description": null,
-        "discounts": [],
+        "discounts": subscription.coupon.map(discount).into_iter().collect::<Vec<_>>(),
         "ended_at": subscription.ended_at,
         "invoice_settings": { "account_tax_ids": null, "issuer": { "type": "self" } },
         "items": list(format!("/v1/subscription_items?subscription={id}"), items),
@@ -100,21 +100,13 @@ fn item(item: &Item, subscription: &str, version: ApiVersion) -> Value {
     json
 }
 
-fn interval(price: &Price) -> &'static str {
-    match price.interval {
-        Interval::Month => "month",
-        Interval::Year => "year",
-        Interval::Once => unreachable!("what is sold once has no interval"),
-    }
-}
-
 pub(super) fn price(price: &Price, lookup_key: Option<&str>) -> Value {
-    let recurring = (price.interval != Interval::Once).then(|| {
+    let recurring = price.interval.name().map(|interval| {
         json!({
-            "interval": interval(price),
+            "interval": interval,
             "interval_count": 1,
             "meter": null,
-            "trial_period_days": null,
+            "trial_period_days": price.trial_days,
             "usage_type": "licensed",
         })
     });
@@ -151,7 +143,7 @@ fn plan(price: &Price) -> Value {
         "billing_scheme": "per_unit",
         "created": BEGINNING,
         "currency": price.currency,
-        "interval": interval(price),
+        "interval": price.interval.name(),
         "interval_count": 1,
         "livemode": false,
         "metadata": {},
@@ -160,15 +152,23 @@ fn plan(price: &Price) -> Value {
         "product": price.product,
         "tiers_mode": null,
         "transform_usage": null,
-        "trial_period_days": null,
+        "trial_period_days": price.trial_days,
         "usage_type": "licensed",
     })
+}
+
+/// The discount that a coupon gives, by its id.
+fn discount(coupon: &Coupon) -> String {
+    format!("di_1{}", coupon.id)
 }
 
 pub(super) fn invoice(invoice: &Invoice, version: ApiVersion) -> Value {
     let id = &invoice.id;
     let lines = invoice.lines.iter().map(|line| self::line(line, invoice, version)).collect();
     let is_final = invoice.finalized_at.is_some();
+    let subtotal = invoice.total + invoice.discount.map_or(0, |(_, off)| off);
+    let discounts: Vec<_> =
+        invoice.discount.iter().map(|(coupon, off)| json!({ "amount": off, "discount": discount(coupon) })).collect();
     let page = is_final.then(|| format!("https://invoice.stripe.com/i/acct_1/test_{id}"));
     let mut json = json!({
         "id": id,
@@ -183,7 +183,7 @@ pub(super) fn invoice(invoice: &Invoice, version: ApiVersion) -> Value {
         "application": null,
         "attempt_count": invoice.attempt_count,
         "attempted": invoice.attempt_count > 0,
-        "auto_advance": matches!(invoice.status, InvoiceStatus::Draft | InvoiceStatus::Open),
+        "auto_advance": invoice.auto_advance && matches!(invoice.status, InvoiceStatus::Draft | InvoiceStatus::Open),
         "automatic_tax": { "enabled": false, "liability": null, "status": null },
         "billing_reason": invoice.billing_reason,
         "collection_method": "charge_automatically",
@@ -199,7 +199,7 @@ pub(super) fn invoice(invoice: &Invoice, version: ApiVersion) -> Value {
         "default_source": null,
         "default_tax_rates": [],
         "description": null,
-        "discounts": [],
+        "discounts": invoice.discount.map(|(coupon, _)| discount(coupon)).into_iter().collect::<Vec<_>>(),
         "due_date": null,
         "effective_at": invoice.finalized_at,
         "ending_balance": is_final.then_some(0),
@@ -230,11 +230,11 @@ pub(super) fn invoice(invoice: &Invoice, version: ApiVersion) -> Value {
             "paid_at": invoice.paid_at,
             "voided_at": invoice.voided_at,
         },
-        "subtotal": invoice.total,
-        "subtotal_excluding_tax": invoice.total,
+        "subtotal": subtotal,
+        "subtotal_excluding_tax": subtotal,
         "test_clock": null,
         "total": invoice.total,
-        "total_discount_amounts": [],
+        "total_discount_amounts": discounts,
         "total_excluding_tax": invoice.total,
         "webhooks_delivered_at": invoice.finalized_at,
     });

@@ -3,11 +3,15 @@
 use serde_json::{Value, json};
 
 use super::ApiVersion;
-use crate::stripe::DAY;
 use crate::stripe::model::{
     Charge, CheckoutSession, Customer, Dispute, InvoicePayment, Mode, PaymentIntent, PaymentMethod, Refund,
     RefundStatus,
 };
+
+/// A customer's id; null for whoever pays without becoming one.
+fn somebody(customer: &str) -> Option<&str> {
+    Some(customer).filter(|customer| !customer.is_empty())
+}
 
 pub(super) fn customer(customer: &Customer) -> Value {
     json!({
@@ -99,7 +103,7 @@ pub(super) fn payment_intent(intent: &PaymentIntent, version: ApiVersion) -> Val
         "confirmation_method": "automatic",
         "created": intent.created,
         "currency": intent.currency,
-        "customer": intent.customer,
+        "customer": somebody(&intent.customer),
         "description": "Subscription creation",
         "last_payment_error": error,
         "latest_charge": null,
@@ -127,24 +131,28 @@ pub(super) fn payment_intent(intent: &PaymentIntent, version: ApiVersion) -> Val
 }
 
 pub(super) fn checkout_session(session: &CheckoutSession, version: ApiVersion) -> Value {
+    let opened = &session.opened;
+    let creation = Some(if opened.makes_customer { "always" } else { "if_required" });
+    let off =
+        opened.coupon.filter(|_| opened.trial_end.is_none()).map_or(0, |coupon| coupon.off(session.amount_subtotal()));
     json!({
         "id": session.id,
         "object": "checkout.session",
         "after_expiration": null,
-        "allow_promotion_codes": null,
-        "amount_subtotal": session.amount_total,
+        "allow_promotion_codes": opened.allows_promotion_codes.then_some(true),
+        "amount_subtotal": session.amount_total + off,
         "amount_total": session.amount_total,
         "automatic_tax": { "enabled": false, "liability": null, "status": null },
         "billing_address_collection": null,
-        "cancel_url": "https://app.example.com/cancelled",
+        "cancel_url": opened.cancel_url,
         "client_reference_id": session.client_reference_id,
         "client_secret": null,
         "consent": null,
         "created": session.created,
         "currency": session.currency,
         "custom_fields": [],
-        "customer": Some(&session.customer).filter(|customer| !customer.is_empty()),
-        "customer_creation": null,
+        "customer": somebody(&session.customer),
+        "customer_creation": creation.filter(|_| session.mode == Mode::Payment),
         "customer_details": {
             "address": null,
             "email": session.email,
@@ -154,14 +162,14 @@ pub(super) fn checkout_session(session: &CheckoutSession, version: ApiVersion) -
             "tax_ids": [],
         },
         "customer_email": null,
-        "expires_at": session.created + DAY,
+        "expires_at": session.expires_at(),
         "invoice": session.invoice,
         "locale": null,
         "metadata": session.metadata,
         "mode": if session.mode == Mode::Subscription { "subscription" } else { "payment" },
         "payment_intent": session.payment_intent,
         "payment_link": null,
-        "payment_method_collection": "always",
+        "payment_method_collection": if opened.always_wants_card { "always" } else { "if_required" },
         "payment_status": session.payment_status,
         "recovered_from": null,
         "setup_intent": null,
@@ -169,10 +177,10 @@ pub(super) fn checkout_session(session: &CheckoutSession, version: ApiVersion) -
         "status": session.status,
         "submit_type": null,
         "subscription": session.subscription,
-        "success_url": "https://app.example.com/thanks?session={CHECKOUT_SESSION_ID}",
-        "total_details": { "amount_discount": 0, "amount_shipping": 0, "amount_tax": 0 },
+        "success_url": opened.success_url,
+        "total_details": { "amount_discount": off, "amount_shipping": 0, "amount_tax": 0 },
         "ui_mode": if version == ApiVersion::Endive { "hosted_page" } else { "hosted" },
-        "url": (session.status == "open").then(|| format!("https://checkout.stripe.com/c/pay/{}", session.id)),
+        "url": opened.url.as_ref().filter(|_| session.status == "open"),
     })
 }
 
@@ -202,7 +210,7 @@ pub(super) fn charge(charge: &Charge, version: ApiVersion) -> Value {
         "captured": charge.paid,
         "created": charge.created,
         "currency": charge.currency,
-        "customer": charge.customer,
+        "customer": somebody(&charge.customer),
         "description": "Subscription creation",
         "metadata": {},
         "outcome": { "network_status": if charge.paid { "approved_by_network" } else { "declined_by_network" }, "type": "authorized" },

@@ -1,8 +1,9 @@
 //! What happens when a merchant's own server asks for it: another plan with its price beforehand, a subscription, a
 //! session at the till. What becomes of a payment is in the card's last digits, as with Stripe's test cards.
 
-use crate::stripe::model::{CheckoutSession, IntentStatus, Invoice, Line, Metadata, Price};
-use crate::stripe::{Billed, Stripe};
+use super::NewSubscription;
+use crate::stripe::Stripe;
+use crate::stripe::model::{IntentStatus, Invoice, InvoiceStatus, Status};
 
 /// Why nothing was paid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,88 +16,92 @@ pub enum Unpaid {
     NoCard,
 }
 
+/// What a subscription's first payment is to it: `payment_behavior`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FirstPayment {
+    /// Without it there is no subscription.
+    OrNothing,
+    /// It is tried; without it the subscription is incomplete.
+    Tried,
+    /// The subscription is incomplete until the customer has confirmed it.
+    Confirmed,
+}
+
+/// What a card's bank says to a payment: <https://docs.stripe.com/testing>.
+pub(super) fn bank_says(last4: &str) -> Result<(), Unpaid> {
+    match last4 {
+        // 0341 can be kept for later, and then pays nothing.
+        "0002" | "0341" => Err(Unpaid::Declined("generic_decline")),
+        "9995" => Err(Unpaid::Declined("insufficient_funds")),
+        "9987" => Err(Unpaid::Declined("lost_card")),
+        "9979" => Err(Unpaid::Declined("stolen_card")),
+        "0069" => Err(Unpaid::Declined("expired_card")),
+        "0127" => Err(Unpaid::Declined("incorrect_cvc")),
+        "0119" => Err(Unpaid::Declined("processing_error")),
+        "3184" | "3155" | "3220" => Err(Unpaid::NeedsAction),
+        _ => Ok(()),
+    }
+}
+
 impl Stripe {
     /// What becomes of a payment of the customer's, by this method or else by its own.
     pub fn payment_of(&self, customer: &str, methods: &[Option<&String>]) -> Result<(), Unpaid> {
         let own = self.customers[customer].default_payment_method.as_ref();
         let method = methods.iter().copied().flatten().next().or(own).ok_or(Unpaid::NoCard)?;
-        match &*self.payment_methods[method].last4 {
-            "0002" => Err(Unpaid::Declined("generic_decline")),
-            "9995" => Err(Unpaid::Declined("insufficient_funds")),
-            "3184" => Err(Unpaid::NeedsAction),
-            _ => Ok(()),
-        }
+        bank_says(&self.payment_methods[method].last4)
     }
 
-    /// The first item is of another price, prorated as of `at` and billed now. Nothing changes if that is not paid.
-    pub fn change_price_by_call(
-        &mut self,
-        subscription: &str,
-        price: &'static Price,
-        quantity: i64,
-        at: i64,
-    ) -> Result<(), Unpaid> {
-        let [due, _] = self.preview_of_change(subscription, price, quantity, at);
-        let row = &self.subscriptions[subscription];
-        if due.amount_due > 0 {
-            self.payment_of(&row.customer, &[row.default_payment_method.as_ref()])?;
+    /// What is owed is tried to be paid at once, with the card that pays for it: by whoever asks for it, in the portal or
+    /// by a call.
+    pub fn settle(&mut self, invoice: &str) -> Result<(), Unpaid> {
+        let Invoice { customer, subscription, .. } = self.invoices[invoice].clone();
+        let own = subscription.as_ref().and_then(|id| self.subscriptions[id].default_payment_method.clone());
+        if let Err(why) = self.payment_of(&customer, &[own.as_ref()]) {
+            if why != Unpaid::NoCard && self.invoices[invoice].status == InvoiceStatus::Open {
+                let next = self.invoices[invoice].next_payment_attempt.map(|at| at - self.now);
+                self.payment_fails(invoice, next);
+            }
+            return Err(why);
         }
-        self.change_first_item(subscription, price, quantity, Billed::Now, at);
+        match subscription {
+            Some(subscription) => self.paid_after_all(&subscription, invoice),
+            None => self.pay(invoice),
+        }
         Ok(())
     }
 
-    /// The invoice of such a change, and the one at the next renewal.
-    pub fn preview_of_change(&self, subscription: &str, price: &'static Price, quantity: i64, at: i64) -> [Invoice; 2] {
-        let mut changed = self.clone();
-        let before = changed.subscriptions[subscription].latest_invoice.clone();
-        changed.change_first_item(subscription, price, quantity, Billed::Now, at);
-        let row = &changed.subscriptions[subscription];
-        let billed = row.latest_invoice.as_ref().filter(|_| row.latest_invoice != before);
-        let items: Vec<_> = row.items.iter().filter(|item| !item.deleted).map(|item| changed.item_line(item)).collect();
-        let nothing = || {
-            let lines = items.iter().map(|line| Line { amount: 0, ..line.clone() }).collect();
-            changed.draft(row, "subscription_update", lines)
-        };
-        let due = billed.map_or_else(nothing, |id| changed.invoices[id].clone());
-        let renewal = changed.draft(row, "upcoming", items.clone());
-        [due, renewal]
-    }
-
-    /// A subscription that a server makes. `is_paid_now`: it is made only if its first invoice can be paid; else it is
-    /// `incomplete` until the customer has confirmed the payment.
+    /// A subscription that a server makes, paid with this method or else the customer's own.
     pub fn subscribe_by_call(
         &mut self,
-        customer: &str,
-        price: &'static Price,
-        metadata: Metadata,
+        new: NewSubscription,
         method: Option<String>,
-        is_paid_now: bool,
+        first: FirstPayment,
     ) -> Result<String, Unpaid> {
-        if is_paid_now {
-            self.payment_of(customer, &[method.as_ref()])?;
+        let is_free = new.trial_end.is_some() || new.prices.iter().all(|price| price.unit_amount == 0);
+        let payment = if is_free { Ok(()) } else { self.payment_of(new.customer, &[method.as_ref()]) };
+        if first == FirstPayment::OrNothing {
+            payment?;
         }
-        let id = self.subscribe(customer, &[price], 1, metadata, None);
+        let id = self.subscribe_with(new);
         if let Some(method) = method {
             self.give_subscription_card(&id, &method);
         }
-        if is_paid_now {
-            self.first_payment_succeeds(&id);
-        } else {
-            let invoice = self.latest_invoice(&id);
-            if let Some(intent) = self.invoices[&invoice].payment_intent.clone() {
-                self.change_intent("payment_intent.requires_action", &intent, |intent| {
-                    intent.status = IntentStatus::RequiresAction;
-                });
+        let invoice = self.latest_invoice(&id);
+        match (first, payment) {
+            _ if self.invoices[&invoice].status != InvoiceStatus::Open => {}
+            (FirstPayment::Confirmed, _) | (_, Err(Unpaid::NeedsAction)) => {
+                if let Some(intent) = self.invoices[&invoice].payment_intent.clone() {
+                    self.change_intent("payment_intent.requires_action", &intent, |intent| {
+                        intent.status = IntentStatus::RequiresAction;
+                    });
+                }
             }
+            (_, Ok(())) => self.first_payment_succeeds(&id),
+            (_, Err(_)) => self.payment_fails(&invoice, None),
+        }
+        if self.subscriptions[&id].status == Status::Incomplete && !self.owes(&id) {
+            self.change_subscription(&id, |subscription| subscription.status = Status::Active);
         }
         Ok(id)
-    }
-
-    /// A session at the till, open: nobody has paid yet.
-    pub fn open_session(&mut self, session: CheckoutSession) -> String {
-        let id = self.new_session_id();
-        let session = CheckoutSession { id: id.clone(), status: "open", payment_status: "unpaid", ..session };
-        self.sessions.insert(id.clone(), session);
-        id
     }
 }

@@ -3,6 +3,42 @@
 use crate::stripe::Stripe;
 use crate::stripe::model::PaymentMethod;
 
+/// A card that somebody types in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewCard {
+    /// For example `visa`.
+    pub brand: &'static str,
+    /// The number's end: with Stripe's test cards it says what becomes of payments.
+    pub last4: String,
+}
+
+impl NewCard {
+    /// The card of a number, with or without spaces; `None` for what is no number of a card.
+    pub fn of_number(number: &str) -> Option<Self> {
+        let digits: Vec<u32> = number
+            .chars()
+            .filter(|letter| !letter.is_whitespace())
+            .map(|letter| letter.to_digit(10))
+            .collect::<Option<_>>()?;
+        // ISO/IEC 7812-1: from the end, every second digit counts twice.
+        let counts = digits.iter().rev().enumerate().map(|(place, digit)| {
+            let counted = digit * (1 + place as u32 % 2);
+            counted / 10 + counted % 10
+        });
+        if !(12..=19).contains(&digits.len()) || counts.sum::<u32>() % 10 != 0 {
+            return None;
+        }
+        let brand = match digits[0] {
+            3 => "amex",
+            5 => "mastercard",
+            6 => "discover",
+            _ => "visa",
+        };
+        let last4 = digits[digits.len() - 4..].iter().map(u32::to_string).collect();
+        Some(Self { brand, last4 })
+    }
+}
+
 impl Stripe {
     /// A new card of the customer, not its default yet.
     pub fn attach_card(&mut self, customer: &str, brand: &'static str, last4: &str) -> String {
@@ -79,15 +115,27 @@ impl Stripe {
 
     /// Takes the customer's default card away, everywhere.
     pub fn detach_card(&mut self, customer: &str) {
-        let Some(card) = self.customers[customer].default_payment_method.clone() else { return };
-        let method = self.payment_methods.get_mut(&card).expect("a default card is there");
+        if let Some(card) = self.customers[customer].default_payment_method.clone() {
+            self.detach(&card);
+        }
+    }
+
+    /// Takes a card away from its customer, everywhere.
+    pub fn detach(&mut self, card: &str) {
+        let method = self.payment_methods.get_mut(card).expect("only a card that is there is detached");
         let before = method.clone();
         method.customer = None;
         let after = method.clone();
+        let customer = before.customer.clone().expect("only what is somebody's is detached");
         self.emit_change("payment_method.detached", before, after);
-        self.change_customer(customer, |customer| customer.default_payment_method = None);
-        for subscription in self.running_subscriptions(customer) {
-            self.change_subscription(&subscription, |subscription| subscription.default_payment_method = None);
+        let is_it = |own: &Option<String>| own.as_deref() == Some(card);
+        self.change_customer(&customer, |customer| {
+            customer.default_payment_method.take_if(|own| own == card);
+        });
+        for subscription in self.running_subscriptions(&customer) {
+            if is_it(&self.subscriptions[&subscription].default_payment_method) {
+                self.change_subscription(&subscription, |subscription| subscription.default_payment_method = None);
+            }
         }
     }
 }

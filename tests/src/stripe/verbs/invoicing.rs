@@ -2,8 +2,8 @@
 
 use crate::stripe::Stripe;
 use crate::stripe::model::{
-    Charge, IntentStatus, Invoice, InvoicePayment, InvoiceStatus, Item, Line, LineOrigin, PaymentIntent, Period, Price,
-    Subscription,
+    Charge, Coupon, IntentStatus, Invoice, InvoicePayment, InvoiceStatus, Item, Lasting, Line, LineOrigin,
+    PaymentIntent, Period, Price, Subscription,
 };
 
 /// What is billed for a change of an item within a period.
@@ -62,7 +62,8 @@ impl Stripe {
     /// An invoice that somebody writes by hand, for a subscription or for nothing of the kind, paid at once.
     pub fn bill_by_hand(&mut self, customer: &str, subscription: Option<&str>, price: &'static Price) -> String {
         let line = self.one_off_line(price);
-        let invoice = self.draft_for(customer, subscription.map(|id| &self.subscriptions[id]), "manual", vec![line]);
+        let subscription = subscription.map(|id| &self.subscriptions[id]);
+        let invoice = self.draft_for(customer, subscription, "manual", vec![line], None);
         self.settle_now(invoice)
     }
 
@@ -224,7 +225,7 @@ impl Stripe {
     }
 
     pub(super) fn draft(&self, subscription: &Subscription, billing_reason: &'static str, lines: Vec<Line>) -> Invoice {
-        self.draft_for(&subscription.customer, Some(subscription), billing_reason, lines)
+        self.draft_for(&subscription.customer, Some(subscription), billing_reason, lines, subscription.coupon)
     }
 
     /// A draft of these lines; where more is credited than charged, nothing is due.
@@ -234,8 +235,11 @@ impl Stripe {
         subscription: Option<&Subscription>,
         billing_reason: &'static str,
         lines: Vec<Line>,
+        coupon: Option<&'static Coupon>,
     ) -> Invoice {
-        let total: i64 = lines.iter().map(|line| line.amount).sum();
+        let subtotal: i64 = lines.iter().map(|line| line.amount).sum();
+        let discount = coupon.map(|coupon| (coupon, coupon.off(subtotal))).filter(|(_, off)| *off > 0);
+        let total = subtotal - discount.map_or(0, |(_, off)| off);
         Invoice {
             id: self.ids.long("in"),
             customer: customer.to_owned(),
@@ -243,6 +247,7 @@ impl Stripe {
             subscription_metadata: subscription.map(|subscription| subscription.metadata.clone()).unwrap_or_default(),
             status: InvoiceStatus::Draft,
             currency: lines[0].price.currency,
+            discount,
             total,
             amount_due: total.max(0),
             lines,
@@ -258,6 +263,7 @@ impl Stripe {
             marked_uncollectible_at: None,
             number: None,
             billing_reason,
+            auto_advance: true,
             payment_intent: None,
         }
     }
@@ -268,9 +274,19 @@ impl Stripe {
         if let Some(waiting) = invoice.subscription.as_ref().and_then(|id| self.pending_lines.get_mut(id)) {
             waiting.retain(|line| !invoice.lines.contains(line));
         }
+        self.use_up_coupon(&invoice);
         self.invoices.insert(id.clone(), invoice.clone());
         self.emit("invoice.created", invoice);
         id
+    }
+
+    /// What is taken off one payment alone is gone with it; no event says so.
+    fn use_up_coupon(&mut self, invoice: &Invoice) {
+        let is_used_up = invoice.discount.is_some_and(|(coupon, _)| coupon.lasting == Lasting::Once);
+        let subscription = invoice.subscription.as_ref().and_then(|id| self.subscriptions.get_mut(id));
+        if let (Some(subscription), true) = (subscription, is_used_up) {
+            subscription.coupon = None;
+        }
     }
 
     /// Turns a draft into something owed, with an intent to pay it; what costs nothing is paid by that.

@@ -5,7 +5,7 @@ use crate::stripe::model::{InvoiceStatus, Item, Line, Period, Price, Status, Sub
 use crate::stripe::{DAY, Stripe};
 
 /// Stripe leaves a renewal's draft open for changes for an hour.
-const DRAFT_SECONDS: i64 = 3600;
+pub(super) const DRAFT_SECONDS: i64 = 3600;
 
 /// What the account does when the last attempt has failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,6 +16,8 @@ pub enum GiveUp {
     Unpaid,
     /// Pauses it.
     Pause,
+    /// Leaves it as it is, past due.
+    StayPastDue,
 }
 
 /// When a change within a period is billed.
@@ -81,12 +83,27 @@ impl Stripe {
     pub fn give_up(&mut self, subscription: &str, how: GiveUp) {
         let invoice = self.latest_invoice(subscription);
         self.payment_fails(&invoice, None);
+        self.has_given_up(subscription, how);
+    }
+
+    /// What was owed is paid, by an attempt of Stripe's own: past_due or unpaid → active, once nothing else is owed.
+    pub(super) fn paid_after_all(&mut self, subscription: &str, invoice: &str) {
+        self.pay(invoice);
+        let waits =
+            matches!(self.subscriptions[subscription].status, Status::Incomplete | Status::PastDue | Status::Unpaid);
+        if waits && !self.owes(subscription) {
+            self.change_subscription(subscription, |subscription| subscription.status = Status::Active);
+        }
+    }
+
+    pub(super) fn has_given_up(&mut self, subscription: &str, how: GiveUp) {
         match how {
             GiveUp::Cancel => self.cancel(subscription),
             GiveUp::Unpaid => {
                 self.change_subscription(subscription, |subscription| subscription.status = Status::Unpaid);
             }
             GiveUp::Pause => self.pause(subscription),
+            GiveUp::StayPastDue => {}
         }
     }
 
@@ -99,19 +116,19 @@ impl Stripe {
     /// the next period.
     pub fn upgrade(&mut self, subscription: &str, price: &'static Price) {
         let quantity = self.subscriptions[subscription].items[0].quantity;
-        self.change_first_item(subscription, price, quantity, Billed::WhenOwed, self.now);
+        self.change_first_item(subscription, price, quantity, Billed::WhenOwed);
     }
 
     /// As [`Stripe::upgrade`], billed at once even where more is credited than charged, or only with the next period.
     pub fn switch(&mut self, subscription: &str, price: &'static Price, billed: Billed) {
         let quantity = self.subscriptions[subscription].items[0].quantity;
-        self.change_first_item(subscription, price, quantity, billed, self.now);
+        self.change_first_item(subscription, price, quantity, billed);
     }
 
     /// Another number of the first item, from now on.
     pub fn change_quantity(&mut self, subscription: &str, quantity: i64) {
         let price = self.subscriptions[subscription].items[0].price;
-        self.change_first_item(subscription, price, quantity, Billed::WhenOwed, self.now);
+        self.change_first_item(subscription, price, quantity, Billed::WhenOwed);
     }
 
     /// One more item, billed with the next period.
@@ -194,6 +211,39 @@ impl Stripe {
         self.emit("customer.subscription.resumed", self.subscriptions[subscription].clone());
     }
 
+    /// The trial ends now, and the first period begins, paid at once.
+    pub fn end_trial_now(&mut self, subscription: &str) {
+        let now = self.now;
+        self.change_subscription(subscription, |subscription| {
+            subscription.trial = subscription.trial.map(|trial| Period { end: now, ..trial });
+        });
+        let invoice = self.begin_period_at(subscription, now);
+        self.finalize(&invoice);
+        self.collect(&invoice);
+    }
+
+    /// It is on trial until `end`, and paid for from then on.
+    pub fn extend_trial(&mut self, subscription: &str, end: i64) {
+        let now = self.now;
+        self.change_subscription(subscription, |subscription| {
+            let start = subscription.trial.map_or(now, |trial| trial.start);
+            subscription.trial = Some(Period { start, end });
+            subscription.status = Status::Trialing;
+            for item in &mut subscription.items {
+                item.period.end = end;
+            }
+        });
+    }
+
+    /// Ends at `at`, by its date.
+    pub fn cancel_at(&mut self, subscription: &str, at: i64) {
+        let now = self.now;
+        self.change_subscription(subscription, |subscription| {
+            subscription.cancel_at = Some(at);
+            subscription.canceled_at = Some(now);
+        });
+    }
+
     /// Ends with its period, by the flag.
     pub fn schedule_cancel(&mut self, subscription: &str) {
         let now = self.now;
@@ -206,11 +256,7 @@ impl Stripe {
 
     /// Ends with its period, as the portal does it under flexible billing: by `cancel_at`, without the flag.
     pub fn schedule_cancel_at(&mut self, subscription: &str) {
-        let now = self.now;
-        self.change_subscription(subscription, |subscription| {
-            subscription.cancel_at = Some(subscription.items[0].period.end);
-            subscription.canceled_at = Some(now);
-        });
+        self.cancel_at(subscription, self.subscriptions[subscription].items[0].period.end);
     }
 
     /// It is not to end after all.
@@ -253,7 +299,7 @@ impl Stripe {
         invoice
     }
 
-    fn begin_period_at(&mut self, subscription: &str, start: i64) -> String {
+    pub(super) fn begin_period_at(&mut self, subscription: &str, start: i64) -> String {
         let begun = |subscription: &mut Subscription| {
             subscription.items.retain(|item| !item.deleted);
             let end = start + subscription.items[0].price.interval.seconds();
@@ -275,7 +321,7 @@ impl Stripe {
         self.keep_invoice(invoice)
     }
 
-    fn new_item(&self, subscription: &str, price: &'static Price) -> Item {
+    pub(super) fn new_item(&self, subscription: &str, price: &'static Price) -> Item {
         Item {
             id: self.ids.short("si", 14),
             created: self.now,
@@ -287,36 +333,10 @@ impl Stripe {
         }
     }
 
-    /// Another price or number of the first item, prorated as of `at`.
-    pub(super) fn change_first_item(
-        &mut self,
-        subscription: &str,
-        price: &'static Price,
-        quantity: i64,
-        billed: Billed,
-        at: i64,
-    ) {
+    /// Another price or number of the first item, from now on.
+    fn change_first_item(&mut self, subscription: &str, price: &'static Price, quantity: i64, billed: Billed) {
         let mut next = self.subscriptions[subscription].clone();
-        let now = self.now;
-        let item = &mut next.items[0];
-        let from = (item.price, item.quantity);
-        let period = item.period;
-        let left = (period.end - at).max(0);
-        let share = |(price, quantity): (&Price, i64)| price.unit_amount * quantity * left / price.interval.seconds();
-        let moves = item.price.interval != price.interval;
-        item.price = price;
-        item.quantity = quantity;
-        if moves {
-            item.period = Period { start: now, end: now + price.interval.seconds() };
-        }
-        let to = (price, quantity);
-        let debit = if moves { price.unit_amount * quantity } else { share(to) };
-        let change = Proration { from: Some(from), to, credit: share(from), debit };
-        // Nothing is charged or credited for a trial, and nothing for what stays as it is.
-        let lines = match next.status {
-            Status::Active if from != to => self.proration_lines(&next.items[0], &change),
-            _ => Vec::new(),
-        };
+        let (lines, change) = self.change_item(&mut next, 0, (price, quantity), self.now);
         // A credit waits for the next invoice, unless it is asked for.
         let now_billed = match billed {
             Billed::Now => true,

@@ -2,7 +2,9 @@
 
 use crate::stripe::Stripe;
 use crate::stripe::catalogue::ONBOARDING;
-use crate::stripe::model::{CheckoutSession, IntentStatus, InvoiceStatus, Metadata, Mode, PaymentIntent, Price};
+use crate::stripe::model::{
+    CheckoutSession, Coupon, IntentStatus, InvoiceStatus, Metadata, Mode, Opening, PaymentIntent, Price,
+};
 
 /// How something that is bought once is paid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,16 +74,31 @@ impl Stripe {
             created: self.now,
             email: self.customers[customer].email.clone(),
             name: self.customers[customer].name.clone(),
+            opened: Opening::default(),
         };
         if order.paying == Paying::Free {
-            session.payment_status = "no_payment_required";
             session.amount_total = 0;
+        }
+        self.pay_session(session, order.paying, order.price.unwrap_or(&ONBOARDING))
+    }
+
+    /// A session of payment mode is paid, and done.
+    pub(super) fn pay_session(
+        &mut self,
+        mut session: CheckoutSession,
+        paying: Paying,
+        price: &'static Price,
+    ) -> String {
+        let amount = session.amount_total;
+        if paying == Paying::Free {
+            session.payment_status = "no_payment_required";
             return self.finish_session(session);
         }
-        let intent = self.one_off_intent(customer, order.amount, order.currency);
+        let customer = session.customer.clone();
+        let intent = self.one_off_intent(&customer, amount, &session.currency);
         session.payment_intent = Some(intent.clone());
-        match order.paying {
-            Paying::AtOnce | Paying::Free => self.intent_succeeds(&intent, order.amount),
+        match paying {
+            Paying::AtOnce | Paying::Free => self.intent_succeeds(&intent, amount),
             Paying::Later => {
                 session.payment_status = "unpaid";
                 self.change_intent("payment_intent.processing", &intent, |intent| {
@@ -95,13 +112,12 @@ impl Stripe {
                 });
             }
             Paying::Invoiced => {
-                let price = order.price.unwrap_or(&ONBOARDING);
-                self.intent_succeeds(&intent, order.amount);
-                session.invoice = Some(self.invoice_what_was_paid(customer, price, &intent));
+                self.intent_succeeds(&intent, amount);
+                session.invoice = Some(self.invoice_what_was_paid(&customer, price, session.opened.coupon, &intent));
             }
         }
         let id = self.finish_session(session);
-        if let Paying::Captured(amount) = order.paying {
+        if let Paying::Captured(amount) = paying {
             self.intent_succeeds(&intent, amount);
         }
         id
@@ -168,10 +184,16 @@ impl Stripe {
     }
 
     /// The invoice that Stripe makes of a one-off payment where it was asked for: paid from its beginning.
-    fn invoice_what_was_paid(&mut self, customer: &str, price: &'static Price, intent: &str) -> String {
+    fn invoice_what_was_paid(
+        &mut self,
+        customer: &str,
+        price: &'static Price,
+        coupon: Option<&'static Coupon>,
+        intent: &str,
+    ) -> String {
         let now = self.now;
         let line = self.one_off_line(price);
-        let mut draft = self.draft_for(customer, None, "manual", vec![line]);
+        let mut draft = self.draft_for(customer, None, "manual", vec![line], coupon);
         draft.payment_intent = Some(intent.to_owned());
         let id = self.keep_invoice(draft);
         let number = format!("A1B2C3D4-{:04}", self.invoices.len());
