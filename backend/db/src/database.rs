@@ -21,6 +21,9 @@ const READY_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long an answer of [`Db::is_ready`] is given again.
 const READY_INTERVAL: Duration = Duration::from_secs(1);
 
+/// How many look into the log at the moment when an event is told: whoever has the stream, and who tells other processes.
+const STREAMS_WARM: u32 = 2;
+
 /// The database. Cheap to clone.
 #[derive(Clone)]
 pub struct Db {
@@ -135,6 +138,20 @@ impl Db {
         self.pools.write(self.faults.clone()).await
     }
 
+    /// A transaction like [`Db::write`]'s for what would be done again if it were undone, such as removing what is old: a
+    /// power cut may undo it, and nobody waits for the disk because of it.
+    pub async fn upkeep(&self) -> Result<Tx, DbError> {
+        self.admit().await?;
+        self.count_begin()?;
+        self.pools.upkeep(self.faults.clone()).await
+    }
+
+    /// Has what was written lately moved to where it stays. Engines do that by themselves, SQLite within the commit of
+    /// whoever happens to write then: who writes much and has time does it himself, beside those who write.
+    pub async fn write_back(&self) -> Result<(), DbError> {
+        self.pools.write_back().await
+    }
+
     /// Lets nobody in before the schema was seen to be exactly this program's, once: every transaction passes here.
     ///
     /// A program that finds a newer schema when it comes refuses it, whatever is asked of it: it cannot know what the
@@ -169,6 +186,22 @@ impl Db {
         self.admit().await?;
         self.count_begin()?;
         self.pools.inbox_probe(self.faults.clone()).await
+    }
+
+    /// Opens the connections by which events come in and are told to streams: the first event waits for none. They are
+    /// kept from then on.
+    pub async fn warm_up(&self) -> Result<(), DbError> {
+        let mut held = Vec::new();
+        for _ in 0..self.inbox_writers() {
+            held.push(self.inbox().await?);
+        }
+        for _ in 0..STREAMS_WARM {
+            held.push(self.read_stream().await?);
+        }
+        for tx in held {
+            tx.commit().await?;
+        }
+        Ok(())
     }
 
     /// How many connections are open, and how many of them idle.

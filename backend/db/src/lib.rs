@@ -28,6 +28,7 @@ mod migrate;
 mod notifications;
 mod open;
 pub mod page;
+mod private_file;
 mod record;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
@@ -50,5 +51,5 @@ pub use self::record::{Record, Statements};
 pub use self::tx::{Lock, Query, Row, Tx};
 pub use self::unit_of_work::{Announcement, Change, Changes, Draft, Effect, UnitOfWork, columns_of};
 pub use self::url::{DatabaseUrl, UnusableUrl};
-pub use self::value::{Bind, Json, Kind, Value, storable};
+pub use self::value::{Bind, Json, Kind, Value, id_set, storable};
 pub use self::writes::Writes;

@@ -1,9 +1,8 @@
 //! Connections: how many, how they are set, and how a transaction begins on one.
 
 use std::borrow::Cow;
-use std::fs::{self, DirBuilder, OpenOptions, Permissions};
-use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,12 +16,15 @@ use tracing::warn;
 use crate::engine::Engine;
 use crate::error::DbError;
 use crate::faults::Faults;
+use crate::private_file::make_private;
 use crate::tx::Tx;
 use crate::url::{DatabaseUrl, Place};
 
-/// How long a request waits for a connection: long enough for a burst, short enough that a caller gets its 503 and a
-/// relay does not count us as hanging.
+/// How long a request waits for a connection to a server, which may be away: long enough for a burst, short enough that a
+/// caller gets its 503 and a relay does not count us as hanging.
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a connection is kept that nobody uses.
+const IDLE_MAX: Option<Duration> = Some(Duration::from_mins(10));
 /// Connections of look-ups and of `/ready`, of lists, of streams, and of what writes beside the inbox, on PostgreSQL. Each
 /// kind has its own, so that none waits for what another is held up by. It takes 100 by default, and a deployment has
 /// several replicas.
@@ -39,7 +41,8 @@ const INBOX_LANE: u32 = 2;
 const SQLITE_LOOKUPS_MAX: u32 = 4;
 const SQLITE_LISTS_MAX: u32 = 2;
 const SQLITE_STREAMS_MAX: u32 = 2;
-/// How long another process may hold SQLite's file, such as a command of ours beside the server.
+/// How long another process may hold SQLite's file, such as a command of ours beside the server; and how long a request
+/// waits for a connection to it, which only we ourselves can be in the way of.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Pages in SQLite's log before a commit writes them back: 16 MB. The default of 1000 costs a third of the write rate;
 /// left to a background task alone, the log grows without end.
@@ -48,8 +51,10 @@ const WAL_AUTOCHECKPOINT_PAGES: &str = "4000";
 const CACHE_KIB: &str = "-8192";
 /// Rows that SQLite's thread may be ahead of us. At the default of 50 a batch's load makes the two wait for each other.
 const ROWS_AHEAD: usize = 1024;
-/// Read and written by its owner alone.
-const OWNER_ALONE: u32 = 0o600;
+/// How a transaction that writes begins on SQLite, and how one whose loss in a power cut is no loss: its commit waits for no
+/// disk, and the next one that does syncs both. On one connection, since what another one writes makes it forget its cache.
+const SQLITE_WRITE: &str = "PRAGMA synchronous = FULL; BEGIN IMMEDIATE";
+const SQLITE_UPKEEP: &str = "PRAGMA synchronous = NORMAL; BEGIN IMMEDIATE";
 /// Statements that a connection keeps prepared: all that we have.
 const STATEMENTS_MAX: usize = 256;
 
@@ -67,6 +72,12 @@ const READ: &str =
 const WRITE: &str = begin!(
     "READ COMMITTED READ WRITE";
     "statement_timeout" = "10s", "lock_timeout" = "5s", "idle_in_transaction_session_timeout" = "3s"
+);
+/// The same for what would be done again if a power cut undid it, and has time.
+const UPKEEP: &str = begin!(
+    "READ COMMITTED READ WRITE";
+    "statement_timeout" = "10s", "lock_timeout" = "1s", "idle_in_transaction_session_timeout" = "3s",
+    "synchronous_commit" = "off"
 );
 /// Many events of many customers share a transaction of the inbox, so it waits for a row only as long as another one of
 /// them takes. A plan that was made while a table was small stays a sequential scan when it has grown, and the writer's
@@ -128,20 +139,22 @@ impl Pools {
             }
             Place::Postgres(options) => {
                 let options = as_we_connect(options);
-                let pool = |max| {
+                let pool = |max, idle_max| {
                     PgPoolOptions::new()
                         .max_connections(max)
+                        .idle_timeout(idle_max)
                         .acquire_timeout(CONNECT_TIMEOUT)
                         // That would be a round trip more each time; `begin` finds out.
                         .test_before_acquire(false)
                         .connect_lazy_with(options.clone())
                 };
                 Ok(Self::Postgres {
-                    write: pool(WRITES_MAX),
-                    lookups: pool(LOOKUPS_MAX),
-                    lists: pool(LISTS_MAX),
-                    streams: pool(STREAMS_MAX),
-                    inbox: pool(INBOX_WRITERS + INBOX_LANE),
+                    write: pool(WRITES_MAX, IDLE_MAX),
+                    lookups: pool(LOOKUPS_MAX, IDLE_MAX),
+                    lists: pool(LISTS_MAX, IDLE_MAX),
+                    // After a quiet night the first event is to be told as soon as any other.
+                    streams: pool(STREAMS_MAX, None),
+                    inbox: pool(INBOX_WRITERS + INBOX_LANE, None),
                 })
             }
         }
@@ -170,7 +183,8 @@ impl Pools {
         let pool = |max, options| {
             SqlitePoolOptions::new()
                 .max_connections(max)
-                .acquire_timeout(CONNECT_TIMEOUT)
+                // Those before it wait as long for another process.
+                .acquire_timeout(BUSY_TIMEOUT)
                 .test_before_acquire(false)
                 .idle_timeout(None)
                 .max_lifetime(None)
@@ -223,21 +237,36 @@ impl Pools {
 
     pub(super) async fn write(&self, faults: Option<Arc<Faults>>) -> Result<Tx, DbError> {
         match self {
-            Self::Sqlite { file, write, .. } => begin_writing_sqlite(file, write, faults).await,
+            Self::Sqlite { file, write, .. } => begin_writing_sqlite(file, write, faults, SQLITE_WRITE).await,
             Self::Postgres { write, .. } => begin_postgres(write, faults, |_| WRITE).await,
         }
     }
 
+    pub(super) async fn upkeep(&self, faults: Option<Arc<Faults>>) -> Result<Tx, DbError> {
+        match self {
+            Self::Sqlite { file, write, .. } => begin_writing_sqlite(file, write, faults, SQLITE_UPKEEP).await,
+            Self::Postgres { write, .. } => begin_postgres(write, faults, |_| UPKEEP).await,
+        }
+    }
+
+    /// Writes SQLite's log back to its file, as far as nobody is in the way, and keeps nobody waiting.
+    /// <https://sqlite.org/pragma.html#pragma_wal_checkpoint>
+    pub(super) async fn write_back(&self) -> Result<(), DbError> {
+        let Self::Sqlite { lists, .. } = self else { return Ok(()) };
+        acquire(lists).await?.execute(sqlx::raw_sql("PRAGMA wal_checkpoint(PASSIVE)")).await?;
+        Ok(())
+    }
+
     pub(super) async fn inbox(&self, faults: Option<Arc<Faults>>) -> Result<Tx, DbError> {
         match self {
-            Self::Sqlite { file, write, .. } => begin_writing_sqlite(file, write, faults).await,
+            Self::Sqlite { file, write, .. } => begin_writing_sqlite(file, write, faults, SQLITE_WRITE).await,
             Self::Postgres { inbox, .. } => begin_postgres(inbox, faults, begin_inbox).await,
         }
     }
 
     pub(super) async fn inbox_probe(&self, faults: Option<Arc<Faults>>) -> Result<Tx, DbError> {
         match self {
-            Self::Sqlite { file, write, .. } => begin_writing_sqlite(file, write, faults).await,
+            Self::Sqlite { file, write, .. } => begin_writing_sqlite(file, write, faults, SQLITE_WRITE).await,
             Self::Postgres { inbox, .. } => begin_postgres(inbox, faults, |_| INBOX_PROBE).await,
         }
     }
@@ -251,7 +280,7 @@ impl Pools {
 
     pub(super) async fn migrate(&self) -> Result<Tx, DbError> {
         let mut tx = match self {
-            Self::Sqlite { file, write, .. } => begin_writing_sqlite(file, write, None).await?,
+            Self::Sqlite { file, write, .. } => begin_writing_sqlite(file, write, None, SQLITE_WRITE).await?,
             Self::Postgres { write, .. } => begin_postgres(write, None, |_| MIGRATE).await?,
         };
         tx.take_time();
@@ -306,30 +335,6 @@ pub(super) fn as_we_connect(options: &PgConnectOptions) -> PgConnectOptions {
         .disable_statement_logging()
 }
 
-/// Lets the owner alone read and write the file of a database, and what SQLite keeps beside it: addresses and keys of
-/// customers are in them. SQLite gives the two others the permissions of the file, if it makes them. A file that belongs
-/// to somebody else stays as it is, with a warning: he may have meant it so.
-fn make_private(file: &Path) -> io::Result<()> {
-    let new = OpenOptions::new().write(true).create_new(true).mode(OWNER_ALONE).open(file);
-    if let Err(error) = new
-        && error.kind() != io::ErrorKind::AlreadyExists
-    {
-        return Err(error);
-    }
-    for suffix in ["", "-wal", "-shm"] {
-        let mut path = file.as_os_str().to_owned();
-        path.push(suffix);
-        let Ok(metadata) = fs::metadata(&path) else { continue };
-        if metadata.is_file() && metadata.permissions().mode() & 0o077 != 0 {
-            let narrowed = fs::set_permissions(&path, Permissions::from_mode(OWNER_ALONE));
-            if let Err(error) = narrowed {
-                warn!("others can read {}: {error}", Path::new(&path).display());
-            }
-        }
-    }
-    Ok(())
-}
-
 /// A connection of a pool. sqlx's own future has room for connecting anew (14 KiB with PostgreSQL), which every future that
 /// begins a transaction, each idle stream's too, would have in itself.
 async fn acquire<D: Database>(pool: &Pool<D>) -> Result<PoolConnection<D>, DbError> {
@@ -340,11 +345,16 @@ async fn begin_sqlite(pool: &Pool<Sqlite>, faults: Option<Arc<Faults>>, begin: &
     Tx::begin_sqlite(acquire(pool).await?, faults, begin).await
 }
 
-async fn begin_writing_sqlite(file: &Path, pool: &Pool<Sqlite>, faults: Option<Arc<Faults>>) -> Result<Tx, DbError> {
+async fn begin_writing_sqlite(
+    file: &Path,
+    pool: &Pool<Sqlite>,
+    faults: Option<Arc<Faults>>,
+    begin: &'static str,
+) -> Result<Tx, DbError> {
     if pool.size() == 0 {
         make_private(file).map_err(sqlx::Error::Io)?;
     }
-    begin_sqlite(pool, faults, "BEGIN IMMEDIATE").await
+    begin_sqlite(pool, faults, begin).await
 }
 
 fn begin_inbox(connection: &PgConnection) -> &'static str {

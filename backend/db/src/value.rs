@@ -2,6 +2,7 @@
 //! statement or travels in bulk, it is stored alike.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use chrono::{DateTime, SecondsFormat, Utc};
@@ -140,6 +141,11 @@ impl Bind for Vec<u8> {
     fn value(&self) -> Value<'_> {
         Value::Bytes(self)
     }
+}
+
+/// A set of ids as a statement of either engine takes it apart: `… IN (SELECT key FROM json_each($1))`.
+pub fn id_set<'a>(ids: impl IntoIterator<Item = &'a str>) -> Json<BTreeMap<&'a str, bool>> {
+    Json(ids.into_iter().map(|id| (id, true)).collect())
 }
 
 /// `text` as both engines store it: PostgreSQL's texts take no U+0000, so it becomes U+FFFD.

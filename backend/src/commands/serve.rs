@@ -96,5 +96,5 @@ async fn try_to_prepare(app: &App) -> Result<(), KeysError> {
     events::settle(&app.db, &app.rng).await?;
     app.db.ready().await?;
     app.deployment_keys().await?;
-    Ok(())
+    Ok(app.db.warm_up().await?)
 }

@@ -10,9 +10,20 @@ use super::{Database, Kept};
 /// any value.
 const ONLY_WITHOUT_AN_INDEX: &str =
     "SET enable_seqscan = off; SET enable_bitmapscan = off; SET plan_cache_mode = force_generic_plan";
+/// Lets PostgreSQL learn what tables hold, and plan for that and for parameters of any value.
+const BY_FIGURES: &str = "ANALYZE; SET plan_cache_mode = force_generic_plan";
 /// The same for a sort.
 const SORT_ONLY_WITHOUT_AN_INDEX: &str = "SET enable_sort = off; SET enable_incremental_sort = off";
 const SORT_AS_YOU_LIKE: &str = "SET enable_sort = on; SET enable_incremental_sort = on";
+
+/// What an engine goes by.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Planner {
+    /// Nothing: an index is used if there is one.
+    WithoutFigures,
+    /// What the tables hold.
+    WithFigures,
+}
 
 /// Whether a statement gives a part of what it finds. Only there is a sort slow: one without a limit gives all that it
 /// sorts.
@@ -24,10 +35,22 @@ impl Database {
     /// Which of `statements`, by their index, read a whole table or index, or sort what may be one, and the step of their
     /// plan that does. `small` are tables that do not grow. A statement that its engine refuses is none of these.
     pub async fn slow(&self, statements: &[String], small: &[&str]) -> Vec<(usize, String)> {
+        self.slow_by(statements, small, Planner::WithoutFigures).await
+    }
+
+    /// The same as it is carried out with what the tables hold at this moment, of which the engine first learns.
+    pub async fn slow_as_filled(&self, statements: &[String], small: &[&str]) -> Vec<(usize, String)> {
+        self.slow_by(statements, small, Planner::WithFigures).await
+    }
+
+    async fn slow_by(&self, statements: &[String], small: &[&str], planner: Planner) -> Vec<(usize, String)> {
         let mut slow = Vec::new();
         match &self.kept {
             Kept::Sqlite(_) => {
                 let mut connection = SqliteConnection::connect(&self.url).await.expect("a test's file can be opened");
+                if planner == Planner::WithFigures {
+                    connection.execute("ANALYZE").await.expect("a test's file can be written");
+                }
                 let sql = "SELECT name FROM sqlite_schema WHERE type = 'table'";
                 let tables: Vec<String> =
                     sqlx::query_scalar(sql).fetch_all(&mut connection).await.expect("tables can be listed");
@@ -41,9 +64,11 @@ impl Database {
             }
             Kept::Postgres { .. } => {
                 let mut connection = PgConnection::connect(&self.url).await.expect("a test's server takes connections");
-                connection.execute(ONLY_WITHOUT_AN_INDEX).await.expect("these are settings");
+                let how = if planner == Planner::WithFigures { BY_FIGURES } else { ONLY_WITHOUT_AN_INDEX };
+                connection.execute(how).await.expect("these are settings");
                 for (index, sql) in statements.iter().enumerate() {
-                    let sorting = if has_limit(sql) { SORT_ONLY_WITHOUT_AN_INDEX } else { SORT_AS_YOU_LIKE };
+                    let may_sort = planner == Planner::WithFigures || !has_limit(sql);
+                    let sorting = if may_sort { SORT_AS_YOU_LIKE } else { SORT_ONLY_WITHOUT_AN_INDEX };
                     connection.execute(sorting).await.expect("these are settings");
                     let prepare = AssertSqlSafe(format!("PREPARE s{index} AS {sql}"));
                     if connection.execute(sqlx::raw_sql(prepare)).await.is_err() {

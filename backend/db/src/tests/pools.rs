@@ -33,3 +33,17 @@ fn writes_that_take_long_keep_no_look_up_waiting() {
         db.inbox().await.unwrap().commit().await.unwrap();
     });
 }
+
+#[test]
+fn the_first_event_finds_its_connections_open() {
+    on_each_engine!(async |db: Db| {
+        let (before, _) = db.connections();
+        assert_eq!(db.warm_up().await, Ok(()));
+        let (after, _) = db.connections();
+        assert!(after >= before + db.inbox_writers() + 2 - 1, "{before} {after}");
+        // Nobody holds them.
+        db.inbox().await.unwrap().commit().await.unwrap();
+        db.read_stream().await.unwrap().commit().await.unwrap();
+        assert_eq!(db.connections().0, after);
+    });
+}

@@ -343,3 +343,47 @@ fn a_commit_whose_reply_is_lost_was_done() {
         assert_eq!(stored(&db).await, 2);
     });
 }
+
+#[test]
+fn only_upkeep_waits_for_no_disk() {
+    on_each_engine!(async |db: Db| {
+        let (setting, unsynced) = match db.engine() {
+            Engine::Sqlite => ("SELECT CAST(synchronous AS TEXT) FROM pragma_synchronous", "1"),
+            Engine::Postgres => ("SELECT current_setting('synchronous_commit')", "off"),
+        };
+        let of = async |mut tx: Tx| {
+            let (setting,) = tx.sql(setting).one::<(String,)>().await.unwrap();
+            tx.commit().await.unwrap();
+            setting
+        };
+        let synced = of(db.read().await.unwrap()).await;
+        for _ in 0..2 {
+            assert_eq!(of(db.upkeep().await.unwrap()).await, unsynced);
+            assert_eq!(of(db.write().await.unwrap()).await, synced);
+            drop(db.upkeep().await.unwrap());
+            assert_eq!(of(db.inbox().await.unwrap()).await, synced);
+        }
+    });
+}
+
+#[test]
+fn what_stands_in_sqlites_log_is_written_back_at_ones_word() {
+    on_each_engine!(async |db: Db| {
+        with_table(&db).await;
+        let size = || db.url().file().map(|file| file.metadata().unwrap().len());
+        let before = size();
+        let mut tx = db.upkeep().await.unwrap();
+        for number in 0..100 {
+            insert(&mut tx, &format!("{number}/{}", "x".repeat(1000))).await.unwrap();
+        }
+        tx.commit().await.unwrap();
+        assert_eq!(size(), before, "it stands in the log");
+        // Beside one that writes.
+        let mut writing = db.write().await.unwrap();
+        insert(&mut writing, "a").await.unwrap();
+        assert_eq!(db.write_back().await, Ok(()));
+        assert!(db.engine() == Engine::Postgres || size() > before);
+        writing.commit().await.unwrap();
+        assert_eq!(stored(&db).await, 101);
+    });
+}
