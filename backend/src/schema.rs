@@ -6,7 +6,7 @@ use tollgate_db::{Migration, Migrations};
 pub static MIGRATIONS: Migrations = include!(concat!(env!("OUT_DIR"), "/migrations.rs"));
 
 #[cfg(test)]
-mod source;
+pub(crate) mod source;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 #[cfg(test)]

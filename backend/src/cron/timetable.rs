@@ -144,13 +144,16 @@ fn start_looks(context: &Context) {
 struct Retried {
     tried: usize,
     judged: usize,
+    ended: usize,
 }
 
 async fn retry_events(context: Context, progress: Progress) -> Result<(), DbError> {
     let tried = retry::run(&context.inbox).await?;
-    progress.say(&Retried { tried, judged: 0 });
+    progress.say(&Retried { tried, judged: 0, ended: 0 });
     let judged = undelivered::find_undelivered(context.inbox.app()).await?;
-    progress.say(&Retried { tried, judged });
+    progress.say(&Retried { tried, judged, ended: 0 });
+    let ended = undelivered::end_of_who_left(context.inbox.app()).await?;
+    progress.say(&Retried { tried, judged, ended });
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 //! What operators see of dead letters, and do with them.
 
 mod acts;
+pub mod retention;
 pub mod routes;
 mod view;
 

@@ -31,6 +31,20 @@ pub async fn find_undelivered(app: &App) -> Result<usize, DbError> {
     Ok(judged)
 }
 
+/// Ends dead letters of machines that have given up their seats; says of how many machines. Nearly always there are none.
+pub async fn end_of_who_left(app: &App) -> Result<usize, DbError> {
+    let mut ended = 0;
+    loop {
+        let mut tx = app.begin_write().await?;
+        let machines = undelivered::end_of_who_left(&mut tx, app.clock.now(), JUDGED_AT_ONCE).await?;
+        tx.commit().await?;
+        ended += machines;
+        if (machines as i64) < JUDGED_AT_ONCE {
+            return Ok(ended);
+        }
+    }
+}
+
 /// Counts them for the metrics.
 pub async fn show(app: &App) -> Result<(), DbError> {
     let now = app.clock.now();

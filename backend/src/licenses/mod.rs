@@ -5,6 +5,7 @@ pub mod admin;
 pub mod last_seen;
 pub mod mine;
 pub(crate) mod request;
+pub mod retention;
 pub mod routes;
 mod store;
 #[cfg(test)]

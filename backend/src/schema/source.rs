@@ -19,7 +19,7 @@ pub(super) struct Declared {
 }
 
 /// Each statement given to `.sql("…")`, with its place.
-pub(super) fn statements() -> Vec<(String, String)> {
+pub(crate) fn statements() -> Vec<(String, String)> {
     files().iter().flat_map(|(place, text)| statements_in(place, text)).collect()
 }
 

@@ -17,8 +17,8 @@ mod rehearsal;
 mod writer;
 
 use std::borrow::Cow;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex as SyncMutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -63,6 +63,8 @@ pub struct Inbox {
     lane: Lane,
     refetch: Option<RefetchQueue>,
     database_was_away: Arc<AtomicBool>,
+    /// When events were last handed in.
+    handed_in_at: Arc<SyncMutex<Option<Instant>>>,
 }
 
 type Response = oneshot::Receiver<Answer>;
@@ -84,7 +86,7 @@ impl Inbox {
             let (writer, waiting) = (writer.clone(), to_be_written.clone());
             app.tasks.keep(WRITER_TASK, move || writer.clone().run(waiting.clone()));
         }
-        Self { app, filter, waiting, lane, refetch, database_was_away }
+        Self { app, filter, waiting, lane, refetch, database_was_away, handed_in_at: Arc::default() }
     }
 
     /// Takes one delivery of an event.
@@ -101,6 +103,7 @@ impl Inbox {
     /// Processes events as their mode allows; see [`Inbox::take_together`].
     pub async fn process(&self, payloads: Vec<Bytes>, mode: Mode, request_id: &RequestId) -> Vec<Delivery> {
         let since = Instant::now();
+        *self.handed_in_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(since);
         let until = since + ANSWER_TIMEOUT;
         let (mut pending, mut jobs) = (Vec::with_capacity(payloads.len()), Vec::with_capacity(payloads.len()));
         for payload in payloads {
@@ -155,6 +158,12 @@ impl Inbox {
     /// How many requests wait for a writer.
     pub fn waiting(&self) -> usize {
         self.waiting.max_capacity() - self.waiting.capacity()
+    }
+
+    /// Whether nobody has handed events in for so long.
+    pub fn is_quiet_for(&self, time: Duration) -> bool {
+        let handed_in_at = *self.handed_in_at.lock().unwrap_or_else(PoisonError::into_inner);
+        handed_in_at.is_none_or(|at| at.elapsed() >= time)
     }
 
     /// How many events wait because somebody else holds their rows.

@@ -7,7 +7,7 @@ use tollgate_shared::Timestamp;
 
 use crate::webhooks::Status;
 use tollgate_db::page::Position;
-use tollgate_db::{DbError, Lock, Tx, record};
+use tollgate_db::{DbError, Lock, Tx, id_set, record};
 
 record! {
     /// What decides about a repeat, without the payload.
@@ -212,4 +212,12 @@ pub async fn delete_ended(tx: &mut Tx, status: Status, after: &Position, up_to: 
     .bind(up_to.id.as_str())
     .run()
     .await
+}
+
+/// Deletes those of these events that are dead letters; gives how many.
+pub async fn delete_dead_lettered(tx: &mut Tx, ids: impl IntoIterator<Item = &str>) -> Result<u64, DbError> {
+    tx.sql("DELETE FROM webhook_events WHERE id IN (SELECT key FROM json_each($1)) AND status = 'dead_lettered'")
+        .bind(id_set(ids))
+        .run()
+        .await
 }

@@ -4,7 +4,7 @@ use chrono::Duration;
 use tollgate_db::{DbError, Tx};
 use tollgate_shared::{Rng, Timestamp};
 
-use super::{News, Said, Status};
+use super::{News, Said, Status, store};
 use crate::dead_letters::{self, Delivery, Failure, Source, Subject};
 
 /// How long a machine may say nothing of an event that it was there for.
@@ -40,6 +40,8 @@ pub(super) async fn follow(tx: &mut Tx, now: Timestamp, rng: &Rng, said: &Said, 
         (Status::Processed, _) => return dead_letters::end_acknowledged(tx, now, machine_id, &of.event_id).await,
         // Who only repeats itself fails no second time, unless it was told again because somebody wanted it to be.
         (Status::Failed, News::Nothing) if !is_being_retried(tx, said, machine_id).await? => return Ok(()),
+        // It could not be sent again to a machine without a seat.
+        (Status::Failed, _) if !of.has_seat => return Ok(()),
         (Status::Failed, _) => {}
     }
     let letter = Letter {
@@ -70,4 +72,18 @@ pub(super) async fn open(tx: &mut Tx, now: Timestamp, rng: &Rng, letter: &Letter
 async fn is_being_retried(tx: &mut Tx, said: &Said, machine_id: &str) -> Result<bool, DbError> {
     let retried = dead_letters::to_send_again(tx, [&*said.of.license_id]).await?;
     Ok(retried.iter().any(|wanted| wanted.machine_id == machine_id && wanted.event_id == said.of.event_id))
+}
+
+/// Ends letters of machines that have given up their seats since `since`, `limit` machines at most; says of how many.
+pub(super) async fn end_of_who_left(
+    tx: &mut Tx,
+    now: Timestamp,
+    since: Timestamp,
+    limit: i64,
+) -> Result<usize, DbError> {
+    let machines = store::left_with_letters(tx, since, limit).await?;
+    if !machines.is_empty() {
+        dead_letters::end_of_machines(tx, now, &machines).await?;
+    }
+    Ok(machines.len())
 }

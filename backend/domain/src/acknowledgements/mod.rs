@@ -57,6 +57,8 @@ row! {
         pub created_at: Timestamp,
         /// The app's machine, where it is one that was activated at some time.
         pub machine_id: Option<String>,
+        /// Whether that holds a seat.
+        pub has_seat: bool,
     }
 }
 

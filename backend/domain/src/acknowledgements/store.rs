@@ -1,5 +1,7 @@
 //! The SQL of acknowledgements.
 
+use std::collections::BTreeSet;
+
 use tollgate_db::page::{Page, Position};
 use tollgate_db::{DbError, Tx};
 use tollgate_shared::Timestamp;
@@ -25,7 +27,11 @@ pub(super) async fn subject(
                  FROM machines AS m
                  WHERE m.license_id = e.license_id AND m.fingerprint_hash = $3
                  ORDER BY m.activated_at DESC, m.id DESC
-                 LIMIT 1) AS machine_id
+                 LIMIT 1) AS machine_id,
+                EXISTS (SELECT 1
+                        FROM machines AS m
+                        WHERE m.license_id = e.license_id AND m.fingerprint_hash = $3
+                          AND m.deactivated_at IS NULL) AS has_seat
          FROM license_events AS e
          JOIN licenses AS l ON l.id = e.license_id
          WHERE e.id = $1 AND e.license_id = $2",
@@ -78,6 +84,26 @@ pub(super) async fn newest(
         acknowledged_at,
     };
     Ok(rows.into_iter().map(of_row).collect())
+}
+
+/// Machines that gave up their seats since `since` and have letters that wait for somebody, `limit` at most.
+pub(super) async fn left_with_letters(tx: &mut Tx, since: Timestamp, limit: i64) -> Result<BTreeSet<String>, DbError> {
+    let rows: Vec<(String,)> = tx
+        .sql(
+            "SELECT m.id
+             FROM machines AS m
+             WHERE m.deactivated_at >= $1
+               AND EXISTS (SELECT 1
+                           FROM dead_letters AS letter
+                           WHERE letter.machine_id = m.id AND letter.machine_id IS NOT NULL
+                             AND letter.status <> 'resolved')
+             LIMIT $2",
+        )
+        .bind(since)
+        .bind(limit)
+        .all()
+        .await?;
+    Ok(rows.into_iter().map(|(id,)| id).collect())
 }
 
 /// The place of the search for what nobody acknowledged, as a text; held until the transaction ends.

@@ -15,6 +15,7 @@ fn said(seconds: i64, machine: Option<&str>, status: Status, error: Option<&str>
         event_type: "plan_changed".to_owned(),
         created_at: at(0),
         machine_id: machine.map(str::to_owned),
+        has_seat: true,
     };
     Acknowledgement::new(at(seconds), &Said { of, status, error: error.map(str::to_owned) })
 }

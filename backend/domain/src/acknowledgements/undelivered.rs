@@ -20,6 +20,10 @@ const REASON: &str = "not acknowledged for 7 days";
 /// The name of the row that says how far the events were judged.
 const PLACE: &str = "undelivered_events_judged_to";
 
+/// How long ago machines that are looked at gave up their seats. What was missed by then is ended when the machine is
+/// removed.
+const LOOK_BACK: Duration = Duration::days(1);
+
 record! {
     /// A machine that holds a seat.
     struct Holder in "machines" {
@@ -107,6 +111,12 @@ pub async fn judge(tx: &mut Tx, now: Timestamp, rng: &Rng, limit: i64) -> Result
     }
     store::move_place(tx, PLACE, &last.position().to_cursor()).await?;
     Ok(events.len())
+}
+
+/// Ends the letters of machines that have given up their seats of late, `limit` machines at most; says of how many. What
+/// cannot be sent any more is nothing that a person could do something about.
+pub async fn end_of_who_left(tx: &mut Tx, now: Timestamp, limit: i64) -> Result<usize, DbError> {
+    letters::end_of_who_left(tx, now, now - LOOK_BACK, limit).await
 }
 
 /// Counts what is owed of events that are not a week old yet: adds a page of them to `counts`, that after `after`. Gives

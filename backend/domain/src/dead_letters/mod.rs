@@ -2,22 +2,22 @@
 //!
 //! Life: `open` when an event of Stripe's can never work or was tried too often, when a machine failed at an event or never
 //! acknowledged it, when a message could not be sent. `retrying` once an operator had it tried again and that has not come
-//! to an end. `resolved` when it worked, or when an operator says so. What fails again is `open` again.
+//! to an end. `resolved` when it worked, when its machine gave up its seat, or when an operator says so. What fails again is
+//! `open` again. What has been resolved for long is removed, and the event with it that never went into effect.
 
 mod store;
 
-use std::collections::BTreeMap;
-
-use tollgate_db::Json;
 use tollgate_shared::Timestamp;
 
 pub use self::store::{
-    LetterState, end, end_acknowledged, may_open, note_retry, note_retry_of_event, of_events, oldest_open, open,
-    open_by_source, reasons_of_open, resolve, to_send_again,
+    LetterState, end, end_acknowledged, end_of_machines, forget, may_open, note_retry, note_retry_of_event, of_events,
+    oldest_open, open, open_by_source, reasons_of_open, resolve, resolved_before, to_send_again,
 };
 
 /// Who ended a letter whose event a machine then acknowledged.
 pub const BY_ACKNOWLEDGEMENT: &str = "acknowledgement";
+/// Who ended one whose machine gave up its seat: nothing can be sent to it any more.
+pub const BY_DEACTIVATION: &str = "deactivation";
 /// Who ended one whose event went into effect without an operator.
 pub const BY_SYSTEM: &str = "system";
 
@@ -153,9 +153,4 @@ pub struct ToSendAgain {
 
 fn readable(reason: &str) -> String {
     reason.chars().take(REASON_CHARACTERS_MAX).collect()
-}
-
-/// A set of ids as a statement is given it on either engine: the names of a document.
-fn set<'a>(ids: impl IntoIterator<Item = &'a str>) -> Json<BTreeMap<&'a str, bool>> {
-    Json(ids.into_iter().map(|id| (id, true)).collect())
 }

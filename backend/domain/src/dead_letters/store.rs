@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use tollgate_db::{DbError, Lock, Tx, record};
+use tollgate_db::{DbError, Lock, Tx, id_set, record};
 use tollgate_shared::{Rng, Timestamp, ids};
 
-use super::{BY_ACKNOWLEDGEMENT, BY_SYSTEM, Failure, Source, Subject, ToSendAgain, readable, set};
+use super::{BY_ACKNOWLEDGEMENT, BY_DEACTIVATION, BY_SYSTEM, Failure, Source, Subject, ToSendAgain, readable};
 
 /// Opens a dead letter, or renews the one that there is. Whoever calls it holds what failed.
 pub async fn open(tx: &mut Tx, now: Timestamp, rng: &Rng, failure: &Failure<'_>) -> Result<(), DbError> {
@@ -103,6 +103,17 @@ pub async fn end_acknowledged(tx: &mut Tx, now: Timestamp, machine_id: &str, eve
     Ok(())
 }
 
+/// Ends the letters that say of machines that they did not take something: they gave up their seats, so that nothing can be
+/// sent to them again. Says how many. No machines, no letters.
+pub async fn end_of_machines(tx: &mut Tx, now: Timestamp, machine_ids: &BTreeSet<String>) -> Result<u64, DbError> {
+    let ended = tx.sql(
+        "UPDATE dead_letters
+         SET status = 'resolved', resolved_at = $2, resolved_by = $3
+         WHERE machine_id IN (SELECT key FROM json_each($1)) AND machine_id IS NOT NULL AND status <> 'resolved'",
+    );
+    ended.bind(id_set(machine_ids.iter().map(String::as_str))).bind(now).bind(BY_DEACTIVATION).run().await
+}
+
 /// Whether a machine may open another letter: it has one that is not resolved, or fewer than `others_max` wait of the others
 /// of its licence.
 pub async fn may_open(tx: &mut Tx, license_id: &str, machine_id: &str, others_max: i64) -> Result<bool, DbError> {
@@ -162,6 +173,29 @@ pub async fn of_events(tx: &mut Tx, event_ids: &BTreeSet<String>) -> Result<Vec<
     Ok(letters)
 }
 
+/// The letters that were resolved before `before`, the oldest first and at most `limit`: each with its event.
+pub async fn resolved_before(tx: &mut Tx, before: Timestamp, limit: i64) -> Result<Vec<(String, String)>, DbError> {
+    tx.sql(
+        "SELECT id, event_id
+         FROM dead_letters
+         WHERE resolved_at < $1
+         ORDER BY resolved_at, id
+         LIMIT $2",
+    )
+    .bind(before)
+    .bind(limit)
+    .all()
+    .await
+}
+
+/// Removes those of these letters that are still resolved; says how many.
+pub async fn forget(tx: &mut Tx, ids: impl IntoIterator<Item = &str>) -> Result<u64, DbError> {
+    tx.sql("DELETE FROM dead_letters WHERE id IN (SELECT key FROM json_each($1)) AND status = 'resolved'")
+        .bind(id_set(ids))
+        .run()
+        .await
+}
+
 /// The events that operators want sent again to machines of these licences.
 pub async fn to_send_again(
     tx: &mut Tx,
@@ -175,7 +209,7 @@ pub async fn to_send_again(
              WHERE letter.machine_id IS NOT NULL
              ORDER BY letter.license_id, letter.retried_at",
         )
-        .bind(set(license_ids))
+        .bind(id_set(license_ids))
         .all()
         .await?;
     let to_send =

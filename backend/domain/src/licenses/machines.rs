@@ -1,11 +1,13 @@
 //! The machines that a licence is active on. A row is one activation: it ends for good, and the next one of the same
-//! machine is another row.
+//! machine is another row. Long after it ended it is removed.
 
 use std::collections::BTreeSet;
 
 use chrono::Duration;
 use tollgate_db::{DbError, Lock, Tx, UnitOfWork, record};
 use tollgate_shared::Timestamp;
+
+use super::store;
 
 record! {
     /// A row of `machines`.
@@ -63,4 +65,16 @@ pub async fn in_seats_of(tx: &mut Tx, licenses: &BTreeSet<String>, lock: Lock) -
     let mut machines: Vec<Machine> = tx.load("seat_of", licenses, lock).await?;
     machines.sort_by(|a, b| (a.activated_at, &a.id).cmp(&(b.activated_at, &b.id)));
     Ok(machines)
+}
+
+/// Machines that gave up their seats before `before`, the earliest first and at most `limit`; locked.
+pub async fn lock_deactivated(tx: &mut Tx, before: Timestamp, limit: i64) -> Result<BTreeSet<String>, DbError> {
+    let ids = store::deactivated_before(tx, before, limit).await?;
+    let locked: Vec<Machine> = tx.load("id", &ids, Lock::ForUpdate).await?;
+    Ok(locked.into_iter().map(|machine| machine.id).collect())
+}
+
+/// Forgets machines that gave up their seats, of which nothing else is kept; says how many.
+pub async fn forget(tx: &mut Tx, ids: &BTreeSet<String>) -> Result<u64, DbError> {
+    store::delete_deactivated(tx, ids).await
 }

@@ -8,6 +8,7 @@ pub mod key;
 pub mod lease;
 pub mod machines;
 pub mod seats;
+mod store;
 pub mod verdict;
 pub mod view;
 

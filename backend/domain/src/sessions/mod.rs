@@ -165,5 +165,10 @@ pub async fn forget(tx: &mut Tx, stale_before: Timestamp, limit: i64) -> Result<
     store::delete(tx, stale_before, limit).await
 }
 
+/// Forgets the sessions of machines that are to be forgotten themselves.
+pub async fn forget_of(tx: &mut Tx, machine_ids: &BTreeSet<String>) -> Result<u64, DbError> {
+    store::delete_of(tx, machine_ids).await
+}
+
 #[cfg(test)]
 mod tests;

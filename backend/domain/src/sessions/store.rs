@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use tollgate_db::{DbError, Tx};
+use tollgate_db::{DbError, Tx, id_set};
 use tollgate_shared::Timestamp;
 
 /// The machines of open sessions that were last heard of at `at` or before, the longest silent first.
@@ -38,4 +38,12 @@ pub(super) async fn delete(tx: &mut Tx, before: Timestamp, limit: i64) -> Result
     .bind(limit)
     .run()
     .await
+}
+
+/// Deletes the sessions of these machines; says how many.
+pub(super) async fn delete_of(tx: &mut Tx, machine_ids: &BTreeSet<String>) -> Result<u64, DbError> {
+    tx.sql("DELETE FROM sessions WHERE machine_id IN (SELECT key FROM json_each($1))")
+        .bind(id_set(machine_ids.iter().map(String::as_str)))
+        .run()
+        .await
 }

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use tollgate_db::{DbError, Faults, Moment};
 use tollgate_domain::apply::Touched;
+use tollgate_domain::dead_letters::{self, Delivery, Failure, Subject};
 use tollgate_domain::events::{EventType, PendingEvent};
 use tollgate_domain::idempotency::{self, Request};
 use tollgate_domain::licenses;
@@ -53,6 +54,20 @@ impl TestApp {
     async fn column(&self, sql: &'static str) -> Vec<String> {
         let rows: Vec<(String,)> = self.inner.read().await.unwrap().sql(sql).all().await.unwrap();
         rows.into_iter().map(|(id,)| id).collect()
+    }
+
+    async fn open_letter(&self, failure: &Failure<'_>) {
+        let mut tx = self.inner.begin_write().await.unwrap();
+        dead_letters::open(&mut tx, self.inner.clock.now(), &self.inner.rng, failure).await.unwrap();
+        tx.commit().await.unwrap();
+    }
+
+    async fn resolve_letter_of(&self, event_id: &str) {
+        let mut tx = self.inner.begin_write().await.unwrap();
+        let letter: (String,) =
+            tx.sql("SELECT id FROM dead_letters WHERE event_id = $1").bind(event_id).one().await.unwrap();
+        assert_eq!(dead_letters::resolve(&mut tx, self.inner.clock.now(), &letter.0, "ada", None).await, Ok(true));
+        tx.commit().await.unwrap();
     }
 
     async fn webhook_events(&self) -> Vec<String> {
@@ -107,7 +122,10 @@ fn old_events_that_have_ended_well_are_removed_and_no_others() {
         }
         assert_eq!(
             app.clean_up().await,
-            json!({ "webhookEvents": 4, "licenseEvents": 0, "sessions": 0, "rememberedRequests": 0, "cronRuns": 0 })
+            json!({
+                "webhookEvents": 4, "licenseEvents": 0, "deadLetters": 0, "sessions": 0, "machines": 0,
+                "rememberedRequests": 0, "cronRuns": 0,
+            })
         );
         let kept = [
             "evt_dead_lettered_11",
@@ -260,6 +278,76 @@ fn what_a_machine_that_was_there_has_not_acknowledged_is_kept() {
 }
 
 #[test]
+fn resolved_letters_go_after_ninety_days_and_their_events_too() {
+    on_each_engine!(async |db| {
+        let app = TestApp::on(db).await;
+        app.store_events(0, &[Status::DeadLettered]).await;
+        let event = app.webhook_events().await.remove(0);
+        let failure = Failure {
+            subject: Subject::Webhook(&event),
+            customer_id: None,
+            event_type: "invoice.paid",
+            reason: "unreadable",
+            attempts: 1,
+        };
+        let letters = async || app.column("SELECT status FROM dead_letters ORDER BY status").await;
+        for subject in [failure.subject, Subject::Notification("msg_1"), Subject::Webhook("evt_open")] {
+            app.open_letter(&Failure { subject, ..failure }).await;
+        }
+        for id in [&*event, "msg_1"] {
+            app.resolve_letter_of(id).await;
+        }
+        app.advance(90 * DAY);
+        assert_eq!(app.clean_up().await["deadLetters"], 0);
+        // One that fails again after it was resolved waits for somebody again.
+        app.open_letter(&Failure { subject: Subject::Notification("msg_1"), ..failure }).await;
+        app.advance(1);
+        assert_eq!(app.clean_up().await["deadLetters"], 1);
+        assert_eq!(letters().await, ["open", "open"]);
+        assert_eq!(app.webhook_events().await, [""; 0], "nobody wants it any more");
+        app.resolve_letter_of("msg_1").await;
+        app.advance(90 * DAY + 1);
+        assert_eq!(app.clean_up().await["deadLetters"], 1);
+        assert_eq!(letters().await, ["open"]);
+    });
+}
+
+#[test]
+fn machines_go_long_after_they_gave_up_their_seats() {
+    on_each_engine!(async |db| {
+        // Sooner than a session is forgotten that nothing was heard of.
+        let app = TestApp::with(db, &[("LICENSE_EVENTS_DAYS_MAX", "5")]).await;
+        app.take_a_subscriber().await;
+        let (_, key) = app.license().await;
+        for machine in ["stays", "a-fingerprint"] {
+            app.say("/api/license/activate", &key, json!({ "machineId": machine })).await;
+            app.say("/api/license/heartbeat", &key, json!({ "machineId": machine })).await;
+        }
+        app.ask_for(Method::Post, "detect-stale-sessions").await;
+        app.say("/api/license/deactivate", &key, json!({})).await;
+        let left = app.column("SELECT id FROM machines WHERE deactivated_at IS NOT NULL").await.remove(0);
+        let delivery = Delivery { event_id: "sev_1", machine_id: &left, license_id: "lic_1" };
+        let failure = Failure {
+            subject: Subject::Desktop(delivery),
+            customer_id: None,
+            event_type: "broadcast",
+            reason: "disk full",
+            attempts: 1,
+        };
+        app.open_letter(&failure).await;
+        app.advance(5 * DAY);
+        assert_eq!(app.clean_up().await["machines"], 0);
+        app.advance(1);
+        assert_eq!(app.clean_up().await["machines"], 1);
+        assert_eq!(app.column("SELECT machine_id FROM sessions").await.len(), 1);
+        assert_eq!(app.column("SELECT resolved_by FROM dead_letters").await, ["deactivation"]);
+        // It may come back, as another one.
+        app.say("/api/license/activate", &key, json!({})).await;
+        assert_eq!(app.column("SELECT id FROM machines").await.len(), 2);
+    });
+}
+
+#[test]
 fn requests_are_remembered_for_a_day_and_then_removed() {
     on_each_engine!(async |db| {
         let app = TestApp::on(db).await;
@@ -317,24 +405,31 @@ fn runs_of_jobs_are_kept_for_a_month() {
 mod long {
     use std::sync::atomic::{AtomicBool, Ordering};
 
-    use tokio::time::Instant;
-    use tollgate_db::testing::wait_until;
+    use tokio::time::{Instant, sleep_until};
+    use tollgate_db::Db;
     use tollgate_shared::RequestId;
 
     use super::*;
     use crate::testing::{event, subscription_of};
 
-    const ROWS: i64 = 1_000_000;
-    const AT_ONCE: i64 = 20_000;
+    /// How many old events there are, and how many that are kept.
+    const OLD: i64 = 1_000_000;
+    const KEPT: i64 = 1000;
 
-    /// A year's events, of a size such as Stripe's have when they are packed.
+    /// How many are made by one statement.
+    const TOGETHER: i64 = 50_000;
+
+    /// For how long webhooks come before the clean-up, and while it goes on: then nobody comes, and it hurries.
+    const MEASURED: Duration = Duration::from_secs(30);
+
+    /// Events, a second apart, of a size such as Stripe's have when they are packed; each with its first time.
     const FILL: [(Engine, &str); 2] = [
         (
             Engine::Postgres,
             "INSERT INTO webhook_events (id, type, status, attempts, customer_id, object_id, received_at, payload)
-             SELECT 'evt_' || md5(n::text), 'type.' || n % 40, CASE WHEN n % 3 = 0 THEN 'ignored' ELSE 'processed' END,
-                    1, 'cus_' || n % 50000, 'in_' || n, timestamptz '2024-01-01 00:00:00Z' + n * interval '1 second',
-                    convert_to(repeat(md5(n::text), 30), 'UTF8')
+             SELECT 'evt_' || md5($3 || n), 'type.' || n % 40, CASE WHEN n % 3 = 0 THEN 'ignored' ELSE 'processed' END,
+                    1, 'cus_' || n % 50000, 'in_' || n, CAST($3 AS timestamptz) + n * interval '1 second',
+                    convert_to(repeat(md5($3 || n), 30), 'UTF8')
              FROM generate_series($1 + 1, $1 + $2) AS n",
         ),
         (
@@ -344,20 +439,30 @@ mod long {
              SELECT 'evt_' || hex(randomblob(16)), 'type.' || n % 40,
                     CASE WHEN n % 3 = 0 THEN 'ignored' ELSE 'processed' END,
                     1, 'cus_' || n % 50000, 'in_' || n,
-                    strftime('%Y-%m-%dT%H:%M:%S.000000Z', 1704067200 + n, 'unixepoch'), randomblob(960)
+                    strftime('%Y-%m-%dT%H:%M:%S.000000Z', $3, n || ' seconds'), randomblob(960)
              FROM s",
         ),
     ];
 
-    /// How long each of some hundred webhooks a second took, while `goes_on` says so.
-    async fn webhooks(app: &TestApp, first: &str, goes_on: impl Fn() -> bool) -> Vec<Duration> {
-        let mut took = Vec::new();
-        let mut number = 0;
-        while goes_on() {
+    async fn fill(db: &Db, first_at: &str, events: i64) {
+        let (_, fill) = FILL.into_iter().find(|(engine, _)| *engine == db.engine()).unwrap();
+        for start in (0..events).step_by(TOGETHER as usize) {
+            let mut tx = db.upkeep().await.unwrap();
+            let together = TOGETHER.min(events - start);
+            tx.sql(fill).bind(start).bind(together).bind(first_at).run().await.unwrap();
+            tx.commit().await.unwrap();
+        }
+    }
+
+    /// How long each of some hundred webhooks a second took, the quickest first.
+    async fn webhooks(app: &TestApp, first: &str) -> Vec<Duration> {
+        let (begun, mut took, mut number) = (Instant::now(), Vec::new(), 0);
+        while begun.elapsed() < MEASURED {
+            sleep_until(begun + number * Duration::from_millis(80)).await;
             let events = (0..8).map(|of| {
                 let id = format!("evt_{first}_{number}_{of}");
-                let payload =
-                    event(&id, "customer.subscription.updated", &subscription_of(&format!("cus_{of}"), "active"));
+                let subscription = subscription_of(&format!("cus_{of}"), "active");
+                let payload = event(&id, "customer.subscription.updated", &subscription);
                 async move {
                     let request_id = RequestId::new(app.inner.clock.now(), &app.inner.rng);
                     let begun = Instant::now();
@@ -368,48 +473,52 @@ mod long {
             });
             took.extend(join_all(events).await);
             number += 1;
-            tokio::time::sleep(Duration::from_millis(20)).await;
         }
         took.sort();
         took
     }
 
+    fn at(took: &[Duration], share: f64) -> f64 {
+        took[((took.len() - 1) as f64 * share) as usize].as_secs_f64() * 1000.0
+    }
+
     fn said(took: &[Duration]) -> String {
-        let at = |share: f64| took[((took.len() - 1) as f64 * share) as usize].as_secs_f64() * 1000.0;
-        format!("{} webhooks: p50 {:.1} ms, p99 {:.1} ms, worst {:.1} ms", took.len(), at(0.5), at(0.99), at(1.0))
+        let [half, p99, worst] = [0.5, 0.99, 1.0].map(|share| at(took, share));
+        format!("{} webhooks: p50 {half:.1} ms, p99 {p99:.1} ms, worst {worst:.1} ms", took.len())
     }
 
     #[test]
     fn a_million_old_events_are_removed_while_webhooks_come() {
         on_each_engine!(async |db| {
             let app = TestApp::on(db.clone()).await;
-            let (_, fill) = FILL.into_iter().find(|(engine, _)| *engine == db.engine()).unwrap();
-            for start in (0..ROWS).step_by(AT_ONCE as usize) {
-                let mut tx = db.write().await.unwrap();
-                tx.sql(fill).bind(start).bind(AT_ONCE).run().await.unwrap();
-                tx.commit().await.unwrap();
-            }
             let begun = Instant::now();
-            let without = webhooks(&app, "before", || begun.elapsed() < Duration::from_secs(20)).await;
+            fill(&db, "2024-01-01T00:00:00Z", OLD).await;
+            fill(&db, "2025-06-01T00:00:00Z", KEPT).await;
+            let filled = begun.elapsed().as_secs();
+            let without = webhooks(&app, "before").await;
+            let begun = Instant::now();
             let is_over = AtomicBool::new(false);
-            let begun = Instant::now();
             let cleaning = async {
                 let removed = app.clean_up().await;
                 is_over.store(true, Ordering::SeqCst);
                 removed
             };
-            let (removed, with) =
-                tokio::join!(cleaning, webhooks(&app, "meanwhile", || !is_over.load(Ordering::SeqCst)));
-            let seconds = begun.elapsed().as_secs_f64();
-            println!("{:?}, without: {}", db.engine(), said(&without));
-            println!("{:?}, with:    {}; {seconds:.0} s for {removed}", db.engine(), said(&with));
-            assert_eq!(removed["webhookEvents"], ROWS);
-            wait_until("only the new ones are left", async || {
-                let mut tx = db.read_list().await.unwrap();
-                let (left,): (i64,) = tx.sql("SELECT count(*) FROM webhook_events").one().await.unwrap();
-                left == (without.len() + with.len()) as i64
-            })
-            .await;
+            let meanwhile = async {
+                let with = webhooks(&app, "meanwhile").await;
+                (with, is_over.load(Ordering::SeqCst))
+            };
+            let (removed, (with, was_over)) = tokio::join!(cleaning, meanwhile);
+            let engine = db.engine();
+            println!("{engine:?}: {OLD} events made in {filled} s, removed in {} s", begun.elapsed().as_secs());
+            println!("{engine:?}, before:    {}", said(&without));
+            println!("{engine:?}, meanwhile: {}", said(&with));
+            println!("{engine:?}: p99 {:.2} times as long", at(&with, 0.99) / at(&without, 0.99));
+            assert!(!was_over, "it went on while they came");
+            assert_eq!(removed["webhookEvents"], OLD);
+            let mut tx = db.read_list().await.unwrap();
+            let count = "SELECT count(*), count(*) FILTER (WHERE type LIKE 'type.%') FROM webhook_events";
+            let left: (i64, i64) = tx.sql(count).one().await.unwrap();
+            assert_eq!(left, (KEPT + (without.len() + with.len()) as i64, KEPT));
         });
     }
 }

@@ -1,17 +1,20 @@
 //! What is listed, what is counted, and who may see it.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::json;
-use tollgate_db::Engine;
 use tollgate_db::testing::block_on;
+use tollgate_db::{Engine, Json};
 use tollgate_domain::dead_letters::{self, Delivery, Failure, Subject};
+use tollgate_shared::clock::from_unix;
 
 use super::letters::{desktop, webhook};
 use crate::dead_letters::view;
 use crate::on_each_engine;
+use crate::schema::source;
 use crate::schema::testing::migrated;
-use crate::testing::{TestApp, TestResponse, db_that_is_away, signed_in};
+use crate::testing::{START, TestApp, TestResponse, db_that_is_away, signed_in};
 
 #[test]
 fn every_list_of_dead_letters_goes_by_an_index() {
@@ -21,6 +24,45 @@ fn every_list_of_dead_letters_goes_by_an_index() {
             let database = migrated(engine).await;
             assert_eq!(database.refused(&statements).await, []);
             assert_eq!(database.slow(&statements, &[]).await, [], "on {engine:?}");
+        }
+    });
+}
+
+/// A thousand letters of one moment, of which one in a hundred waits for somebody. Numbers are the names of a document.
+const FILL: &str = "INSERT INTO dead_letters
+        (id, source, event_id, machine_id, license_id, customer_id, type, reason, attempts, status, created_at,
+         last_failed_at, resolved_at, resolved_by)
+    SELECT 'dl_' || n, CASE n % 4 WHEN 0 THEN 'webhook' WHEN 1 THEN 'delivery' WHEN 2 THEN 'desktop' ELSE 'notification' END,
+           'evt_' || n, CASE WHEN n % 4 IN (1, 2) THEN 'mac_' || n END, 'lic_' || n % 2000, 'cus_' || n % 2000,
+           'type.' || n % 30, 'reason ' || n % 200, 1,
+           CASE WHEN n % 101 = 0 THEN 'open' WHEN n % 999 = 0 THEN 'retrying' ELSE 'resolved' END, $2, $2,
+           CASE WHEN n % 101 = 0 OR n % 999 = 0 THEN NULL ELSE $2 END, 'ada'
+    FROM (SELECT CAST(wanted.key AS BIGINT) AS n FROM json_each($1) AS wanted) AS numbers";
+
+const LETTERS: i64 = 30_000;
+
+#[test]
+fn a_long_queue_of_dead_letters_is_read_by_its_indexes() {
+    block_on(async {
+        let of_letters = source::statements()
+            .into_iter()
+            .filter(|(place, sql)| !place.contains("tests") && sql.contains("dead_letters"));
+        let statements: Vec<_> =
+            view::STATEMENTS.iter().map(|sql| (*sql).to_owned()).chain(of_letters.map(|(_, sql)| sql)).collect();
+        assert!(statements.len() > 15, "{statements:?}");
+        for engine in [Engine::Sqlite, Engine::Postgres] {
+            let database = migrated(engine).await;
+            let db = database.open();
+            let mut tx = db.write().await.unwrap();
+            for first in (0..LETTERS).step_by(1000) {
+                let at = from_unix(START + first).unwrap();
+                let numbers: BTreeMap<_, _> = (first..first + 1000).map(|number| (number.to_string(), true)).collect();
+                assert_eq!(tx.sql(FILL).bind(Json(numbers)).bind(at).run().await, Ok(1000));
+            }
+            tx.commit().await.unwrap();
+            let slow = database.slow_as_filled(&statements, &["machines"]).await;
+            let slow: Vec<_> = slow.iter().map(|(index, step)| (step, &statements[*index])).collect();
+            assert!(slow.is_empty(), "on {engine:?}: {slow:#?}");
         }
     });
 }

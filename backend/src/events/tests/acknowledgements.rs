@@ -261,6 +261,7 @@ fn of_an_event_that_was_removed_nothing_is_kept() {
                 event_type: "plan_changed".to_owned(),
                 created_at: app.inner.clock.now(),
                 machine_id: None,
+                has_seat: true,
             },
             status: Status::Processed,
             error: None,

@@ -6,7 +6,7 @@ use tollgate_db::Json;
 use super::acknowledgements::{an_event, say};
 use super::undelivered::{DAY, a_delivery, be_there};
 use super::*;
-use crate::events::undelivered::find_undelivered;
+use crate::events::undelivered::{end_of_who_left, find_undelivered};
 use crate::testing::{ADMIN_KEY, bearer};
 
 /// An app with a licence, and an operator whose key is good for ever; the licence's key, and where its log is at.
@@ -306,6 +306,37 @@ fn only_who_was_there_before_and_after_an_event_owes_a_word() {
         app.inner.clock.advance(8 * DAY);
         judge(&app).await;
         assert_eq!(owed().await.len(), 1, "who gave up its seat owes nothing more");
+    });
+}
+
+#[test]
+fn the_letters_of_a_machine_that_leaves_wait_for_nobody() {
+    on_each_engine!(async |db| {
+        let (app, key, _) = with_operator(db).await;
+        let [leaves, _] = [activate(&app, &key, "a").await, activate(&app, &key, "b").await];
+        let [first, second] = [an_event(&app, &key, 1).await, an_event(&app, &key, 2).await];
+        for machine in ["a", "b"] {
+            fail(&app, &key, machine, &first, "disk full").await;
+        }
+        assert_eq!(end_of_who_left(&app.inner).await, Ok(0));
+        let left = app.post("/api/license/deactivate", &json!({ "licenseKey": key, "machineId": "a" })).await;
+        assert_eq!(left.status, 200);
+        app.inner.clock.advance(Duration::from_secs(60));
+        assert_eq!(end_of_who_left(&app.inner).await, Ok(1));
+        assert_eq!(end_of_who_left(&app.inner).await, Ok(0));
+        let states = async || {
+            let letters = letters(&app, "desktop").await.into_iter();
+            let mut states: Vec<_> = letters
+                .map(|letter| (letter["machineId"] == leaves, letter["status"].clone(), letter["resolvedBy"].clone()))
+                .collect();
+            states.sort_by_key(|(is_gone, ..)| *is_gone);
+            states
+        };
+        let expected = [(false, json!("open"), json!(null)), (true, json!("resolved"), json!("deactivation"))];
+        assert_eq!(states().await, expected);
+        // What it still says is taken, and makes no letter that could not be sent to it.
+        fail(&app, &key, "a", &second, "disk full").await;
+        assert_eq!(states().await, expected);
     });
 }
 

@@ -1,0 +1,4 @@
+-- outside a transaction
+-- Dead letters that are resolved, and machines that gave up their seats: what is to be removed when it is old.
+CREATE INDEX CONCURRENTLY IF NOT EXISTS dead_letters_resolved ON dead_letters (resolved_at, id) WHERE resolved_at IS NOT NULL;
+CREATE INDEX CONCURRENTLY IF NOT EXISTS machines_deactivated ON machines (deactivated_at, id) WHERE deactivated_at IS NOT NULL;
