@@ -126,6 +126,12 @@ impl Budget {
     }
 }
 
+/// What so great a part of the sorted `values` does not exceed.
+pub(crate) fn at(values: &[f64], part: f64) -> f64 {
+    let index = (values.len() as f64 * part) as usize;
+    values.get(index.min(values.len().saturating_sub(1))).copied().unwrap_or_default()
+}
+
 /// All of them as one JSON array.
 pub(crate) fn print_json(budgets: &[Budget]) {
     let all: Vec<Value> = budgets.iter().map(Budget::json).collect();

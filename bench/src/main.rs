@@ -9,6 +9,7 @@ use clap::{Parser, Subcommand};
 mod bare_inserts;
 mod bare_server;
 mod budget;
+mod cleanup;
 mod cpu;
 mod events;
 mod load;
@@ -42,9 +43,12 @@ struct Arguments {
     /// How many streams are open at once
     #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(10..=25_000))]
     streams: u32,
-    /// For how many seconds things happen while they are open
+    /// For how many seconds things happen while they are open, and before and during the clean-up, in all rounds together
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=3600))]
     seconds: u32,
+    /// How many events the table holds of which old ones are removed
+    #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u32).range(100_000..=10_000_000))]
+    rows: u32,
     #[command(subcommand)]
     part: Option<Part>,
 }
@@ -61,7 +65,7 @@ enum Part {
 }
 
 /// The measurements, in the order of the table.
-const NAMES: [&str; 10] = [
+const NAMES: [&str; 11] = [
     "verify",
     "relay",
     "relay-forward",
@@ -69,6 +73,7 @@ const NAMES: [&str; 10] = [
     "write-sqlite",
     "system",
     "rest",
+    "cleanup",
     streams::NAMES[0],
     streams::NAMES[1],
     streams::NAMES[2],
@@ -85,6 +90,8 @@ struct Effort {
     streams: usize,
     /// For how long things happen while they are.
     seconds: u32,
+    /// Events that the table holds.
+    rows: usize,
 }
 
 /// How many events are in flight at once, wherever a limit speaks of 64.
@@ -108,6 +115,7 @@ async fn measure(arguments: &Arguments) -> Result<()> {
         events: arguments.events as usize,
         streams: arguments.streams as usize,
         seconds: arguments.seconds,
+        rows: arguments.rows as usize,
     };
     let bytes = events::mean_bytes(&events::fresh(effort.events));
     eprintln!("a round is {} events of {bytes} bytes on average", effort.events);
@@ -124,6 +132,7 @@ async fn measure(arguments: &Arguments) -> Result<()> {
             "write-postgres" => write_path::measure_postgres(effort).await?,
             "write-sqlite" => write_path::measure_sqlite(effort).await?,
             "system" => system::measure(effort).await?,
+            "cleanup" => cleanup::measure(effort).await?,
             _ => rest::measure(effort).await?,
         });
     }

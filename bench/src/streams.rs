@@ -18,7 +18,7 @@ use tollgate_tests::stripe::{ApiVersion, Checkout, Stripe};
 use tollgate_tests::wait::{LONG, wait_until};
 use tollgate_tests::{Engine, Stack, StackConfig};
 
-use crate::budget::{Budget, Figure, Limit};
+use crate::budget::{Budget, Figure, Limit, at};
 use crate::stream_clients::{Client, Seen};
 use crate::{AT_ONCE, Effort, cpu, load};
 
@@ -377,10 +377,4 @@ fn one(measured: f64) -> Figure {
     let mut figure = Figure::default();
     figure.push(measured);
     figure
-}
-
-/// What so great a part of the sorted `values` does not exceed.
-fn at(values: &[f64], part: f64) -> f64 {
-    let index = (values.len() as f64 * part) as usize;
-    values.get(index.min(values.len().saturating_sub(1))).copied().unwrap_or_default()
 }
