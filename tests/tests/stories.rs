@@ -70,7 +70,9 @@ impl Shapes {
 
 /// A stack whose relay answers only when the backend is done, so that an order of delivery is one of processing too.
 async fn stack(engine: Engine, backends: usize) -> Stack {
-    Stack::spawn(StackConfig { backends, ..StackConfig::on(engine).relay("RELAY_ACK", "backend") }).await
+    let config = StackConfig::on(engine).relay("RELAY_ACK", "backend");
+    // What comes of events is asked for, and not how soon a busy disk takes them.
+    Stack::spawn(StackConfig { backends, ..config.relay("RELAY_FORWARD_DEADLINE_MS", "20000") }).await
 }
 
 /// A story that has been told, and what to call it when its end is wrong.
