@@ -75,6 +75,15 @@ pub enum End {
     Stuck,
 }
 
+/// Why nobody else may listen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotNow {
+    /// The process stops.
+    Stopping,
+    /// As many listen to that bell as may.
+    TooMany,
+}
+
 /// One that listens to the bell of a licence, until it is dropped.
 pub struct Subscription {
     bells: Bells,
@@ -120,15 +129,24 @@ impl Bells {
         self.by_license().values().flatten().for_each(|slot| slot.rung.notify_one());
     }
 
-    /// Listens to the bell of a licence from `now` on. Older streams of the same machine end, in other processes too. None
-    /// while the process stops.
-    pub fn subscribe(&self, now: Timestamp, license_id: &str, machine_id: Option<&str>) -> Option<Subscription> {
+    /// Listens to the bell of a licence from `now` on. Older streams of the same machine end, in other processes too. Where
+    /// `of_license_max` listen to that bell here, nobody else may but a known machine, of which each has one stream.
+    pub fn subscribe(
+        &self,
+        now: Timestamp,
+        license_id: &str,
+        machine_id: Option<&str>,
+        of_license_max: usize,
+    ) -> Result<Subscription, NotNow> {
         let opened_at = now.timestamp_micros();
         let slot = Arc::new(Slot { opened_at, machine_id: machine_id.map(Into::into), ..Slot::default() });
         let mut by_license = self.by_license();
         // Looked at under the lock, so that none comes after the last was told to end.
         if self.0.is_closed.load(Ordering::Acquire) {
-            return None;
+            return Err(NotNow::Stopping);
+        }
+        if machine_id.is_none() && by_license.get(license_id).is_some_and(|slots| slots.len() >= of_license_max) {
+            return Err(NotNow::TooMany);
         }
         let known = by_license.get_key_value(license_id).map(|(known, _)| Arc::clone(known));
         let license_id = known.unwrap_or_else(|| license_id.into());
@@ -141,7 +159,7 @@ impl Bells {
         slots.push(Arc::clone(&slot));
         self.0.count.fetch_add(1, Ordering::AcqRel);
         drop(by_license);
-        Some(Subscription { bells: self.clone(), license_id, slot })
+        Ok(Subscription { bells: self.clone(), license_id, slot })
     }
 
     /// Ends the streams of a machine that began before it opened one in another process.

@@ -66,7 +66,8 @@ async fn acknowledge(
     let app = &streams.0.app;
     let keys = if machine_id.is_some() { Some(app.deployment_keys().await?) } else { None };
     let mut tx = app.read().await?;
-    let license_id = license_of(&mut tx, &license_key, network, limits).await?;
+    let count = |key: &LicenseKey| limits.check_acknowledgement(key, network);
+    let license_id = license_of(&mut tx, &license_key, network, limits, count).await?;
     let hash = keys.zip(machine_id).map(|(keys, machine_id)| keys.fingerprint.hash(&license_id, &machine_id));
     let of = acknowledgements::subject(&mut tx, &license_id, &event_id, hash.as_deref()).await?;
     drop(tx);
@@ -87,7 +88,8 @@ async fn list(
     let no_key = || ApiError::invalid_parameter("licenseKey", "`licenseKey` is missing");
     let key = query.text("licenseKey").ok_or_else(no_key)?;
     let mut tx = app.read_list().await?;
-    let license_id = license_of(&mut tx, key, network, limits).await?;
+    let count = |key: &LicenseKey| limits.check_key(key, network);
+    let license_id = license_of(&mut tx, key, network, limits, count).await?;
     let event_id = query.text("eventId").filter(|id| !id.is_empty());
     if let Some(event_id) = event_id {
         acknowledgements::subject(&mut tx, &license_id, event_id, None).await?.ok_or_else(no_event)?;
@@ -96,17 +98,18 @@ async fn list(
     Ok(Json(shown.map(AcknowledgementView::of)))
 }
 
-/// The licence of a key, counted as every request about it is.
+/// The licence of a key, counted by `count`, or as every request about a key of nobody is.
 async fn license_of(
     tx: &mut Tx,
     key: &str,
     network: ClientNetwork,
     limits: &LicenseLimits,
+    count: impl Fn(&LicenseKey) -> Result<(), ApiError>,
 ) -> Result<String, ApiError> {
     let verdict = match LicenseKey::parse(key) {
         None => Verdict::Mistyped,
         Some(key) => {
-            limits.check_key(&key, network)?;
+            count(&key)?;
             match acknowledgements::license_of(tx, &key).await? {
                 Some(license_id) => return Ok(license_id),
                 None => Verdict::Unknown,

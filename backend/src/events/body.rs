@@ -46,7 +46,11 @@ impl AsyncRead for StreamBody {
             let next = match std::mem::replace(&mut this.state, State::Ended) {
                 State::Waiting(begin) => {
                     let (streams, opening, start) = *begin;
-                    Session::begin(streams, &opening, start)
+                    let Some((said, session)) = Session::begin(streams, &opening, start) else {
+                        return Poll::Ready(Ok(()));
+                    };
+                    (this.said, this.state) = (said, session.map_or(State::Ended, State::Saying));
+                    continue;
                 }
                 State::Saying(session) => {
                     this.state = State::Listening(Box::pin(session.next()));

@@ -43,6 +43,8 @@ pub const HEARTBEAT: Duration = Duration::from_secs(30);
 struct Limits {
     /// Each stream takes some 15 KiB.
     streams_max: usize,
+    /// How many of them may be of one licence, whose key may be in many hands.
+    of_license: OfLicense,
     /// See [`HEARTBEAT`].
     heartbeat: Duration,
     /// How long a stream lives: not for ever, so that streams spread again over the processes that there are, and each for
@@ -54,10 +56,26 @@ struct Limits {
 
 const LIMITS: Limits = Limits {
     streams_max: 25_000,
+    of_license: OfLicense { at_least: 100, a_seat: 4, at_most: 5000 },
     heartbeat: HEARTBEAT,
     lifetime: (Duration::from_secs(30 * 60), Duration::from_secs(60 * 60)),
     poll: Duration::from_secs(2),
 };
+
+/// How many streams a licence may have in one process: a few for each seat.
+#[derive(Clone, Copy, Debug)]
+struct OfLicense {
+    at_least: usize,
+    a_seat: usize,
+    at_most: usize,
+}
+
+impl OfLicense {
+    /// That of a licence with so many seats.
+    fn with_seats(self, seats: i64) -> usize {
+        usize::try_from(seats).unwrap_or_default().saturating_mul(self.a_seat).clamp(self.at_least, self.at_most)
+    }
+}
 
 /// The streams of a process. Clones are the same streams.
 #[derive(Clone)]
@@ -99,6 +117,11 @@ impl Streams {
     pub async fn stopped(&self) {
         self.0.epochs.mark_for_good(&self.0.app.db).await;
     }
+}
+
+/// Counts a stream that could not be had, for this reason.
+fn count_refused(reason: &'static str) {
+    metrics::counter!("tollgate_backend_streams_refused_total", "reason" => reason).increment(1);
 }
 
 /// A time somewhere between two.

@@ -28,6 +28,8 @@ record! {
         pub key: String,
         /// `active`, `suspended`, `expired` or `revoked`.
         pub status: String,
+        /// How many machines may be active on it.
+        pub max_activations: i64,
     }
 }
 
@@ -45,6 +47,7 @@ pub(super) struct Opening {
     pub(super) license_status: String,
     /// The machine that asks; none where it said none, or holds no seat.
     pub(super) machine_id: Option<String>,
+    pub(super) seats: i64,
     pub(super) kept: Kept,
 }
 
@@ -143,6 +146,7 @@ async fn open(app: &App, epochs: &Epochs, questions: Vec<Question>) -> Result<Ve
             license_id: license.id.clone(),
             license_status: license.status.clone(),
             machine_id,
+            seats: license.max_activations,
             kept: *kept.get(&license.id)?,
         })
     };

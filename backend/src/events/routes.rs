@@ -19,7 +19,7 @@ use super::acknowledge;
 use super::body::StreamBody;
 use super::frames::{EventView, Frames, GapView, REFUSED};
 use super::reader::{Opening, Question};
-use super::{Shared, Streams, between};
+use super::{Shared, Streams, between, count_refused};
 use crate::http::context::RequestContext;
 use crate::http::error::ApiError;
 use crate::http::query::Query;
@@ -61,13 +61,13 @@ async fn stream(
         // It is only said by a status once it was said by an event.
         None => return refused(Verdict::Mistyped),
         Some(_) if streams.are_full() => {
-            metrics::counter!("tollgate_backend_streams_refused_total", "reason" => "full").increment(1);
+            count_refused("full");
             return come_again();
         }
         Some(key) => match timeout(OPENING_TIMEOUT, streams.0.reader.open(Question { key, machine })).await {
             Ok(Ok(opening)) => opening,
             failed => {
-                metrics::counter!("tollgate_backend_streams_refused_total", "reason" => "database").increment(1);
+                count_refused("database");
                 if let Ok(Err(failure)) = failed {
                     let request_id = &context.request_id;
                     debug!(%request_id, reason = failure.class(), "could not open a stream: {failure}");

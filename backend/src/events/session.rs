@@ -15,14 +15,17 @@ use tracing::debug;
 
 use super::frames::Frames;
 use super::reader::Opening;
-use super::{Shared, Streams, between};
-use crate::bells::{End, Subscription};
+use super::{Shared, Streams, between, count_refused};
+use crate::bells::{End, NotNow, Subscription};
 
 /// When a client that was cut off comes back: soon, and not all at one moment.
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(5));
 
 /// When one comes back whose machine has opened another stream: two apps of one machine would end each other's in turn.
 const RETRY_REPLACED: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(120));
+
+/// When one comes back of whose licence there were too many.
+const RETRY_TOO_MANY: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(60));
 
 /// How often a database that is away is looked at by one stream.
 const LOOK_BACKOFF: Backoff = Backoff { first: Duration::from_millis(500), longest: Duration::from_secs(4) };
@@ -44,12 +47,21 @@ pub(super) struct Session {
 }
 
 impl Session {
-    /// Begins a stream, and gives what it says first. None while the process stops.
-    pub(super) fn begin(streams: Streams, opening: &Opening, start: Start) -> Option<(Bytes, Self)> {
+    /// Begins a stream, and gives what it says first; no session where that is all. None while the process stops.
+    pub(super) fn begin(streams: Streams, opening: &Opening, start: Start) -> Option<(Bytes, Option<Self>)> {
         let Shared { app, limits, .. } = &*streams.0;
         let (now, begun_at) = (Instant::now(), app.clock.now());
         let machine_id = opening.machine_id.as_deref();
-        let subscription = app.bells.subscribe(begun_at, &opening.license_id, machine_id)?;
+        let of_license_max = limits.of_license.with_seats(opening.seats);
+        let subscription = match app.bells.subscribe(begun_at, &opening.license_id, machine_id, of_license_max) {
+            Ok(subscription) => subscription,
+            Err(NotNow::Stopping) => return None,
+            Err(NotNow::TooMany) => {
+                count_refused("license");
+                let retry = between(RETRY_TOO_MANY, &app.rng);
+                return Some((Frames::default().retry(retry).into_text().into(), None));
+            }
+        };
         if let Some(machine_id) = machine_id {
             app.last_seen.note(machine_id, begun_at, None, Some(Transport::Stream));
         }
@@ -83,7 +95,7 @@ impl Session {
             subscription,
             streams,
         };
-        Some((frames.into_text().into(), session))
+        Some((frames.into_text().into(), Some(session)))
     }
 
     /// Waits for what is to be said next. None at the end.

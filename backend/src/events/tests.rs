@@ -24,7 +24,7 @@ use tollgate_domain::apply::Touched;
 use tollgate_domain::events::{EventType, PendingEvent};
 use tollgate_domain::licenses;
 
-use super::{LIMITS, Limits, Streams, routes};
+use super::{LIMITS, Limits, OfLicense, Streams, routes};
 use crate::app::App;
 use crate::http::access_log::AccessLog;
 use crate::http::catchers;
@@ -380,6 +380,40 @@ fn a_server_that_is_full_tells_a_stream_when_to_come_again() {
         let mut third = Listener::open(&client, &key, None).await;
         assert_eq!(third.next().await.unwrap().event, "connected");
     });
+}
+
+#[test]
+fn a_licence_of_too_many_streams_keeps_those_of_its_machines() {
+    on_each_engine!(async |db| {
+        let (app, key, _) = with_license(db).await;
+        activate(&app, &key, "a-fingerprint").await;
+        let of_license = OfLicense { at_least: 2, a_seat: 0, at_most: 2 };
+        let client = client_of(&app.inner, Limits { of_license, ..LIMITS }).await;
+        let mut open = vec![Listener::open(&client, &key, None).await, Listener::open(&client, &key, None).await];
+        for listener in &mut open {
+            assert_eq!(listener.next().await.unwrap().event, "connected");
+        }
+        // Its status is that of any stream: of another one a browser would never come again.
+        let refused = TestResponse::of(client.get(format!("/api/events/{key}?machineId=unknown"))).await;
+        assert_eq!((refused.status, refused.header("content-type")), (200, Some("text/event-stream")));
+        assert!((30_000..=60_000).contains(&retry_of(&refused.body)), "{}", refused.body);
+        let response = client.get(format!("/api/events/{key}?machineId=a-fingerprint")).dispatch().await;
+        open.push(Listener { response, text: String::new() });
+        assert_eq!(open[2].next().await.unwrap().event, "connected");
+        happen(&app.inner, 1).await;
+        for listener in &mut open {
+            assert_eq!(listener.numbers(1).await, [1]);
+        }
+        open.truncate(1);
+        open.push(Listener::open(&client, &key, None).await);
+        assert_eq!(open[1].next().await.unwrap().event, "connected", "there is room again");
+    });
+}
+
+#[test]
+fn a_licence_has_streams_by_its_seats() {
+    let seats = |seats| LIMITS.of_license.with_seats(seats);
+    assert_eq!([-1, 0, 3, 25, 26, 500, i64::MAX].map(seats), [100, 100, 100, 100, 104, 2000, 5000]);
 }
 
 #[test]

@@ -19,7 +19,8 @@ const FORWARDED_FOR: &str = "x-forwarded-for";
 pub struct ClientNetwork(Option<IpAddr>);
 
 impl ClientNetwork {
-    fn of(addr: IpAddr) -> Self {
+    /// Of an address.
+    pub(crate) fn of(addr: IpAddr) -> Self {
         Self(Some(match addr.to_canonical() {
             IpAddr::V6(addr) => {
                 let [a, b, c, d, ..] = addr.segments();

@@ -41,6 +41,10 @@ pub fn routes() -> Vec<Route> {
 /// How often one key may be asked about from one address, at once and a minute.
 const REQUESTS_A_MINUTE: NonZeroU32 = NonZeroU32::new(60).expect("it is not 0");
 
+/// How often of one key it may be said from one address what became of an event: an app that was away for long says so of
+/// all that it missed, of which `missed` gives it as many at once.
+const ACKNOWLEDGEMENTS_A_MINUTE: NonZeroU32 = NonZeroU32::new(1000).expect("it is not 0");
+
 /// How many machines take or give up seats at one moment. Those of one licence wait for each other in any case: here, and
 /// not with a connection to the database each, which others need.
 const WRITES_AT_ONCE: usize = 2;
@@ -50,6 +54,7 @@ const WRITES_AT_ONCE: usize = 2;
 pub struct LicenseLimits {
     /// Of a key only its hash is in here.
     limit: RateLimit<(Option<u64>, ClientNetwork)>,
+    acknowledgements: RateLimit<(u64, ClientNetwork)>,
     hashes: RandomState,
     writes: Semaphore,
 }
@@ -59,6 +64,7 @@ impl LicenseLimits {
     pub fn new(app: &App) -> Self {
         Self {
             limit: RateLimit::per_minute(REQUESTS_A_MINUTE, app.clock.clone()),
+            acknowledgements: RateLimit::per_minute(ACKNOWLEDGEMENTS_A_MINUTE, app.clock.clone()),
             hashes: RandomState::new(),
             writes: Semaphore::new(WRITES_AT_ONCE),
         }
@@ -71,6 +77,11 @@ impl LicenseLimits {
     /// Counts a request of one address about a key; 429 when it was one too many.
     pub(crate) fn check_key(&self, key: &LicenseKey, network: ClientNetwork) -> Result<(), ApiError> {
         self.limit.check(&(Some(self.hashes.hash_one(key.expose())), network))
+    }
+
+    /// Counts what an app says of one event; 429 when that was one too many.
+    pub(crate) fn check_acknowledgement(&self, key: &LicenseKey, network: ClientNetwork) -> Result<(), ApiError> {
+        self.acknowledgements.check(&(self.hashes.hash_one(key.expose()), network))
     }
 
     /// The same about keys of nobody.

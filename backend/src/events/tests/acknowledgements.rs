@@ -168,16 +168,19 @@ fn what_an_app_says_wrongly_is_refused_by_name() {
 }
 
 #[test]
-fn acknowledgements_count_as_requests_about_their_licence() {
+fn an_app_that_has_much_to_acknowledge_may_still_work() {
     on_each_engine!(async |db| {
         let (app, key, _) = with_license(db).await;
         let event = an_event(&app, &key, 1).await;
         let body = json!({ "eventId": event, "licenseKey": key });
-        for _ in 0..60 {
-            assert_eq!(say_from(&app, &body, "203.0.113.7").await.status, 200);
+        for _ in 0..10 {
+            let all = join_all((0..8).map(|_| say_from(&app, &body, "203.0.113.7"))).await;
+            assert!(all.iter().all(|answer| answer.status == 200), "{all:?}");
         }
-        assert_eq!(say_from(&app, &body, "203.0.113.7").await.refusal(), (429, "rate_limited".to_owned()));
-        assert_eq!(say_from(&app, &body, "203.0.113.8").await.status, 200);
+        let asked = json!({ "licenseKey": key, "machineId": "a" });
+        let request = app.request(Method::Post, "/api/license/validate").header(ContentType::JSON);
+        let request = request.header(Header::new("X-Forwarded-For", "203.0.113.7")).body(asked.to_string());
+        assert_eq!(TestResponse::of(request).await.status, 200);
     });
 }
 

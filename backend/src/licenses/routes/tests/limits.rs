@@ -4,6 +4,8 @@ use tollgate_domain::licenses::key::LicenseKey;
 use tollgate_shared::Rng;
 
 use super::*;
+use crate::http::client_network::ClientNetwork;
+use crate::licenses::routes::LicenseLimits;
 
 #[test]
 fn a_key_may_be_asked_about_sixty_times_a_minute_from_one_address() {
@@ -25,6 +27,23 @@ fn a_key_may_be_asked_about_sixty_times_a_minute_from_one_address() {
         assert_eq!(asked("203.0.113.7").await.status, 200);
         assert_eq!(asked("203.0.113.7").await.status, 429);
     });
+}
+
+#[rocket::async_test]
+async fn a_thousand_events_may_be_acknowledged_at_once() {
+    let app = TestApp::on(db_that_is_away()).await;
+    let limits = LicenseLimits::new(&app.inner);
+    let rng = Rng::seeded(99);
+    let [key, another] = [LicenseKey::generate(&rng), LicenseKey::generate(&rng)];
+    let [here, elsewhere] = ["203.0.113.7", "203.0.113.8"].map(|addr| ClientNetwork::of(addr.parse().unwrap()));
+    for _ in 0..1000 {
+        assert_eq!(limits.check_acknowledgement(&key, here), Ok(()));
+    }
+    let refused = limits.check_acknowledgement(&key, here).unwrap_err();
+    assert_eq!((refused.status.code, refused.code, refused.retry_after_seconds), (429, "rate_limited", Some(1)));
+    assert_eq!(limits.check_acknowledgement(&key, elsewhere), Ok(()));
+    assert_eq!(limits.check_acknowledgement(&another, here), Ok(()));
+    assert_eq!(limits.check_key(&key, here), Ok(()), "the other requests are counted apart");
 }
 
 #[test]
