@@ -11,6 +11,7 @@
 //! | [`bells`] | how streams of events learn that there is something to read |
 //! | [`last_seen`] | what was heard of machines and is not written yet |
 //! | [`app`], [`mod@write`] | the one piece of state that all share; the one way in which rows are changed |
+//! | [`differences`] | what is not here as Stripe has it |
 //! | [`http`] | what every route shares |
 //! | [`account`] | the customer's page |
 //! | [`audit`] | what operators did |
@@ -36,6 +37,7 @@ pub mod customers;
 pub mod dead_letters;
 pub mod delay_queue;
 pub mod deployment_keys;
+pub mod differences;
 pub mod entitlements;
 pub mod events;
 pub mod http;

@@ -174,6 +174,7 @@ const ORDER: [(&str, &[&[&str]]); 3] = [
             &["config"],
             &["app"],
             &["write"],
+            &["differences"],
             &["http"],
             &[
                 "account",

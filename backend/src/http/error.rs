@@ -2,6 +2,7 @@
 //! sent or the database said.
 
 use std::borrow::Cow;
+use std::convert::Infallible;
 use std::sync::OnceLock;
 
 use rocket::Request;
@@ -200,6 +201,12 @@ impl From<DbError> for ApiError {
             return Self::database_unavailable();
         }
         Self::internal_because(failure.class(), format!("could not use the database: {failure}"))
+    }
+}
+
+impl From<Infallible> for ApiError {
+    fn from(never: Infallible) -> Self {
+        match never {}
     }
 }
 

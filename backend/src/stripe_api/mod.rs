@@ -9,6 +9,7 @@ pub mod budget;
 pub mod config;
 pub mod error;
 pub mod form;
+pub mod list;
 mod retry;
 #[cfg(test)]
 mod tests;
@@ -17,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SubsecRound as _, Utc};
 use hyper_rustls::ConfigBuilderExt as _;
 use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap};
 use reqwest::{Method, StatusCode, Url};
@@ -39,8 +40,9 @@ const ACCOUNT_HEADER: &str = "stripe-account";
 const KEY_HEADER: &str = "idempotency-key";
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// The longest answer that is read: a subscription of the most items that there may be (20) has some 60 KB.
-const RESPONSE_BYTES_MAX: usize = 1 << 20;
+/// The longest answer that is read: a page of a hundred objects, of which a subscription of the most items that there may be
+/// (20) has some 60 KB, and an invoice of many lines more.
+const RESPONSE_BYTES_MAX: usize = 16 << 20;
 /// How many earlier answers of an action that nobody named are passed over; so often nobody presses a button in a day.
 const EARLIER_ANSWERS_MAX: u32 = 32;
 
@@ -128,6 +130,9 @@ impl Call {
 pub struct Answer {
     /// When Stripe said so: the `Date` of its answer, whole seconds.
     pub at: Timestamp,
+    /// When Stripe looked at the earliest, by its own clock, whole seconds: `at` less how long the call took. What is read as
+    /// of then yields to whatever happened while it was read.
+    pub looked_after: Timestamp,
     /// The object's JSON.
     pub body: Bytes,
     /// Whether it was said before: the object may have changed since.
@@ -280,6 +285,7 @@ impl Client {
         if !is_read {
             request = request.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(call.form.encoded());
         }
+        let asked = Instant::now();
         // The address is known, and an error that quotes it could only repeat an id.
         let mut answer = request.send().await.map_err(|error| match error.without_url() {
             error if error.is_connect() => CallError::Unreachable(error),
@@ -299,7 +305,8 @@ impl Client {
         }
         let at = date(answer.headers()).ok_or(CallError::UnexpectedResponse("it has no Date"))?;
         let is_replayed = answer.headers().get("idempotent-replayed").is_some_and(|said| said == "true");
-        Ok(Answer { at, body: body.freeze(), is_replayed })
+        let looked_after = (at - asked.elapsed()).trunc_subsecs(0);
+        Ok(Answer { at, looked_after, body: body.freeze(), is_replayed })
     }
 }
 

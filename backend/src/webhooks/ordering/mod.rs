@@ -9,7 +9,9 @@ mod tests;
 use tollgate_db::Changes;
 use tollgate_domain::customers::Customer;
 use tollgate_domain::subscriptions::Subscription;
-use tollgate_stripe::{Object, ObjectType, Observation};
+use tollgate_stripe::{ObjectType, Observation};
+
+use crate::differences::object_id;
 
 /// An object of which we do not know which of its newest snapshots is the last.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,13 +52,4 @@ pub fn ambiguous_orders<'a>(
     let subscriptions =
         subscriptions.filter_map(|row| Some(order(ObjectType::Subscription, &row.id, row.history.ambiguous_second()?)));
     customers.chain(subscriptions).collect()
-}
-
-/// The id of the object that an observation is a snapshot of, where it is one whose order may be ambiguous.
-fn object_id(observation: &Observation) -> Option<&str> {
-    match &observation.object {
-        Object::Customer { after, .. } => Some(&after.id),
-        Object::Subscription { after, .. } => Some(&after.id),
-        _ => None,
-    }
 }

@@ -23,9 +23,10 @@ use tracing::{error, info, warn};
 
 use crate::app::App;
 use crate::delay_queue::DelayQueue;
+use crate::differences::object_id;
 use crate::stripe_api::error::CallError;
 use crate::stripe_api::{Answer, Call, Client};
-use crate::webhooks::ordering::{AmbiguousOrder, ambiguous_orders, object_id};
+use crate::webhooks::ordering::{AmbiguousOrder, ambiguous_orders};
 use crate::write::WriteError;
 
 /// How many orders may wait. Beyond it they stay as they are decided.
