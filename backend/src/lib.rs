@@ -21,6 +21,7 @@
 //! | [`billing`] | what users change at Stripe |
 //! | [`pods`] | groups that save together |
 //! | [`entitlements`], [`monitoring`] | what changes by time and by the operator's files; health and metrics |
+//! | [`reconciliation`] | what webhooks did not bring, found and mended |
 //! | [`cron`] | the timetable: what is done by the clock |
 //! | [`server`], [`commands`] | the HTTP server with all of its routes; the command line |
 
@@ -48,6 +49,7 @@ pub mod monitoring;
 pub mod payment_methods;
 pub mod payments;
 pub mod pods;
+pub mod reconciliation;
 pub mod schema;
 pub mod server;
 pub mod stripe_api;

@@ -18,6 +18,8 @@ use tollgate_backend::schema::MIGRATIONS;
 use tollgate_db::Db;
 use tollgate_shared::Clock;
 use tollgate_shared::clock::rfc3339;
+use tollgate_tests::stripe::Stripe;
+use tollgate_tests::stripe::rest::{Api, SECRET_KEY};
 
 const INTAKE: &str = "/subscriptions/internal/stripe-webhook";
 
@@ -503,4 +505,39 @@ async fn events_are_replayed_from_the_command_line() {
     assert_eq!(said(&dry), "evt_1 duplicate\n1 events would be replayed\n");
     let far = variables.run(&["replay", "--from", "2020-01-01T00:00:00Z", "--to", &to]);
     assert_eq!(far.status.code(), Some(1), "{far:?}");
+}
+
+#[tokio::test]
+async fn what_never_came_is_reconciled_from_the_command_line() {
+    let variables = Variables::good();
+    assert!(variables.run(&["migrate"]).status.success());
+    let mute = variables.run(&["reconcile"]);
+    assert_eq!(mute.status.code(), Some(2), "there is no key to ask with: {mute:?}");
+    let help = variables.run(&["reconcile", "--help"]);
+    assert!(String::from_utf8_lossy(&help.stdout).contains("Exit status: 0 if"), "{help:?}");
+
+    let mut stripe = Stripe::fresh();
+    stripe.now = Clock::system().now().timestamp() - 3600;
+    let customer = stripe.sign_up("ada@example.com", "Ada", None);
+    stripe.pass(3600);
+    let api = Api::start(&stripe).await;
+    let variables = variables.with("STRIPE_SECRET_KEY", SECRET_KEY).with("STRIPE_API_BASE", &api.base);
+    let run = |arguments: &'static [&'static str]| {
+        let variables = variables.clone();
+        // Stripe is served by this thread's runtime.
+        tokio::task::spawn_blocking(move || variables.run(arguments))
+    };
+    let event = &stripe.occurrences[0].id;
+    let line = format!("{event} customer.created of {customer}: never came");
+    for (arguments, status, lines) in [
+        (&["reconcile"][..], 1, format!("{line}\n1 objects compared, 1 differences\n")),
+        (&["reconcile", "--apply"], 0, format!("{line}; mended\n1 objects compared, 1 differences, 1 mended\n")),
+        (&["reconcile"], 0, "1 objects compared, 0 differences\n".to_owned()),
+    ] {
+        let output = run(arguments).await.unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert_eq!((output.status.code(), &*said), (Some(status), &*lines), "{output:?}");
+    }
+    api.fail(&[401]);
+    assert_eq!(run(&["reconcile"]).await.unwrap().status.code(), Some(2), "the key is no good");
 }

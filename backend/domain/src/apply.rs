@@ -27,6 +27,7 @@
 //! | `users` | the row itself, made where it is missing; after those of customers |
 //! | `remembered_requests` | the row itself, made where it is missing, the last of all |
 //! | `operator_acts` | nothing: rows are only added |
+//! | `reconciliations` | the row itself, in one statement: of two runs of one name the last word stands |
 //! | `cron_runs` | the row itself: whoever inserts it runs the job |
 //! | `dead_letters` | the row itself, in one statement: whoever comes second renews it |
 //! | `deployment_keys` | the row itself, made where it is missing |

@@ -13,6 +13,7 @@
 //! | [`sealer`], [`deployment_keys`] | encrypts what is kept; the deployment's own keys |
 //! | [`audit`], [`events`] | what changed, for people and for apps |
 //! | [`cron`] | when a job is due, and whose run of it is |
+//! | [`reconciliation`] | what of Stripe's is read to compare, and what is still to be |
 //! | [`dead_letters`] | what a person should look at |
 //! | [`payment_methods`], [`charges`], [`payments`], [`subscriptions`], [`customers`], [`invoices`] | what Stripe tells, in rows |
 //! | [`purchases`] | what was bought for good |
@@ -51,6 +52,7 @@ pub mod payouts;
 pub mod plans;
 pub mod pods;
 pub mod purchases;
+pub mod reconciliation;
 pub mod sealer;
 pub mod sessions;
 pub mod settings;

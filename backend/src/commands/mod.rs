@@ -2,6 +2,7 @@
 
 mod migrate;
 mod new_epoch;
+mod reconcile;
 mod replay;
 mod serve;
 mod token;
@@ -9,12 +10,14 @@ mod token;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use tollgate_shared::Timestamp;
 use tollgate_shared::env::Env;
 use tollgate_shared::process::{configuration_ok, install_panic_hook, invalid_configuration, raise_descriptor_limit};
 use tollgate_shared::telemetry::LogConfig;
 
 use self::token::TokenArguments;
 use crate::config::{Config, VARIABLES};
+use crate::http::query;
 
 /// Turns each Stripe event, once in effect, into who may use what.
 #[derive(Debug, Parser)]
@@ -38,6 +41,8 @@ enum Command {
     NewEpoch,
     /// Processes events once more: one, some, or all that were received within a time
     Replay(replay::ReplayArguments),
+    /// Compares what is here with Stripe: what happened in the last 30 days, and each subscription and invoice
+    Reconcile(reconcile::ReconcileArguments),
     /// Prints a token that signs in as somebody, under the first of AUTH_SECRET, for development; or a link to the account page
     Token(TokenArguments),
 }
@@ -62,11 +67,14 @@ pub fn run() -> ExitCode {
     let done = match runtime {
         Ok(runtime) => {
             let done = match arguments.command.unwrap_or(Command::Serve) {
-                Command::Serve => runtime.block_on(serve::run(config)),
-                Command::Migrate => runtime.block_on(migrate::run(config)),
-                Command::NewEpoch => runtime.block_on(new_epoch::run(config)),
-                Command::Replay(arguments) => runtime.block_on(replay::run(config, arguments)),
-                Command::Token(arguments) => token::run(&config, &arguments),
+                Command::Serve => runtime.block_on(serve::run(config)).map(|()| ExitCode::SUCCESS),
+                Command::Migrate => runtime.block_on(migrate::run(config)).map(|()| ExitCode::SUCCESS),
+                Command::NewEpoch => runtime.block_on(new_epoch::run(config)).map(|()| ExitCode::SUCCESS),
+                Command::Replay(arguments) => {
+                    runtime.block_on(replay::run(config, arguments)).map(|()| ExitCode::SUCCESS)
+                }
+                Command::Reconcile(arguments) => runtime.block_on(reconcile::run(config, arguments)),
+                Command::Token(arguments) => token::run(&config, &arguments).map(|()| ExitCode::SUCCESS),
             };
             // Whatever still runs was given its time; a file system that hangs must not hold up the exit.
             runtime.shutdown_background();
@@ -75,12 +83,17 @@ pub fn run() -> ExitCode {
         Err(error) => Err(error.into()),
     };
     match done {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(status) => status,
         Err(error) => {
             tracing::error!("{error:#}");
             ExitCode::FAILURE
         }
     }
+}
+
+/// A time of the command line.
+fn time(text: &str) -> Result<Timestamp, String> {
+    query::time(text).ok_or_else(|| format!("it has to be {}", query::A_TIME))
 }
 
 #[cfg(test)]

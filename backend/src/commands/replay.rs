@@ -14,9 +14,9 @@ use tollgate_db::page::Position;
 use tollgate_domain::audit::acts::ActedBy;
 use tollgate_shared::{Clock, RequestId, Rng, Timestamp};
 
+use super::time;
 use crate::app::App;
 use crate::config::Config;
-use crate::http::query;
 use crate::schema::MIGRATIONS;
 use crate::webhooks::inbox::{Inbox, Order};
 use crate::webhooks::replay::view::ReplayedView;
@@ -46,10 +46,6 @@ pub(super) struct ReplayArguments {
     /// Only show which rows would change
     #[arg(long)]
     dry_run: bool,
-}
-
-fn time(text: &str) -> Result<Timestamp, String> {
-    query::time(text).ok_or_else(|| format!("it has to be {}", query::A_TIME))
 }
 
 impl ReplayArguments {

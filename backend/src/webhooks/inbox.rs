@@ -24,7 +24,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
-use tollgate_db::storable;
+use tollgate_db::{DbError, storable};
 use tollgate_shared::RequestId;
 use tollgate_stripe::{Event, is_known_version};
 
@@ -34,7 +34,9 @@ use self::job::{Answer, Intent, Job};
 use self::lane::Lane;
 use self::writer::Writer;
 use crate::app::App;
+use crate::webhooks::Status;
 use crate::webhooks::ordering::refetch::RefetchQueue;
+use crate::webhooks::store;
 
 pub use self::job::{Mode, Order};
 pub use self::outcome::{Delivery, IntakeError, Outcome};
@@ -148,6 +150,17 @@ impl Inbox {
         let (answer, response) = oneshot::channel();
         let request_id = request_id.clone();
         Ok((id, Job { event, intent, mode, request_id, since, put_aside_at: None, answer }, response))
+    }
+
+    /// Those of these events that would have an effect here and never came: that are ours, of a type that is more than kept.
+    pub async fn missed(&self, payloads: impl IntoIterator<Item = Bytes>) -> Result<Vec<Event>, DbError> {
+        let events = payloads.into_iter().filter_map(|payload| Event::parse(payload).ok());
+        let mut missed: Vec<_> =
+            events.filter(|event| Intent::of(event, &self.filter).status() != Status::Ignored).collect();
+        let ids = missed.iter().map(|event| event.id.clone()).collect();
+        let known = store::known_of(&mut self.app.read_list().await?, &ids).await?;
+        missed.retain(|event| !known.contains(&event.id));
+        Ok(missed)
     }
 
     /// The app that it works for.

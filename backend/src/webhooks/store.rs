@@ -40,6 +40,12 @@ pub async fn lock_all(tx: &mut Tx, ids: &BTreeSet<String>) -> Result<Vec<Known>,
     tx.load("id", ids, Lock::ForUpdate).await
 }
 
+/// Those of `ids` that are known.
+pub async fn known_of(tx: &mut Tx, ids: &BTreeSet<String>) -> Result<BTreeSet<String>, DbError> {
+    let known: Vec<Known> = tx.load("id", ids, Lock::None).await?;
+    Ok(known.into_iter().map(|known| known.id).collect())
+}
+
 /// What is known of `id`, locked.
 pub async fn lock(tx: &mut Tx, id: &str) -> Result<Option<Known>, DbError> {
     Ok(lock_all(tx, &BTreeSet::from([id.to_owned()])).await?.pop())
