@@ -39,6 +39,11 @@ impl ApiError {
                 "the payment was declined; use another card, or ask the bank that issued this one",
             )
             .with_more("declineCode", refusal.decline_code.as_ref().or(refusal.code.as_ref())),
+            None if refusal.wants_payment_method() => Self::new(
+                Status::PaymentRequired,
+                "payment_method_required",
+                "there is nothing to pay with; add a card in the billing portal, then try again",
+            ),
             None if refusal.is_idempotency_mismatch() => Self::new(
                 Status::UnprocessableEntity,
                 "idempotency_mismatch",
@@ -110,6 +115,18 @@ mod tests {
         assert_eq!(declined, (402, "card_declined", None, json!({ "declineCode": "insufficient_funds" })));
         let expired = of(402, |refusal| refusal.code = Some("expired_card".to_owned()));
         assert_eq!(expired, (402, "card_declined", None, json!({ "declineCode": "expired_card" })));
+    }
+
+    #[test]
+    fn whoever_has_no_card_is_told_to_add_one() {
+        let missing = |param: Option<&str>| {
+            of(400, |refusal| {
+                refusal.code = Some("resource_missing".to_owned());
+                refusal.param = param.map(str::to_owned);
+            })
+        };
+        assert_eq!(missing(None), (402, "payment_method_required", None, json!(null)));
+        assert_eq!(missing(Some("items[0][price]")).0, 502, "that is a fault of ours");
     }
 
     #[test]

@@ -140,6 +140,11 @@ impl Refusal {
         matches!(self.status.as_u16(), 400 | 404) && !is_ours
     }
 
+    /// Whether the customer has nothing to pay with. Of an object that is not there Stripe says by which parameter it was named.
+    pub fn wants_payment_method(&self) -> bool {
+        self.status.as_u16() == 400 && self.code.as_deref() == Some("resource_missing") && self.param.is_none()
+    }
+
     /// Whether something else was asked before under the same key.
     pub fn is_idempotency_mismatch(&self) -> bool {
         self.status.as_u16() == 400 && self.kind.as_deref() == Some("idempotency_error")

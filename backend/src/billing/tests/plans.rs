@@ -177,3 +177,14 @@ fn plans_that_are_not_there_and_users_that_have_none_are_refused() {
         assert_eq!(scene.asked_and_done(), (0, 0));
     });
 }
+
+#[test]
+fn whoever_has_nothing_to_pay_with_is_told_so() {
+    on_each_engine!(async |db| {
+        let scene = Scene::on(db).await;
+        later(&scene);
+        scene.api.change(|stripe| stripe.detach_card(&scene.customer));
+        let change = scene.press(CHANGE, &json!({ "planId": "team_monthly" })).await;
+        assert_eq!(change.refusal(), refusal("payment_method_required", 402));
+    });
+}
