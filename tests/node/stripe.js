@@ -144,7 +144,7 @@ await refused("another's", open_it(body, "whsec_another"), "StripeSignatureVerif
 // Time passes when it is told to.
 const leaving = await stripe.subscriptions.update(subscription.id, { cancel_at_period_end: true });
 is("an end that is announced", leaving.cancel_at_period_end, true);
-const clock = await stripe.testHelpers.testClocks.create({ frozen_time: leaving.items.data[0].current_period_start });
+const clock = await stripe.testHelpers.testClocks.create({ frozen_time: leaving.items.data[0].current_period_start + 3600 });
 await stripe.testHelpers.testClocks.advance(clock.id, { frozen_time: leaving.items.data[0].current_period_end + 60 });
 is("its end", (await stripe.subscriptions.retrieve(subscription.id)).status, "canceled");
 server.close();

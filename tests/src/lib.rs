@@ -15,6 +15,7 @@ pub mod line;
 pub mod load;
 pub mod node;
 pub mod process;
+pub mod python;
 pub mod redis;
 pub mod stack;
 pub mod stripe;

@@ -5,6 +5,8 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use http::{Method, Request, Response};
 use http_body_util::{BodyExt as _, Full};
@@ -140,7 +142,9 @@ impl State {
 /// Who asks, for which version, and whether with parameters that there are.
 fn judge(asked: &Asked, call: &Call) -> Result<ApiVersion, Refused> {
     let authorization = call.header("authorization").unwrap_or_default();
-    if authorization != format!("Bearer {SECRET_KEY}") {
+    // As a user's name without a password, too: `curl -u sk_test_…:`.
+    let basic = BASE64_STANDARD.encode(format!("{SECRET_KEY}:"));
+    if ![format!("Bearer {SECRET_KEY}"), format!("Basic {basic}")].iter().any(|good| good == authorization) {
         let message = match authorization {
             "" => "You did not provide an API key.",
             _ => "Invalid API Key provided",

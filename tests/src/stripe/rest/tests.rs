@@ -434,3 +434,30 @@ async fn cards_decline_calls_with_a_reason() {
     assert_eq!(merchant.post(&format!("/v1/invoices/{invoice}/pay"), &[]).await["status"], "paid");
     assert_eq!(merchant.get(&path, &[]).await["status"], "active");
 }
+
+#[tokio::test]
+async fn whoever_plays_stripe_lets_time_pass_and_calls_fail() {
+    let (stripe, _, subscription) = subscriber();
+    let merchant = Merchant::with(&stripe).await;
+    let press = async |form: &[(&str, &str)]| merchant.press("/", form).await;
+    let at_first = merchant.api.change(|stripe| stripe.now);
+    assert_eq!(press(&[("act", "advance"), ("days", "30")]).await.0, 200);
+    assert_eq!(press(&[("act", "next")]).await.0, 200);
+    let (now, invoices) = merchant.api.change(|stripe| (stripe.now, stripe.invoices.len()));
+    assert_eq!((now - at_first, invoices), (30 * DAY + 3600, 2), "the renewal's draft is paid after an hour");
+    assert_eq!(press(&[("act", "fail"), ("how", "503"), ("calls", "2")]).await.0, 200);
+    let path = format!("/v1/subscriptions/{subscription}");
+    for status in [503, 503, 200] {
+        assert_eq!(merchant.send(Method::GET, &path, None, &[]).await.status, status);
+    }
+    assert_eq!(press(&[("act", "deliver"), ("lost", "1")]).await.0, 200);
+    merchant.api.delivered().await;
+    let came = merchant.came().len();
+    merchant.api.change(|stripe| stripe.sign_up("bob@example.com", "Bob", None));
+    merchant.api.delivered().await;
+    assert_eq!(merchant.came().len(), came);
+    assert!(press(&[("act", "roll")]).await.1.contains("whsec_"));
+    for wrong in [&[("act", "fly")][..], &[("act", "advance"), ("days", "-1")], &[("act", "fail"), ("how", "200")]] {
+        assert_eq!(press(wrong).await.0, 400, "{wrong:?}");
+    }
+}

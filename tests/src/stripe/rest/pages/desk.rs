@@ -5,6 +5,7 @@ use tollgate_shared::clock::from_unix;
 
 use super::{Page, alert, escaped, field, money, name_of};
 use crate::stripe::DAY;
+use crate::stripe::rest::webhooks::Mishaps;
 use crate::stripe::rest::{Fault, State, form};
 use crate::stripe::shape::ApiVersion;
 
@@ -12,6 +13,15 @@ use crate::stripe::shape::ApiVersion;
 const EVENTS: usize = 25;
 /// The farthest that time goes at once, in days.
 const DAYS_MAX: i64 = 3660;
+
+/// How webhooks come.
+const WEBHOOKS: &str = "<form method=\"post\">\
+    <label for=\"lost\">Share of webhooks that are lost</label><input id=\"lost\" name=\"lost\" value=\"0\">\
+    <label for=\"twice\">Share that come twice</label><input id=\"twice\" name=\"twice\" value=\"0\">\
+    <label for=\"shuffled\">In any order (write yes)</label><input id=\"shuffled\" name=\"shuffled\">\
+    <button name=\"act\" value=\"deliver\">Deliver so</button>\
+    <button name=\"act\" value=\"roll\" class=\"quiet\">Roll the secret</button>\
+    <button name=\"act\" value=\"forget\" class=\"quiet\">Forget the old secret</button></form>";
 
 /// The page; `message` is HTML.
 pub(super) fn show(state: &State, message: &str) -> Page {
@@ -42,12 +52,34 @@ pub(super) fn act(state: &mut State, form: &[(String, String)]) -> Page {
             state.faults.clear();
             Ok("Calls fail no more.".to_owned())
         }
-        _ => Err("act: advance, next, fail or recover".to_owned()),
+        Some("deliver") => match ["lost", "twice"].map(|name| share(form::get(form, name))) {
+            [Some(lost), Some(twice)] => {
+                let shuffled = form::get(form, "shuffled").is_some_and(|shuffled| !shuffled.is_empty());
+                state.webhooks.mishaps = Mishaps { lost, twice, shuffled };
+                Ok(format!("Of the webhooks {lost} are lost and {twice} come twice."))
+            }
+            _ => Err("lost, twice: from 0 to 1".to_owned()),
+        },
+        Some("roll") => {
+            let secret = state.stripe.new_secret();
+            state.webhooks.roll_secrets(&secret);
+            Ok(format!("Webhooks are signed with {secret} too, until `act=forget`."))
+        }
+        Some("forget") => {
+            state.webhooks.forget_old_secrets();
+            Ok("Webhooks are signed with the newest secret alone.".to_owned())
+        }
+        _ => Err("act: advance, next, fail, recover, deliver, roll or forget".to_owned()),
     };
     match done {
         Ok(message) => show(state, &format!("<p role=\"status\">{}</p>", escaped(&message))),
         Err(message) => Page::Shown(400, "A Stripe to test against", body(state, &alert(&message))),
     }
+}
+
+/// A share of all, none where nothing is said.
+fn share(text: Option<&str>) -> Option<f64> {
+    text.unwrap_or("0").trim().parse().ok().filter(|share| (0.0..=1.0).contains(share))
 }
 
 /// What goes wrong, by its name.
@@ -80,7 +112,7 @@ fn body(state: &State, message: &str) -> String {
          <button name=\"act\" value=\"advance\">Let them pass</button>\
          <button name=\"act\" value=\"next\" class=\"quiet\">Until the next thing is due</button></form>\
          <form method=\"post\">{}{}<button name=\"act\" value=\"fail\">Fail</button>\
-         <button name=\"act\" value=\"recover\" class=\"quiet\">Fail no more</button></form><h2>Subscriptions</h2><ul>",
+         <button name=\"act\" value=\"recover\" class=\"quiet\">Fail no more</button></form>{WEBHOOKS}<h2>Subscriptions</h2><ul>",
         time(stripe.now),
         state.webhooks.owed(),
         field("how", "How calls fail: a status, silent, or lost (done, and not answered)", "", "500"),
