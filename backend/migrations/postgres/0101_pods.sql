@@ -5,7 +5,7 @@ CREATE TABLE pods (
     description         TEXT,
     is_public           BOOLEAN NOT NULL,
     invite_code         TEXT NOT NULL,
-    creator_id          TEXT,
+    creator_id          TEXT COLLATE "C",
     amount              BIGINT NOT NULL CHECK (amount > 0),
     currency            TEXT NOT NULL,
     cadence             TEXT NOT NULL,
@@ -18,7 +18,7 @@ CREATE TABLE pods (
     created_at          TIMESTAMPTZ NOT NULL,
     canceled_at         TIMESTAMPTZ,
     cancel_reason       TEXT,
-    price_id            TEXT,
+    price_id            TEXT COLLATE "C",
     moving_since        TIMESTAMPTZ
 );
 
@@ -34,11 +34,11 @@ CREATE INDEX pods_moving ON pods (moving_since, id) WHERE moving_since IS NOT NU
 CREATE TABLE memberships (
     id                    TEXT COLLATE "C" PRIMARY KEY,
     pod_id                TEXT COLLATE "C" NOT NULL REFERENCES pods (id),
-    user_id               TEXT NOT NULL,
+    user_id               TEXT COLLATE "C" NOT NULL,
     seat_of               TEXT COLLATE "C" UNIQUE,
     position              BIGINT NOT NULL,
-    customer_id           TEXT,
-    payment_method_id     TEXT,
+    customer_id           TEXT COLLATE "C",
+    payment_method_id     TEXT COLLATE "C",
     first_date            TIMESTAMPTZ NOT NULL,
     joined_at             TIMESTAMPTZ NOT NULL,
     joining_until         TIMESTAMPTZ NOT NULL,
@@ -78,7 +78,7 @@ CREATE TABLE contributions (
     id              TEXT COLLATE "C" PRIMARY KEY,
     membership_id   TEXT COLLATE "C" NOT NULL REFERENCES memberships (id),
     pod_id          TEXT COLLATE "C" NOT NULL,
-    user_id         TEXT NOT NULL,
+    user_id         TEXT COLLATE "C" NOT NULL,
     invoice_id      TEXT COLLATE "C" UNIQUE,
     reference       TEXT COLLATE "C",
     amount          BIGINT NOT NULL,
@@ -139,5 +139,5 @@ CREATE TABLE payouts (
 CREATE INDEX payouts_of_pod ON payouts (pod_id, created_at, id);
 
 -- The membership that a subscription is of, whatever its metadata says later; that a charge was reported for.
-ALTER TABLE subscriptions ADD COLUMN membership_id TEXT;
-ALTER TABLE charges ADD COLUMN membership_id TEXT;
+ALTER TABLE subscriptions ADD COLUMN membership_id TEXT COLLATE "C";
+ALTER TABLE charges ADD COLUMN membership_id TEXT COLLATE "C";
