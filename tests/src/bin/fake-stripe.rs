@@ -18,7 +18,7 @@ use tollgate_tests::stripe::shape::ApiVersion;
 /// It sells the plans of a plans.toml, refuses what Stripe refuses, and goes with the machine's clock until the page at
 /// its address lets time pass. The webhooks' secret is read from STRIPE_WEBHOOK_SECRET, or made and printed.
 #[derive(Debug, Parser)]
-#[command(name = "scripts/stripe")]
+#[command(name = "scripts/stripe", bin_name = "scripts/stripe")]
 struct Arguments {
     /// Where to listen: an address of this machine alone
     #[arg(long, default_value = "127.0.0.1:12111")]

@@ -92,6 +92,8 @@ fn shown(stripe: &Stripe, session: &CheckoutSession, typed: &[(String, String)],
     body += &field("name", "Name on card", "autocomplete=\"cc-name\"", was("name"));
     if session.opened.allows_promotion_codes {
         body += &field("promotion_code", "Promotion code", "autocomplete=\"off\"", was("promotion_code"));
+        let codes = stripe.coupons.iter().map(|coupon| format!("{} takes {} % off", coupon.code, coupon.percent_off));
+        body.extend([format!("<p><small>{}.</small></p>", codes.collect::<Vec<_>>().join(", "))]);
     }
     let verb = match session.mode {
         _ if session.opened.trial_end.is_some() => "Start trial",
