@@ -107,6 +107,15 @@ macro_rules! row {
             $($(#[$field_doc])* $field_vis $field: $type,)*
         }
 
+        $crate::from_row! { $name { $($field: $type),* } }
+    };
+}
+
+/// Lets a struct be read from rows, each column by its name.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! from_row {
+    ($name:ident { $($field:ident: $type:ty),* $(,)? }) => {
         impl $crate::column::FromRow<'_, $crate::column::SqliteRow> for $name {
             fn from_row(row: &$crate::column::SqliteRow) -> Result<Self, $crate::column::ReadError> {
                 Ok(Self {

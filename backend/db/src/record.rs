@@ -100,6 +100,8 @@ macro_rules! record {
                 &STATEMENTS
             }
         }
+
+        $crate::from_row! { $name { $key: $key_type, $($field: $type),* } }
     };
 }
 

@@ -20,6 +20,7 @@ use crate::bulk;
 use crate::engine::Engine;
 use crate::error::DbError;
 use crate::faults::{Faults, Operation};
+use crate::page::{Page, Position};
 use crate::record::{Record, Verb, statement};
 use crate::value::Bind;
 use crate::writes::{Parameters, Writes};
@@ -290,6 +291,13 @@ impl Query<'_> {
             self.parameters = Err(sqlx::Error::Encode(error));
         }
         self
+    }
+
+    /// Binds the next four parameters: whose list it is, the time and the id that its page begins after, and how many rows
+    /// are wanted.
+    pub fn bind_page(self, owner: &str, page: &Page) -> Self {
+        let Position { at, id } = page.start();
+        self.bind(owner).bind(at).bind(id.as_str()).bind(page.rows_wanted())
     }
 
     /// Every row.

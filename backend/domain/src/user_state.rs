@@ -10,6 +10,7 @@ use crate::entitlements;
 use crate::invoices::Invoice;
 use crate::licenses::License;
 use crate::payment_methods::view::{PaymentMethodView, first_attached};
+use crate::plans::{Plan, Sale};
 use crate::settings::Settings;
 use crate::subscriptions::Subscription;
 
@@ -24,8 +25,10 @@ pub struct UserState {
     pub tier: String,
     /// The licence of the customer who has that.
     pub license: Option<License>,
-    /// Whom the user is to Stripe: of its customers the one who has that, unless it was deleted.
-    pub customer_id: Option<String>,
+    /// The user's customers that Stripe has not deleted: the one who has that first, then the newest.
+    pub customers: Vec<UsersCustomer>,
+    /// The plans that were bought for good and are still the user's.
+    bought: BTreeSet<String>,
     /// What that customer is charged by, the first that is attached: its own default, its subscription's, its default
     /// source.
     payment_methods: [Option<String>; 3],
@@ -33,7 +36,7 @@ pub struct UserState {
 
 record! {
     /// The columns of a customer that matter here.
-    struct UsersCustomer in "customers" {
+    pub struct UsersCustomer in "customers" {
         /// `cus_…`
         pub id: String,
         /// Deleted at Stripe.
@@ -48,6 +51,10 @@ record! {
         pub default_source_id: Option<String>,
         /// When we first heard of it.
         pub first_seen_at: Timestamp,
+        /// The connected account whose customer it is; none for our own.
+        pub account: Option<String>,
+        /// The number of its newest entry in the audit log.
+        pub last_change: i64,
         /// Whether it has bought anything once.
         pub has_purchases: bool,
     }
@@ -57,7 +64,7 @@ record! {
 pub async fn load(tx: &mut Tx, settings: &Settings, now: Timestamp, user_id: &str) -> Result<UserState, DbError> {
     let plans = &*settings.plans;
     let ids: BTreeSet<_> = customers::of_user(tx, user_id).await?.into_iter().collect();
-    let customers: Vec<UsersCustomer> = tx.load("id", &ids, Lock::None).await?;
+    let mut customers: Vec<UsersCustomer> = tx.load("id", &ids, Lock::None).await?;
     let mut work = UnitOfWork::new(now, settings.rng.clone());
     let subscriptions: Vec<Subscription> = tx.load("customer_id", &ids, Lock::None).await?;
     let overdue = subscriptions.iter().filter(|row| row.access_status.as_deref() == Some("past_due"));
@@ -80,12 +87,12 @@ pub async fn load(tx: &mut Tx, settings: &Settings, now: Timestamp, user_id: &st
         .or_else(|| current.and_then(holder_of))
         .or_else(|| newest(&mut customers.iter()));
 
-    let license = match &holder {
-        Some(holder) => tx.load("customer_id", &BTreeSet::from([holder.id.clone()]), Lock::None).await?.pop(),
-        None => None,
-    };
+    let licenses: Vec<License> = tx.load("customer_id", &ids, Lock::None).await?;
+    let of = |row: &UsersCustomer| licenses.iter().find(|license| license.customer_id == row.id);
+    let bought = customers.iter().filter(has_bought).filter_map(|row| of(row)?.plan_id.clone()).collect();
+    let license = holder.as_ref().and_then(of).cloned();
     let plan_id = match &buyer {
-        Some(_) => license.as_ref().and_then(|license: &License| license.plan_id.clone()),
+        Some(_) => license.as_ref().and_then(|license| license.plan_id.clone()),
         None => current.filter(|row| row.is_live()).and_then(|row| row.plan_id.clone()),
     };
     let tier = giving.and_then(|row| row.tier.clone()).or_else(|| buyer.map(|buyer| buyer.tier));
@@ -97,12 +104,36 @@ pub async fn load(tx: &mut Tx, settings: &Settings, now: Timestamp, user_id: &st
         holder.as_ref().and_then(|holder| holder.default_source_id.clone()),
     ];
     let tier = tier.unwrap_or_else(|| plans.default_tier().to_owned());
-    let undeleted = holder.filter(|holder| !holder.deleted);
-    let customer_id = undeleted.or_else(|| newest(&mut customers.iter().filter(|row| !row.deleted))).map(|row| row.id);
-    Ok(UserState { subscription: current.cloned(), plan_id, tier, license, customer_id, payment_methods })
+    let subscription = current.cloned();
+    let holder_id = holder.map(|holder| holder.id);
+    customers.retain(|row| !row.deleted);
+    customers.sort_by(|a, b| {
+        let rank = |row: &UsersCustomer| (holder_id.as_deref() == Some(&row.id), row.first_seen_at);
+        rank(b).cmp(&rank(a)).then_with(|| b.id.cmp(&a.id))
+    });
+    Ok(UserState { subscription, plan_id, tier, license, customers, bought, payment_methods })
 }
 
 impl UserState {
+    /// Whom the user is to Stripe, if anybody yet.
+    pub fn customer(&self) -> Option<&UsersCustomer> {
+        self.customers.first()
+    }
+
+    /// Whether there is a subscription beside which there should be no other: all that go on, but for one whose first
+    /// payment was never made.
+    pub fn is_subscribed(&self) -> bool {
+        self.subscription.as_ref().is_some_and(|row| row.is_live() && row.status.as_deref() != Some("incomplete"))
+    }
+
+    /// Whether to pay for `plan` would be to pay twice.
+    pub fn has(&self, plan: &Plan) -> bool {
+        match plan.sale() {
+            Sale::Recurring => self.is_subscribed(),
+            Sale::ForGood => self.bought.contains(&plan.id),
+        }
+    }
+
     /// What will be charged next.
     pub async fn default_payment_method(&self, tx: &mut Tx) -> Result<Option<PaymentMethodView>, DbError> {
         first_attached(tx, self.payment_methods.each_ref().map(Option::as_deref)).await

@@ -17,6 +17,7 @@ use tracing::info;
 
 use crate::app::App;
 use crate::http::auth::User;
+use crate::http::body::Nothing;
 use crate::http::error::ApiError;
 use crate::http::idempotency::{Answer, IdempotentBody};
 use crate::http::page;
@@ -48,8 +49,8 @@ async fn list(user: User, query: Query, app: &State<App>) -> Result<Json<List<Ap
 /// A key of the user's, without what it is.
 #[get("/api/api-keys/<id>")]
 async fn show(user: User, id: &str, app: &State<App>) -> Result<Json<ApiKeyView>, ApiError> {
-    let key = view::of_user(&mut app.read().await?, &user.id, id).await?;
-    Ok(Json(key.ok_or(KeyError::Unknown)?))
+    let key = api_keys::of_user(&mut app.read().await?, &user.id, id).await?;
+    Ok(Json(ApiKeyView::of(&key.ok_or(KeyError::Unknown)?)))
 }
 
 #[derive(Deserialize)]
@@ -64,20 +65,16 @@ async fn make(user: User, request: IdempotentBody<NewKey>, app: &State<App>) -> 
     let (settings, user_id) = (&app.settings, &user.id);
     let answer = request.once(app, &user, |_, attempt| async move {
         let state = user_state::load(&mut app.read().await?, settings, app.clock.now(), user_id).await?;
-        let customer = state.customer_id.ok_or_else(ApiError::no_customer)?;
-        let touched = attempt.touching(Touched::customer(&customer));
+        let customer = state.customer().ok_or_else(ApiError::no_customer)?;
+        let touched = attempt.touching(Touched::customer(&customer.id));
         let made = app.write(&touched, |work| {
-            let made = holder::make(work, settings.livemode, user_id, &customer, name.clone())?;
+            let made = holder::make(work, settings.livemode, user_id, &customer.id, name.clone())?;
             attempt.answer(work, settings, Status::Created, &made)
         });
         Ok(made.await?.0)
     });
     answer.await
 }
-
-/// The body of an act that needs no more to be said.
-#[derive(Deserialize)]
-struct Nothing {}
 
 /// Shows the key that a subscription gave, once.
 #[post("/api/api-keys/<id>/reveal", data = "<request>")]
@@ -127,8 +124,8 @@ async fn revoke(user: User, id: &str, app: &State<App>) -> Result<NoContent, Api
 
 /// What an act on a key of the user's touches.
 async fn touched(app: &App, user_id: &str, id: &str) -> Result<Touched, ApiError> {
-    let customer = api_keys::customer_of(&mut app.read().await?, user_id, id).await?;
-    Ok(Touched::api_key(&customer.ok_or(KeyError::Unknown)?, id))
+    let key = api_keys::of_user(&mut app.read().await?, user_id, id).await?.ok_or(KeyError::Unknown)?;
+    Ok(Touched::api_key(&key.customer_id, id))
 }
 
 fn readable(name: Option<&str>) -> Result<Option<String>, ApiError> {

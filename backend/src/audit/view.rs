@@ -3,26 +3,10 @@
 use serde::Serialize;
 use serde_json::Value;
 use tollgate_db::page::{List, Page, Position};
-use tollgate_db::{DbError, Json, Tx, row};
+use tollgate_db::{DbError, Json, Tx};
+use tollgate_domain::audit::acts::OperatorAct;
 use tollgate_shared::Timestamp;
 use tollgate_shared::clock::{from_unix, rfc3339};
-
-row! {
-    /// A row of `operator_acts`.
-    struct ActRow {
-        pub id: String,
-        pub at: Timestamp,
-        pub actor: String,
-        pub claimed_name: Option<String>,
-        pub action: String,
-        pub target_type: String,
-        pub target_id: String,
-        pub reason: Option<String>,
-        pub request_id: String,
-        pub before_act: Option<Json<Value>>,
-        pub after_act: Option<Json<Value>>,
-    }
-}
 
 /// An act as operators see it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -102,7 +86,7 @@ pub(super) async fn list(tx: &mut Tx, filter: &Filter, page: &Page) -> Result<Li
         .bind(filter.target.as_deref())
         .bind(filter.actor.as_deref())
         .bind(filter.action.as_deref());
-    let rows: Vec<ActRow> = query.all().await?;
+    let rows: Vec<OperatorAct> = query.all().await?;
     Ok(page.list(rows, |row| Position { at: row.at, id: row.id.clone() }).map(ActView::from))
 }
 
@@ -111,8 +95,8 @@ fn end_of_time() -> Timestamp {
     from_unix(253_402_300_799).expect("the last second of 9999 is one that chrono knows")
 }
 
-impl From<ActRow> for ActView {
-    fn from(row: ActRow) -> Self {
+impl From<OperatorAct> for ActView {
+    fn from(row: OperatorAct) -> Self {
         Self {
             id: row.id,
             at: rfc3339(row.at),

@@ -13,6 +13,7 @@ use rocket::Request;
 use rocket::data::{self, Data, FromData, ToByteUnit};
 use rocket::http::Status;
 use rocket::outcome::Outcome;
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_path_to_error::Segment;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
@@ -69,6 +70,10 @@ impl<'r, T: DeserializeOwned + Default> FromData<'r> for OptionalJsonBody<T> {
         }
     }
 }
+
+/// The body of a request that needs no more to be said.
+#[derive(Debug, Deserialize)]
+pub struct Nothing {}
 
 /// The bytes of a body that says of itself that it is JSON.
 pub async fn read_json(request: &Request<'_>, data: Data<'_>) -> Result<Bytes, ApiError> {
@@ -183,8 +188,6 @@ fn not_of_the_type(error: &serde_path_to_error::Error<serde_json::Error>) -> Api
 
 #[cfg(test)]
 mod tests {
-    use serde::Deserialize;
-
     use super::*;
 
     #[derive(Debug, Deserialize, PartialEq)]

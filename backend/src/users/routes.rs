@@ -68,7 +68,8 @@ async fn shown(user: &User, app: &App) -> Result<Json<UserView>, ApiError> {
     // The guard has put it there, unless the database was away at that moment.
     let row = users::load(&mut tx, &user.id).await?.ok_or_else(ApiError::database_unavailable)?;
     let state = user_state::load(&mut tx, &app.settings, app.clock.now(), &user.id).await?;
-    Ok(Json(UserView::of(row, state.tier, state.customer_id)))
+    let customer = state.customer().map(|customer| customer.id.clone());
+    Ok(Json(UserView::of(row, state.tier, customer)))
 }
 
 fn readable_name(name: String) -> Result<String, ApiError> {

@@ -37,8 +37,8 @@ async fn list(user: User, query: Query, app: &State<App>) -> Result<Json<List<Wi
 /// A widget of the user's.
 #[get("/api/widgets/<id>")]
 async fn show(user: User, id: &str, app: &State<App>) -> Result<Json<WidgetView>, ApiError> {
-    let widget = view::of_user(&mut app.read().await?, &user.id, id).await?;
-    Ok(Json(widget.ok_or(UnknownWidget)?))
+    let widget = widgets::of_user(&mut app.read().await?, &user.id, id).await?;
+    Ok(Json(WidgetView::of(widget.ok_or(UnknownWidget)?)))
 }
 
 #[derive(Deserialize)]
@@ -55,8 +55,8 @@ async fn configure(
     app: &State<App>,
 ) -> Result<Json<WidgetView>, ApiError> {
     let config = Value::Object(body.0.config);
-    let customer = widgets::customer_of(&mut app.read().await?, &user.id, id).await?.ok_or(UnknownWidget)?;
-    let touched = Touched::widget(&customer, id);
+    let widget = widgets::of_user(&mut app.read().await?, &user.id, id).await?.ok_or(UnknownWidget)?;
+    let touched = Touched::widget(&widget.customer_id, id);
     Ok(Json(app.write(&touched, |work| widgets::configure(work, &user.id, id, &config)).await?.0))
 }
 

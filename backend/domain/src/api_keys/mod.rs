@@ -9,6 +9,7 @@ use bytes::Bytes;
 use tollgate_shared::Timestamp;
 
 use crate::api_keys::key::ApiKey;
+use crate::customers;
 use crate::sealer::Sealer;
 use tollgate_db::{DbError, Tx, UnitOfWork, record};
 
@@ -43,9 +44,9 @@ impl StoredKey {
     }
 }
 
-/// The customer whose key `id` is, if it is one of the user's.
-pub async fn customer_of(tx: &mut Tx, user_id: &str, id: &str) -> Result<Option<String>, DbError> {
-    store::customer_of(tx, user_id, id).await
+/// The key `id`, if it is one of the user's.
+pub async fn of_user(tx: &mut Tx, user_id: &str, id: &str) -> Result<Option<StoredKey>, DbError> {
+    customers::thing_of_user(tx, user_id, id, |key: &StoredKey| &key.customer_id).await
 }
 
 /// What a sealed copy is bound to: it cannot be passed off as another row's.

@@ -46,19 +46,3 @@ pub async fn find_by_hash(tx: &mut Tx, hash: &str) -> Result<Option<HeldKey>, Db
     };
     Ok(row.map(held))
 }
-
-/// The customer whose key `id` is, if it is one of the user's.
-pub(super) async fn customer_of(tx: &mut Tx, user_id: &str, id: &str) -> Result<Option<String>, DbError> {
-    let row: Option<(String,)> = tx
-        .sql(
-            "SELECT api_keys.customer_id
-             FROM api_keys
-             JOIN customers ON customers.id = api_keys.customer_id
-             WHERE api_keys.id = $1 AND customers.user_id = $2",
-        )
-        .bind(id)
-        .bind(user_id)
-        .optional()
-        .await?;
-    Ok(row.map(|(customer_id,)| customer_id))
-}

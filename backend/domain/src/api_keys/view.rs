@@ -19,6 +19,14 @@ pub struct ApiKeyView {
     revoked_at: Option<String>,
 }
 
+impl ApiKeyView {
+    /// What is shown of `row`.
+    pub fn of(row: &StoredKey) -> Self {
+        let (id, prefix) = (row.id.clone(), row.prefix.clone());
+        Shown { id, prefix, created_at: row.created_at, revoked_at: row.revoked_at }.into()
+    }
+}
+
 /// A key as it is shown the one time.
 #[derive(Clone, Serialize)]
 pub struct ShownKeyView {
@@ -30,13 +38,7 @@ pub struct ShownKeyView {
 impl ShownKeyView {
     /// What is shown of `row`, whose key is `key`.
     pub fn of(row: &StoredKey, key: &ApiKey) -> Self {
-        let shown = Shown {
-            id: row.id.clone(),
-            prefix: row.prefix.clone(),
-            created_at: row.created_at,
-            revoked_at: row.revoked_at,
-        };
-        Self { view: shown.into(), key: key.expose().to_owned() }
+        Self { view: ApiKeyView::of(row), key: key.expose().to_owned() }
     }
 
     /// The key's id.
@@ -70,25 +72,9 @@ pub async fn of_customer(tx: &mut Tx, customer_id: &str) -> Result<Vec<ApiKeyVie
     Ok(rows.into_iter().map(ApiKeyView::from).collect())
 }
 
-/// The key `id`, if it is one of the user's.
-pub async fn of_user(tx: &mut Tx, user_id: &str, id: &str) -> Result<Option<ApiKeyView>, DbError> {
-    let row: Option<Shown> = tx
-        .sql(
-            "SELECT api_keys.id, api_keys.prefix, api_keys.created_at, api_keys.revoked_at
-             FROM api_keys
-             JOIN customers ON customers.id = api_keys.customer_id
-             WHERE api_keys.id = $1 AND customers.user_id = $2",
-        )
-        .bind(id)
-        .bind(user_id)
-        .optional()
-        .await?;
-    Ok(row.map(ApiKeyView::from))
-}
-
 /// A page of the keys of `customers`, the newest first.
 pub async fn list(tx: &mut Tx, customers: &[String], page: &Page) -> Result<List<ApiKeyView>, DbError> {
-    let (start, mut rows) = (page.start(), Vec::<Shown>::new());
+    let mut rows = Vec::new();
     for customer in customers {
         let query = tx.sql(
             "SELECT id, prefix, created_at, revoked_at
@@ -97,8 +83,7 @@ pub async fn list(tx: &mut Tx, customers: &[String], page: &Page) -> Result<List
              ORDER BY created_at DESC, id DESC
              LIMIT $4",
         );
-        let query = query.bind(customer.as_str()).bind(start.at).bind(start.id.as_str()).bind(page.rows_wanted());
-        rows.extend(query.all::<Shown>().await?);
+        rows.extend(query.bind_page(customer, page).all::<Shown>().await?);
     }
     Ok(page.merge(rows, |row| Position { at: row.created_at, id: row.id.clone() }).map(ApiKeyView::from))
 }

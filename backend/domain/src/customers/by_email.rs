@@ -2,15 +2,13 @@
 
 use tollgate_db::{DbError, Tx, UnitOfWork};
 
-use super::Customer;
+use super::{Customer, store};
 use crate::audit::{self, Cause, Diff};
 use crate::plans::Plans;
 
 /// The customers of nobody that have this e-mail address, in whatever case of ASCII's letters: a hundred at most.
 pub async fn unlinked(tx: &mut Tx, email: &str) -> Result<Vec<String>, DbError> {
-    let sql = "SELECT id FROM customers WHERE lower(email) = $1 AND user_id IS NULL ORDER BY id LIMIT 100";
-    let rows: Vec<(String,)> = tx.sql(sql).bind(email.to_ascii_lowercase()).all().await?;
-    Ok(rows.into_iter().map(|(id,)| id).collect())
+    store::unlinked(tx, &email.to_ascii_lowercase()).await
 }
 
 /// Makes `user_id`, who signed in with the verified address `email`, the owner of a customer who has it and is still

@@ -3,8 +3,10 @@
 pub mod by_email;
 mod store;
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
-use tollgate_db::{DbError, Json, Tx, UnitOfWork, record};
+use tollgate_db::{DbError, Json, Lock, Record, Tx, UnitOfWork, record};
 use tollgate_shared::Timestamp;
 use tollgate_shared::clock::from_unix;
 use tollgate_stripe::{self as stripe, Observation};
@@ -207,6 +209,18 @@ impl Customer {
 /// The customers of a user, who has a handful at most.
 pub async fn of_user(tx: &mut Tx, user_id: &str) -> Result<Vec<String>, DbError> {
     store::of_user(tx, user_id).await
+}
+
+/// The row `id` of something that customers have, if it is of a customer of the user's.
+pub async fn thing_of_user<T: Record>(
+    tx: &mut Tx,
+    user_id: &str,
+    id: &str,
+    customer_of: impl Fn(&T) -> &str,
+) -> Result<Option<T>, DbError> {
+    let customers = of_user(tx, user_id).await?;
+    let row: Option<T> = tx.load("id", &BTreeSet::from([id.to_owned()]), Lock::None).await?.pop();
+    Ok(row.filter(|row| customers.iter().any(|customer| customer == customer_of(row))))
 }
 
 /// Puts on record what was done with something of a customer's.

@@ -74,6 +74,8 @@ pub struct Claim {
     pub holder: String,
     /// When the request first came; the same for whoever takes over.
     pub first_at: Timestamp,
+    /// Whether another attempt had it before, of which nobody knows what it did.
+    pub is_repeat: bool,
 }
 
 /// An answer, whole.
@@ -170,9 +172,10 @@ pub fn claim(work: &mut UnitOfWork, sealer: &Sealer, request: &Request, holder: 
     if row.held_until > now {
         return Err(Refused::InProgress);
     }
+    let is_repeat = !row.holder.is_empty();
     holder.clone_into(&mut row.holder);
     row.held_until = now + HELD_FOR;
-    let claim = Claim { id: row.id.clone(), holder: row.holder.clone(), first_at: row.first_at };
+    let claim = Claim { id: row.id.clone(), holder: row.holder.clone(), first_at: row.first_at, is_repeat };
     work.insert(row);
     Ok(Known::Claimed(claim))
 }

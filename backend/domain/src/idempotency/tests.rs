@@ -75,6 +75,7 @@ fn who_died_with_a_request_is_succeeded() {
     let mut work = at(30, &rows);
     let second = claimed(&mut work, "second");
     assert_eq!(second.first_at, first.first_at, "for others it is the same act");
+    assert!(second.is_repeat && !first.is_repeat);
     // It was only slow: what it did is not kept.
     assert_eq!(answered(&mut work, &first), Err(Refused::InProgress));
     release(&mut work, &first);

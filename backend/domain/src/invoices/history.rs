@@ -49,30 +49,20 @@ row! {
 pub async fn list(tx: &mut Tx, customers: &[String], page: &Page) -> Result<List<InvoiceView>, DbError> {
     let mut rows = Vec::new();
     for customer in customers {
-        rows.extend(of_customer(tx, customer, page).await?);
+        // One that is a mere name yet has no time.
+        let query = tx.sql(
+            "SELECT id, number, status, currency, amount_due, amount_paid, attempts, next_attempt_at, created_at, paid_at,
+                    hosted_invoice_url, invoice_pdf,
+                    COALESCE(pod_id, (SELECT subscriptions.pod_id FROM subscriptions
+                                      WHERE subscriptions.id = invoices.subscription_id)) AS pod_id
+             FROM invoices
+             WHERE customer_id = $1 AND (created_at, id) < ($2, $3)
+             ORDER BY created_at DESC, id DESC
+             LIMIT $4",
+        );
+        rows.extend(query.bind_page(customer, page).all::<Shown>().await?);
     }
     Ok(page.merge(rows, |row| Position { at: row.created_at, id: row.id.clone() }).map(InvoiceView::from))
-}
-
-/// Those of one customer that the page may show. One that is a mere name yet has no time.
-async fn of_customer(tx: &mut Tx, customer_id: &str, page: &Page) -> Result<Vec<Shown>, DbError> {
-    let start = page.start();
-    tx.sql(
-        "SELECT id, number, status, currency, amount_due, amount_paid, attempts, next_attempt_at, created_at, paid_at,
-                hosted_invoice_url, invoice_pdf,
-                COALESCE(pod_id, (SELECT subscriptions.pod_id FROM subscriptions
-                                  WHERE subscriptions.id = invoices.subscription_id)) AS pod_id
-         FROM invoices
-         WHERE customer_id = $1 AND (created_at, id) < ($2, $3)
-         ORDER BY created_at DESC, id DESC
-         LIMIT $4",
-    )
-    .bind(customer_id)
-    .bind(start.at)
-    .bind(start.id.as_str())
-    .bind(page.rows_wanted())
-    .all()
-    .await
 }
 
 impl From<Shown> for InvoiceView {

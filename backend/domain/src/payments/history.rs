@@ -78,7 +78,6 @@ pub async fn list(tx: &mut Tx, customers: &[String], page: &Page) -> Result<List
 /// Those of one customer that the page may show. A session that made an invoice is paid by that. What was given back
 /// stands with the charge, whose name is the intent's, or another's that pays the same.
 async fn of_customer(tx: &mut Tx, customer_id: &str, page: &Page) -> Result<Vec<Shown>, DbError> {
-    let start = page.start();
     tx.sql(
         "SELECT id, kind, belongs_to,
                 COALESCE(payment_intent_id,
@@ -101,10 +100,7 @@ async fn of_customer(tx: &mut Tx, customer_id: &str, page: &Page) -> Result<Vec<
          ORDER BY created_at DESC, id DESC
          LIMIT $4",
     )
-    .bind(customer_id)
-    .bind(start.at)
-    .bind(start.id.as_str())
-    .bind(page.rows_wanted())
+    .bind_page(customer_id, page)
     .all()
     .await
 }

@@ -1,7 +1,6 @@
 //! Widgets: configurations that a customer's pages show, seeded from the operator's defaults.
 
 pub mod defaults;
-mod store;
 pub mod view;
 
 use tollgate_shared::Timestamp;
@@ -49,9 +48,9 @@ pub fn seed(work: &mut UnitOfWork, defaults: &WidgetDefaults, customer_id: &str)
 #[error("the user has no such widget")]
 pub struct UnknownWidget;
 
-/// The customer whose widget `id` is, if it is one of the user's.
-pub async fn customer_of(tx: &mut Tx, user_id: &str, id: &str) -> Result<Option<String>, DbError> {
-    store::customer_of(tx, user_id, id).await
+/// The widget `id`, if it is one of the user's.
+pub async fn of_user(tx: &mut Tx, user_id: &str, id: &str) -> Result<Option<Widget>, DbError> {
+    customers::thing_of_user(tx, user_id, id, |widget: &Widget| &widget.customer_id).await
 }
 
 /// Gives the widget `id` of the user's another configuration. The same again changes nothing.

@@ -42,25 +42,9 @@ row! {
     }
 }
 
-/// The widget `id`, if it is one of the user's.
-pub async fn of_user(tx: &mut Tx, user_id: &str, id: &str) -> Result<Option<WidgetView>, DbError> {
-    let row: Option<Shown> = tx
-        .sql(
-            "SELECT widgets.id, widgets.name, widgets.config, widgets.created_at
-             FROM widgets
-             JOIN customers ON customers.id = widgets.customer_id
-             WHERE widgets.id = $1 AND customers.user_id = $2",
-        )
-        .bind(id)
-        .bind(user_id)
-        .optional()
-        .await?;
-    Ok(row.map(WidgetView::from))
-}
-
 /// A page of the widgets of `customers`, the newest first.
 pub async fn list(tx: &mut Tx, customers: &[String], page: &Page) -> Result<List<WidgetView>, DbError> {
-    let (start, mut rows) = (page.start(), Vec::<Shown>::new());
+    let mut rows = Vec::new();
     for customer in customers {
         let query = tx.sql(
             "SELECT id, name, config, created_at
@@ -69,8 +53,7 @@ pub async fn list(tx: &mut Tx, customers: &[String], page: &Page) -> Result<List
              ORDER BY created_at DESC, id DESC
              LIMIT $4",
         );
-        let query = query.bind(customer.as_str()).bind(start.at).bind(start.id.as_str()).bind(page.rows_wanted());
-        rows.extend(query.all::<Shown>().await?);
+        rows.extend(query.bind_page(customer, page).all::<Shown>().await?);
     }
     Ok(page.merge(rows, |row| Position { at: row.created_at, id: row.id.clone() }).map(WidgetView::from))
 }
