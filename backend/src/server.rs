@@ -32,7 +32,7 @@ use crate::http::auth::Authenticator;
 use crate::http::body_budget::BodyBudget;
 use crate::http::catchers;
 use crate::http::in_flight::InFlight;
-use crate::licenses::routes::LicenseLimits;
+use crate::licenses::key_holder::LicenseLimits;
 use crate::monitoring;
 use crate::webhooks::inbox::Inbox;
 use crate::webhooks::replay::routes::ReplayLimit;

@@ -7,19 +7,18 @@ use tollgate_db::page::List;
 use tollgate_db::{DbError, Tx};
 use tollgate_domain::acknowledgements::{self, Acknowledgement, News, Said, Status};
 use tollgate_domain::licenses::key::LicenseKey;
-use tollgate_domain::licenses::verdict::Verdict;
 use tollgate_shared::clock::rfc3339;
 
 use super::Streams;
 use super::batches::Batches;
 use crate::app::App;
 use crate::http::body::JsonBody;
-use crate::http::client_network::ClientNetwork;
 use crate::http::error::ApiError;
 use crate::http::page;
 use crate::http::query::Query;
+use crate::licenses::key_holder::KeyHolder;
 use crate::licenses::request::{MACHINE_ID_CHARACTERS_MAX, text};
-use crate::licenses::routes::{LicenseLimits, refusal};
+use crate::licenses::routes::refusal;
 
 /// How many acknowledgements are written in one transaction: a thousand apps that were told something at one moment say so
 /// at one moment.
@@ -53,21 +52,20 @@ struct AcknowledgementView {
 /// Takes in what an app says of an event, once: it may repeat itself.
 #[post("/api/events/acknowledge", data = "<body>")]
 async fn acknowledge(
-    network: ClientNetwork,
+    holder: KeyHolder<'_>,
     body: JsonBody<Body>,
     streams: &State<Streams>,
-    limits: &State<LicenseLimits>,
 ) -> Result<Json<AcknowledgementView>, ApiError> {
     let Body { event_id, license_key, machine_id, status, error } = body.0;
     let machine_id = text("machineId", machine_id, MACHINE_ID_CHARACTERS_MAX)?;
     let status = status.map_or(Some(Status::Processed), |name| Status::of(&name));
     let no_status = || ApiError::invalid_parameter("status", "`status` has to be `processed` or `failed`");
     let status = status.ok_or_else(no_status)?;
-    let app = &streams.0.app;
+    let app = holder.app;
     let keys = if machine_id.is_some() { Some(app.deployment_keys().await?) } else { None };
     let mut tx = app.read().await?;
-    let count = |key: &LicenseKey| limits.check_acknowledgement(key, network);
-    let license_id = license_of(&mut tx, &license_key, network, limits, count).await?;
+    let count = |key: &LicenseKey| holder.count_acknowledgement(key);
+    let license_id = license_of(&mut tx, &holder, &license_key, count).await?;
     let hash = keys.zip(machine_id).map(|(keys, machine_id)| keys.fingerprint.hash(&license_id, &machine_id));
     let of = acknowledgements::subject(&mut tx, &license_id, &event_id, hash.as_deref()).await?;
     drop(tx);
@@ -78,18 +76,12 @@ async fn acknowledge(
 
 /// What was said of an event of a licence, or of all of its events; the newest first.
 #[get("/api/events/acknowledge")]
-async fn list(
-    network: ClientNetwork,
-    query: Query,
-    app: &State<App>,
-    limits: &State<LicenseLimits>,
-) -> Result<Json<List<AcknowledgementView>>, ApiError> {
+async fn list(holder: KeyHolder<'_>, query: Query) -> Result<Json<List<AcknowledgementView>>, ApiError> {
     let page = page::requested(&query)?;
     let no_key = || ApiError::invalid_parameter("licenseKey", "`licenseKey` is missing");
     let key = query.text("licenseKey").ok_or_else(no_key)?;
-    let mut tx = app.read_list().await?;
-    let count = |key: &LicenseKey| limits.check_key(key, network);
-    let license_id = license_of(&mut tx, key, network, limits, count).await?;
+    let mut tx = holder.app.read_list().await?;
+    let license_id = license_of(&mut tx, &holder, key, |key| holder.count(key)).await?;
     let event_id = query.text("eventId").filter(|id| !id.is_empty());
     if let Some(event_id) = event_id {
         acknowledgements::subject(&mut tx, &license_id, event_id, None).await?.ok_or_else(no_event)?;
@@ -101,23 +93,18 @@ async fn list(
 /// The licence of a key, counted by `count`, or as every request about a key of nobody is.
 async fn license_of(
     tx: &mut Tx,
+    holder: &KeyHolder<'_>,
     key: &str,
-    network: ClientNetwork,
-    limits: &LicenseLimits,
     count: impl Fn(&LicenseKey) -> Result<(), ApiError>,
 ) -> Result<String, ApiError> {
-    let verdict = match LicenseKey::parse(key) {
-        None => Verdict::Mistyped,
-        Some(key) => {
-            count(&key)?;
-            match acknowledgements::license_of(tx, &key).await? {
-                Some(license_id) => return Ok(license_id),
-                None => Verdict::Unknown,
-            }
+    let key = LicenseKey::parse(key);
+    if let Some(key) = &key {
+        count(key)?;
+        if let Some(license_id) = acknowledgements::license_of(tx, key).await? {
+            return Ok(license_id);
         }
-    };
-    limits.check_without_key(network)?;
-    Err(refusal(verdict))
+    }
+    Err(refusal(holder.count_nobodys(key.as_ref())?))
 }
 
 fn no_event() -> ApiError {

@@ -29,7 +29,7 @@ use crate::app::App;
 use crate::http::access_log::AccessLog;
 use crate::http::catchers;
 use crate::http::in_flight::InFlight;
-use crate::licenses::routes::LicenseLimits;
+use crate::licenses::key_holder::LicenseLimits;
 use crate::on_each_engine;
 use crate::testing::{START, TestApp, TestResponse, db_that_is_away, subscription};
 

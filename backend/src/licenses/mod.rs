@@ -2,6 +2,7 @@
 //! operators do with licences, and what their users see of them.
 
 pub mod admin;
+pub mod key_holder;
 pub mod last_seen;
 pub mod mine;
 pub(crate) mod request;

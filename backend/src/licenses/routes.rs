@@ -1,15 +1,12 @@
-//! `POST /api/license/…`: whoever holds a key says which machine it is on. No other sign-in: the key is one.
+//! `POST /api/license/…`: whoever holds a key says which machine it is on.
 //!
 //! `validate` and `heartbeat` write nothing on their way; see [`last_seen`](crate::last_seen).
 
 use std::collections::BTreeSet;
-use std::hash::{BuildHasher as _, RandomState};
-use std::num::NonZeroU32;
 
 use rocket::http::Status;
 use rocket::serde::json::Json;
-use rocket::{Route, State, post, routes};
-use tokio::sync::{Semaphore, SemaphorePermit};
+use rocket::{Route, post, routes};
 use tollgate_db::{DbError, Lock};
 use tollgate_domain::apply::Touched;
 use tollgate_domain::licenses::License;
@@ -23,9 +20,8 @@ use tracing::info;
 
 use crate::app::App;
 use crate::http::body::JsonBody;
-use crate::http::client_network::ClientNetwork;
 use crate::http::error::ApiError;
-use crate::http::rate_limit::RateLimit;
+use crate::licenses::key_holder::KeyHolder;
 use crate::licenses::request::{MachineBody, MachineRequest};
 use crate::licenses::view::{DeactivatedView, Held, VerdictView};
 use crate::write::WriteError;
@@ -38,75 +34,18 @@ pub fn routes() -> Vec<Route> {
     routes![activate, deactivate, validate, heartbeat]
 }
 
-/// How often one key may be asked about from one address, at once and a minute.
-const REQUESTS_A_MINUTE: NonZeroU32 = NonZeroU32::new(60).expect("it is not 0");
-
-/// How often of one key it may be said from one address what became of an event: an app that was away for long says so of
-/// all that it missed, of which `missed` gives it as many at once.
-const ACKNOWLEDGEMENTS_A_MINUTE: NonZeroU32 = NonZeroU32::new(1000).expect("it is not 0");
-
-/// How many machines take or give up seats at one moment. Those of one licence wait for each other in any case: here, and
-/// not with a connection to the database each, which others need.
-const WRITES_AT_ONCE: usize = 2;
-
-/// How often these routes may be asked, and how many of them write: a key and an address are counted together, and all keys
-/// of nobody from one address.
-pub struct LicenseLimits {
-    /// Of a key only its hash is in here.
-    limit: RateLimit<(Option<u64>, ClientNetwork)>,
-    acknowledgements: RateLimit<(u64, ClientNetwork)>,
-    hashes: RandomState,
-    writes: Semaphore,
-}
-
-impl LicenseLimits {
-    /// Nobody has asked yet.
-    pub fn new(app: &App) -> Self {
-        Self {
-            limit: RateLimit::per_minute(REQUESTS_A_MINUTE, app.clock.clone()),
-            acknowledgements: RateLimit::per_minute(ACKNOWLEDGEMENTS_A_MINUTE, app.clock.clone()),
-            hashes: RandomState::new(),
-            writes: Semaphore::new(WRITES_AT_ONCE),
-        }
-    }
-
-    async fn turn_to_write(&self) -> SemaphorePermit<'_> {
-        self.writes.acquire().await.expect("nobody closes it")
-    }
-
-    /// Counts a request of one address about a key; 429 when it was one too many.
-    pub(crate) fn check_key(&self, key: &LicenseKey, network: ClientNetwork) -> Result<(), ApiError> {
-        self.limit.check(&(Some(self.hashes.hash_one(key.expose())), network))
-    }
-
-    /// Counts what an app says of one event; 429 when that was one too many.
-    pub(crate) fn check_acknowledgement(&self, key: &LicenseKey, network: ClientNetwork) -> Result<(), ApiError> {
-        self.acknowledgements.check(&(self.hashes.hash_one(key.expose()), network))
-    }
-
-    /// The same about keys of nobody.
-    pub(crate) fn check_without_key(&self, network: ClientNetwork) -> Result<(), ApiError> {
-        self.limit.check(&(None, network))
-    }
-}
-
 /// Who asks about what.
-struct Asked<'a> {
-    app: &'a App,
-    limits: &'a LicenseLimits,
-    network: ClientNetwork,
+struct Asked<'r> {
+    holder: KeyHolder<'r>,
+    app: &'r App,
     request: MachineRequest,
 }
 
 /// Gives the machine a seat of the licence.
 #[post("/api/license/activate", data = "<body>")]
-async fn activate(
-    network: ClientNetwork,
-    body: JsonBody<MachineBody>,
-    app: &State<App>,
-    limits: &State<LicenseLimits>,
-) -> Result<(Status, Json<VerdictView>), ApiError> {
-    let asked = Asked { app, limits, network, request: body.0.try_into()? };
+async fn activate(holder: KeyHolder<'_>, body: JsonBody<MachineBody>) -> Result<(Status, Json<VerdictView>), ApiError> {
+    let asked = Asked::of(holder, body)?;
+    let app = asked.app;
     let Held { license, machines } = asked.held().await?.map_err(refusal)?;
     let license_id = license.id.clone();
     let info = asked.machine_info(&license_id).await?;
@@ -116,7 +55,7 @@ async fn activate(
         return Err(asked.no_seat(&license_id, error));
     }
     let touched = Touched::license(&license_id);
-    let _turn = limits.turn_to_write().await;
+    let _turn = asked.holder.turn_to_write().await;
     let activated = app.write(&touched, |work| {
         let activation = seats::activate(work, stale_after, &license_id, &info)?;
         let license: License = work.get_cloned(&license_id).ok_or(ActivateError::Unknown)?;
@@ -139,18 +78,14 @@ async fn activate(
 
 /// Takes the machine's seat back.
 #[post("/api/license/deactivate", data = "<body>")]
-async fn deactivate(
-    network: ClientNetwork,
-    body: JsonBody<MachineBody>,
-    app: &State<App>,
-    limits: &State<LicenseLimits>,
-) -> Result<Json<DeactivatedView>, ApiError> {
-    let asked = Asked { app, limits, network, request: body.0.try_into()? };
+async fn deactivate(holder: KeyHolder<'_>, body: JsonBody<MachineBody>) -> Result<Json<DeactivatedView>, ApiError> {
+    let asked = Asked::of(holder, body)?;
+    let app = asked.app;
     let license_id = asked.held().await?.map_err(refusal)?.license.id;
     let info = asked.machine_info(&license_id).await?;
     let stale_after = app.settings.machines_stale_after;
     let touched = Touched::license(&license_id);
-    let _turn = limits.turn_to_write().await;
+    let _turn = asked.holder.turn_to_write().await;
     let deactivated = app.write(&touched, |work| {
         let holders = machines::of_license(work, &license_id).into_iter();
         let mut machine = holders.filter(|machine| machine.fingerprint_hash == info.fingerprint_hash);
@@ -169,13 +104,9 @@ async fn deactivate(
 
 /// Says whether the machine may work; 200 also when it may not.
 #[post("/api/license/validate", data = "<body>")]
-async fn validate(
-    network: ClientNetwork,
-    body: JsonBody<MachineBody>,
-    app: &State<App>,
-    limits: &State<LicenseLimits>,
-) -> Result<Json<VerdictView>, ApiError> {
-    let asked = Asked { app, limits, network, request: body.0.try_into()? };
+async fn validate(holder: KeyHolder<'_>, body: JsonBody<MachineBody>) -> Result<Json<VerdictView>, ApiError> {
+    let asked = Asked::of(holder, body)?;
+    let app = asked.app;
     match asked.held().await? {
         Err(verdict) => Ok(Json(VerdictView::of_none(app, verdict))),
         Ok(held) => asked.sign_of_life(held, None).await.map(|(view, _)| Json(view)),
@@ -184,13 +115,8 @@ async fn validate(
 
 /// The same for an app that runs: a licence that lets no machine work, or not this one, is an error.
 #[post("/api/license/heartbeat", data = "<body>")]
-async fn heartbeat(
-    network: ClientNetwork,
-    body: JsonBody<MachineBody>,
-    app: &State<App>,
-    limits: &State<LicenseLimits>,
-) -> Result<Json<VerdictView>, ApiError> {
-    let asked = Asked { app, limits, network, request: body.0.try_into()? };
+async fn heartbeat(holder: KeyHolder<'_>, body: JsonBody<MachineBody>) -> Result<Json<VerdictView>, ApiError> {
+    let asked = Asked::of(holder, body)?;
     let held = asked.held().await?.map_err(refusal)?;
     match asked.sign_of_life(held, Some(Transport::Heartbeat)).await? {
         (view, Verdict::Valid | Verdict::TooManyMachines) => Ok(Json(view)),
@@ -198,17 +124,21 @@ async fn heartbeat(
     }
 }
 
-impl Asked<'_> {
+impl<'r> Asked<'r> {
+    fn of(holder: KeyHolder<'r>, body: JsonBody<MachineBody>) -> Result<Self, ApiError> {
+        Ok(Self { app: holder.app, holder, request: body.0.try_into()? })
+    }
+
     /// The licence with that key and the machines that hold its seats, or the verdict where there is none. 429 where it was
     /// asked too often: before anything is looked up, or once it is known that the key is nobody's.
     async fn held(&self) -> Result<Result<Held, Verdict>, ApiError> {
-        let of_nobody = |verdict| self.limits.check_without_key(self.network).map(|()| Err(verdict));
-        let Some(key) = &self.request.key else { return of_nobody(Verdict::Mistyped) };
-        self.limits.check_key(key, self.network)?;
-        match find(self.app, key).await? {
-            Some(held) => Ok(Ok(held)),
-            None => of_nobody(Verdict::Unknown),
+        if let Some(key) = &self.request.key {
+            self.holder.count(key)?;
+            if let Some(held) = find(self.app, key).await? {
+                return Ok(Ok(held));
+            }
         }
+        self.holder.count_nobodys(self.request.key.as_ref()).map(Err)
     }
 
     async fn machine_info(&self, license_id: &str) -> Result<MachineInfo, ApiError> {

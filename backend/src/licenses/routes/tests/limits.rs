@@ -5,7 +5,7 @@ use tollgate_shared::Rng;
 
 use super::*;
 use crate::http::client_network::ClientNetwork;
-use crate::licenses::routes::LicenseLimits;
+use crate::licenses::key_holder::{KeyHolder, LicenseLimits};
 
 #[test]
 fn a_key_may_be_asked_about_sixty_times_a_minute_from_one_address() {
@@ -33,17 +33,18 @@ fn a_key_may_be_asked_about_sixty_times_a_minute_from_one_address() {
 async fn a_thousand_events_may_be_acknowledged_at_once() {
     let app = TestApp::on(db_that_is_away()).await;
     let limits = LicenseLimits::new(&app.inner);
+    let holder = |network| KeyHolder { app: &app.inner, limits: &limits, network };
     let rng = Rng::seeded(99);
     let [key, another] = [LicenseKey::generate(&rng), LicenseKey::generate(&rng)];
     let [here, elsewhere] = ["203.0.113.7", "203.0.113.8"].map(|addr| ClientNetwork::of(addr.parse().unwrap()));
     for _ in 0..1000 {
-        assert_eq!(limits.check_acknowledgement(&key, here), Ok(()));
+        assert_eq!(holder(here).count_acknowledgement(&key), Ok(()));
     }
-    let refused = limits.check_acknowledgement(&key, here).unwrap_err();
+    let refused = holder(here).count_acknowledgement(&key).unwrap_err();
     assert_eq!((refused.status.code, refused.code, refused.retry_after_seconds), (429, "rate_limited", Some(1)));
-    assert_eq!(limits.check_acknowledgement(&key, elsewhere), Ok(()));
-    assert_eq!(limits.check_acknowledgement(&another, here), Ok(()));
-    assert_eq!(limits.check_key(&key, here), Ok(()), "the other requests are counted apart");
+    assert_eq!(holder(elsewhere).count_acknowledgement(&key), Ok(()));
+    assert_eq!(holder(here).count_acknowledgement(&another), Ok(()));
+    assert_eq!(holder(here).count(&key), Ok(()), "the other requests are counted apart");
 }
 
 #[test]
