@@ -6,7 +6,7 @@
 //!
 //! | module | what |
 //! |---|---|
-//! | [`stripe_api`], [`config`] | calls to Stripe; what the process is told by its environment |
+//! | `http_client`, [`stripe_api`], [`config`] | how we ask others over HTTP; calls to Stripe; what the process is told by its environment |
 //! | [`delay_queue`], [`tasks`] | things that wait for their time; background tasks, supervised |
 //! | [`bells`] | how streams of events learn that there is something to read |
 //! | [`last_seen`] | what was heard of machines and is not written yet |
@@ -42,6 +42,7 @@ pub mod differences;
 pub mod entitlements;
 pub mod events;
 pub mod http;
+pub(crate) mod http_client;
 pub mod invoices;
 pub mod last_seen;
 pub mod licenses;

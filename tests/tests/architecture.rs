@@ -171,7 +171,8 @@ const ORDER: [(&str, &[&[&str]]); 3] = [
     (
         "tollgate-backend",
         &[
-            &["bells", "delay_queue", "last_seen", "schema", "stripe_api", "tasks"],
+            &["bells", "delay_queue", "http_client", "last_seen", "schema", "tasks"],
+            &["stripe_api"],
             &["config"],
             &["app"],
             &["write"],

@@ -19,13 +19,14 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use chrono::{DateTime, SubsecRound as _, Utc};
-use hyper_rustls::ConfigBuilderExt as _;
 use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap};
 use reqwest::{Method, StatusCode, Url};
 use tokio::time::{Instant, sleep, timeout_at};
+use tollgate_shared::backoff::Backoff;
 use tollgate_shared::{Rng, Secret, Timestamp};
 use tracing::debug;
 
+use crate::http_client;
 use crate::stripe_api::action::Action;
 use crate::stripe_api::budget::{Budget, Priority};
 use crate::stripe_api::config::StripeConfig;
@@ -55,12 +56,16 @@ pub struct Timeouts {
     pub user: Duration,
     /// The same for a job.
     pub background: Duration,
+    /// Between two attempts.
+    pub backoff: Backoff,
 }
 
 impl Default for Timeouts {
     fn default() -> Self {
         let [attempt, user, background] = [20, 25, 90].map(Duration::from_secs);
-        Self { attempt, user, background }
+        // As Stripe's own libraries do it.
+        let backoff = Backoff { first: Duration::from_millis(500), longest: Duration::from_secs(5) };
+        Self { attempt, user, background, backoff }
     }
 }
 
@@ -154,23 +159,8 @@ impl Client {
     /// A client with the configured key; none without a key.
     pub fn open(config: &StripeConfig, rng: &Rng) -> Result<Option<Self>, ClientError> {
         let Some(key) = config.secret_key.clone() else { return Ok(None) };
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let tls = rustls::ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .expect("ring supports the default protocol versions");
-        let tls = match config.api_base.scheme() {
-            "https" => tls.with_native_roots().map_err(ClientError::Authorities)?,
-            _ => tls.with_root_certificates(rustls::RootCertStore::empty()),
-        };
-        let http = reqwest::Client::builder()
-            // A redirect would hand the key to whoever it names.
-            .redirect(reqwest::redirect::Policy::none())
-            .referer(false)
-            // Configuration is the documented variables alone, not HTTP_PROXY and its like.
-            .no_proxy()
-            .connect_timeout(CONNECT_TIMEOUT)
-            .tls_backend_preconfigured(tls.with_no_client_auth())
-            .build()?;
+        let http = http_client::for_address(&config.api_base).map_err(ClientError::Authorities)?;
+        let http = http.connect_timeout(CONNECT_TIMEOUT).build()?;
         let budget = Arc::new(Budget::new(config.calls_per_second));
         let (base, timeouts) = (config.api_base.clone(), Timeouts::default());
         Ok(Some(Self { http, base, key, budget, timeouts, rng: rng.clone() }))
@@ -232,7 +222,9 @@ impl Client {
                 // Of several attempts the first may be what it answers.
                 refusal.is_replayed &= attempts == 1;
             }
-            match retry::wait(&failure, attempts, &self.rng).filter(|wait| Instant::now() + *wait < deadline) {
+            match retry::wait(&failure, attempts, self.timeouts.backoff, &self.rng)
+                .filter(|wait| Instant::now() + *wait < deadline)
+            {
                 Some(wait) => {
                     debug!(call = call.name, "asking Stripe again: {failure}");
                     sleep(wait).await;

@@ -9,16 +9,15 @@ use super::error::CallError;
 
 /// How often a call is made in all.
 const ATTEMPTS_MAX: u32 = 3;
-const BACKOFF: Backoff = Backoff { first: Duration::from_millis(500), longest: Duration::from_secs(5) };
 /// A longer `Retry-After` than this is not meant for whoever waits for the answer.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(60);
 
 /// How long to wait before the next attempt, after `attempts` of them; `None`: there is to be none.
-pub(super) fn wait(failure: &CallError, attempts: u32, rng: &Rng) -> Option<Duration> {
+pub(super) fn wait(failure: &CallError, attempts: u32, backoff: Backoff, rng: &Rng) -> Option<Duration> {
     if attempts >= ATTEMPTS_MAX || !is_worth_another(failure) {
         return None;
     }
-    let backoff = BACKOFF.after(attempts, rng);
+    let backoff = backoff.after(attempts, rng);
     Some(match failure.retry_after() {
         Some(told) if told <= RETRY_AFTER_MAX => backoff.max(told),
         _ => backoff,
@@ -42,7 +41,12 @@ mod tests {
     use reqwest::StatusCode;
 
     use super::*;
+    use crate::stripe_api::Timeouts;
     use crate::stripe_api::error::Refusal;
+
+    fn wait(failure: &CallError, attempts: u32, rng: &Rng) -> Option<Duration> {
+        super::wait(failure, attempts, Timeouts::default().backoff, rng)
+    }
 
     fn refused(status: u16, should_retry: Option<bool>, retry_after: Option<u64>) -> CallError {
         let status = StatusCode::from_u16(status).unwrap();

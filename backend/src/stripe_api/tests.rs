@@ -24,7 +24,8 @@ fn client(base: &str) -> Client {
     let config = config(&[("STRIPE_SECRET_KEY", SECRET_KEY), ("STRIPE_API_BASE", base)]);
     let client = Client::open(&config.stripe, &Rng::seeded(1)).unwrap().unwrap();
     let [attempt, user, background] = [200, 4000, 4000].map(Duration::from_millis);
-    client.with_timeouts(Timeouts { attempt, user, background })
+    let backoff = Backoff { first: Duration::from_millis(1), longest: Duration::from_millis(1) };
+    client.with_timeouts(Timeouts { attempt, user, background, backoff })
 }
 
 fn cancel(subscription: &str) -> Call {

@@ -47,7 +47,9 @@ impl Scene {
         let clock = Clock::manual(from_unix(START).unwrap());
         let mut app = App::new(config, db.with_faults(faults.clone()), clock.clone(), Rng::seeded(1));
         let [attempt, user, background] = [300, 3000, 3000].map(Duration::from_millis);
-        app.stripe = app.stripe.map(|stripe| stripe.with_timeouts(Timeouts { attempt, user, background }));
+        app.stripe = app
+            .stripe
+            .map(|stripe| stripe.with_timeouts(Timeouts { attempt, user, background, ..Timeouts::default() }));
         let mut scene = Self { app: TestApp::of(app).await, api, faults, clock, told: 0, pod: String::new() };
         scene.hear().await;
         let mut pod = ajo();

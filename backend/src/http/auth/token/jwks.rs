@@ -12,7 +12,6 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use chrono::TimeDelta;
-use hyper_rustls::ConfigBuilderExt as _;
 use jsonwebtoken::{Algorithm, DecodingKey};
 use reqwest::Url;
 use tokio::sync::Mutex;
@@ -23,6 +22,7 @@ use tracing::{info, warn};
 use self::keys::KeySet;
 use crate::app::App;
 use crate::http::auth::claims::TokenError;
+use crate::http_client;
 
 /// How often it is fetched whether or not anybody asks: so long may a key be taken that its issuer has withdrawn.
 const INTERVAL: Duration = Duration::from_secs(300);
@@ -73,23 +73,7 @@ enum FetchError {
 impl Jwks {
     /// The keys at `url`, not fetched yet. None where this machine's certificate authorities cannot be read.
     pub(in crate::http::auth) fn at(url: Url) -> anyhow::Result<Self> {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let tls = rustls::ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .expect("ring supports the default protocol versions");
-        let tls = match url.scheme() {
-            "https" => tls.with_native_roots()?,
-            _ => tls.with_root_certificates(rustls::RootCertStore::empty()),
-        };
-        let http = reqwest::Client::builder()
-            // The keys are those of this address and no other.
-            .redirect(reqwest::redirect::Policy::none())
-            .referer(false)
-            // Configuration is the documented variables alone, not HTTP_PROXY and its like.
-            .no_proxy()
-            .timeout(TIMEOUT)
-            .tls_backend_preconfigured(tls.with_no_client_auth())
-            .build()?;
+        let http = http_client::for_address(&url)?.timeout(TIMEOUT).build()?;
         let (known, fetching) = (RwLock::default(), Mutex::default());
         Ok(Self(Arc::new(Inner { url, http, known, fetching })))
     }
