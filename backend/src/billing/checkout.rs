@@ -1,20 +1,18 @@
 //! Pages of Stripe's own: the till, and the portal.
 
 use reqwest::Url;
-use rocket::{Route, State, post, routes};
+use rocket::{Route, post, routes};
 use serde::{Deserialize, Serialize};
 use tollgate_domain::plans::{Plan, Sale};
 
 use super::answers::unreadable;
-use super::desk::{Asked, Desk, already_subscribed};
-use super::named_key::NamedKey;
-use super::till::{Price, no_customer};
+use super::desk::{Desk, already_subscribed};
+use super::press::{Asked, Press};
+use super::till::Price;
 use super::view::View;
 use crate::app::App;
 use crate::config::Config;
-use crate::http::auth::User;
 use crate::http::auth::link::PAGE_PATH;
-use crate::http::context::RequestContext;
 use crate::http::error::ApiError;
 use crate::http::idempotency::{Answer, IdempotentBody};
 use crate::stripe_api::Call;
@@ -57,14 +55,8 @@ struct Session {
 
 /// Opens the till for a plan: a subscription, or something that is bought for good.
 #[post("/api/stripe/checkout/create", data = "<request>")]
-async fn create_session(
-    user: User,
-    key: NamedKey<'_>,
-    request: IdempotentBody<CreateSession>,
-    context: &RequestContext,
-    app: &State<App>,
-) -> Result<Answer, ApiError> {
-    Asked { app, user: &user, context, key }.once(request, session_for).await
+async fn create_session(press: Press<'_>, request: IdempotentBody<CreateSession>) -> Result<Answer, ApiError> {
+    press.once(request, session_for).await
 }
 
 async fn session_for(ask: Asked<'_>, body: CreateSession) -> Result<SessionView, ApiError> {
@@ -74,15 +66,15 @@ async fn session_for(ask: Asked<'_>, body: CreateSession) -> Result<SessionView,
     ];
     let desk = Desk::open(ask, "checkout")?;
     let plan = desk.plan(&body.plan_id)?;
-    let holdings = desk.holdings().await?;
-    if holdings.has(plan) {
+    let state = desk.user_state().await?;
+    if state.has(plan) {
         return Err(already_subscribed());
     }
-    let customer = holdings.customers.first();
+    let customer = state.customer();
     let account = customer.and_then(|customer| customer.account.as_deref());
     let price = desk.price_in(plan, account).await?;
-    let is_first = holdings.subscription.is_none();
-    let form = session_form(&ask.user.id, plan, &price, is_first, customer.map(|row| &*row.id), &urls);
+    let is_first = state.subscription.is_none();
+    let form = session_form(&desk.user.id, plan, &price, is_first, customer.map(|row| &*row.id), &urls);
     let call = Call::post("checkout.create", &["checkout", "sessions"]).with(form).in_account(account);
     let [success, cancel] = &urls;
     let had = customer.map_or_else(String::new, |row| format!("{} {}", row.id, row.last_change));
@@ -148,14 +140,8 @@ impl View for Portal {}
 
 /// Opens the portal, where the user changes cards and reads invoices.
 #[post("/api/stripe/billing/portal", data = "<request>")]
-async fn open_portal(
-    user: User,
-    key: NamedKey<'_>,
-    request: IdempotentBody<OpenPortal>,
-    context: &RequestContext,
-    app: &State<App>,
-) -> Result<Answer, ApiError> {
-    Asked { app, user: &user, context, key }.once(request, portal_for).await
+async fn open_portal(press: Press<'_>, request: IdempotentBody<OpenPortal>) -> Result<Answer, ApiError> {
+    press.once(request, portal_for).await
 }
 
 async fn portal_for(ask: Asked<'_>, body: OpenPortal) -> Result<Portal, ApiError> {
@@ -164,13 +150,12 @@ async fn portal_for(ask: Asked<'_>, body: OpenPortal) -> Result<Portal, ApiError
         (given, _) => Some(own_url(ask.app, "returnUrl", given, "")?),
     };
     let desk = Desk::open(ask, "portal")?;
-    let holdings = desk.holdings().await?;
-    let customer = holdings.customers.first().ok_or_else(no_customer)?;
+    let state = desk.user_state().await?;
+    let customer = state.customer().ok_or_else(ApiError::no_customer)?;
     let form = Form::default().with("customer", &customer.id).with_some("return_url", return_url);
     let call = Call::post("portal.create", &["billing_portal", "sessions"]).with(form);
     // Its address is good for minutes: one for each request.
-    let answer =
-        desk.stripe.act(&call.in_account(customer.account.as_deref()), &desk.action_of_request("session")).await?;
+    let answer = desk.stripe.act(&call.in_account(customer.account.as_deref()), &desk.action_of_request()).await?;
     serde_json::from_slice(&answer.body).map_err(|_| unreadable())
 }
 

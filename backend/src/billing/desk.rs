@@ -9,50 +9,22 @@ use tollgate_domain::audit::Cause;
 use tollgate_domain::subscriptions::requests::Impossible;
 use tollgate_domain::subscriptions::view::PlannedSubscriptionView;
 use tollgate_domain::subscriptions::{self, Subscription};
-use tollgate_shared::Timestamp;
+use tollgate_domain::user_state::{self, UserState};
+use tollgate_shared::{Timestamp, ids};
 use tollgate_stripe::{Object, ObjectType, Observation};
 use tracing::error;
 
 use super::answers::{self, unreadable};
-use super::holdings::{self, Holdings};
-use super::named_key::NamedKey;
-use super::view::{Changed, View};
+use super::press::Asked;
+use super::view::Changed;
 use crate::app::App;
 use crate::http::auth::User;
 use crate::http::context::RequestContext;
 use crate::http::error::ApiError;
-use crate::http::idempotency::{self, IdempotentBody};
+use crate::http::idempotency::Attempt;
 use crate::stripe_api::action::Action;
 use crate::stripe_api::error::Refusal;
 use crate::stripe_api::{Answer, Call, Client};
-
-/// Who asks for what, and how they call it.
-#[derive(Clone, Copy)]
-pub(super) struct Asked<'a> {
-    pub(super) app: &'a App,
-    pub(super) user: &'a User,
-    pub(super) context: &'a RequestContext,
-    pub(super) key: NamedKey<'a>,
-}
-
-impl Asked<'_> {
-    /// Does it by `act`, once for each name: sent again it is answered as it was.
-    pub(super) async fn once<T, V, F>(
-        self,
-        request: IdempotentBody<T>,
-        act: impl FnOnce(Self, T) -> F + Send,
-    ) -> Result<idempotency::Answer, ApiError>
-    where
-        V: View,
-        F: Future<Output = Result<V, ApiError>> + Send,
-    {
-        let done = request.once(self.app, self.user, |body, _| {
-            let acting = Box::pin(act(self, body));
-            async move { acting.await.map(|view| idempotency::Answer::new(view.status(), &view)) }
-        });
-        done.await
-    }
-}
 
 /// What a user's request is carried out with.
 pub(super) struct Desk<'a> {
@@ -60,47 +32,58 @@ pub(super) struct Desk<'a> {
     pub(super) stripe: &'a Client,
     pub(super) user: &'a User,
     context: &'a RequestContext,
-    /// The route, and the caller's own name for what is asked.
     route: &'static str,
-    key: Option<&'a str>,
+    attempt: Attempt,
 }
 
 impl<'a> Desk<'a> {
     /// Opens it for a request; 503 without a key of Stripe's.
     pub(super) fn open(asked: Asked<'a>, route: &'static str) -> Result<Self, ApiError> {
-        let Asked { app, user, context, key: NamedKey(key) } = asked;
+        let Asked { app, user, context, attempt } = asked;
         let stripe = app.stripe.as_ref().ok_or_else(ApiError::stripe_not_configured)?;
-        Ok(Self { app, stripe, user, context, route, key })
+        Ok(Self { app, stripe, user, context, route, attempt })
     }
 
     /// What the user has.
-    pub(super) async fn holdings(&self) -> Result<Holdings, ApiError> {
-        Ok(holdings::of_user(&mut self.app.read().await?, &self.app.settings.plans, &self.user.id).await?)
+    pub(super) async fn user_state(&self) -> Result<UserState, ApiError> {
+        let app = self.app;
+        Ok(user_state::load(&mut app.read().await?, &app.settings, app.clock.now(), &self.user.id).await?)
     }
 
     /// What the user is subscribed to.
     pub(super) async fn current(&self) -> Result<Subscription, ApiError> {
-        self.holdings().await?.subscription.ok_or_else(|| {
+        self.user_state().await?.subscription.ok_or_else(|| {
             ApiError::new(Status::NotFound, "no_subscription", "there is no subscription; make one at the checkout")
         })
     }
 
     /// The action that is asked for: by the caller's name for it, else by what is asked and the state that it changes.
     pub(super) fn action(&self, asked: &[&str]) -> Action {
-        match self.key {
-            Some(key) => Action::named(&[self.route, &self.user.id, key]),
-            None => Action::of_state(&[&[self.route, &*self.user.id], asked].concat()),
+        if self.attempt.is_named() {
+            return self.action_of_request();
         }
+        Action::of_state(&[&[self.route, &*self.user.id], asked].concat())
     }
 
-    /// The same for what is asked anew by each request, whatever the state.
-    pub(super) fn action_of_request(&self, step: &str) -> Action {
-        self.action(&[self.context.request_id.as_str()]).step(step)
+    /// The same for what each request without a name asks anew, whatever the state.
+    pub(super) fn action_of_request(&self) -> Action {
+        Action::named(&[self.attempt.action()])
     }
 
-    /// Whether the caller has named what is asked.
-    pub(super) fn is_named(&self) -> bool {
-        self.key.is_some()
+    /// The action of a call that changes nothing: each is one of its own, whatever it is asked for.
+    pub(super) fn look(&self) -> Action {
+        Action::named(&[&ids::new_id("look", self.app.clock.now(), &self.app.rng)])
+    }
+
+    /// Whether this was asked before, by the same name, and not answered. What now forbids it may then be what it has
+    /// brought about: its event was here before its answer.
+    pub(super) fn is_repeat(&self) -> bool {
+        self.attempt.is_repeat()
+    }
+
+    /// A subscription as it is known here.
+    pub(super) fn shown(&self, subscription: &Subscription) -> Changed {
+        Changed::of(PlannedSubscriptionView::of(subscription, &self.app.settings.plans))
     }
 
     /// Does something to `subscription`, takes in how it then is, and gives that. What Stripe finds out of date is looked
@@ -116,12 +99,12 @@ impl<'a> Desk<'a> {
         match self.stripe.act(&call.in_account(subscription.account.as_deref()), action).await {
             Ok(answer) if answer.is_replayed => {
                 // What it was when it was first said; it may have changed since.
-                let now = self.stripe.read(&read(subscription)).await;
-                let changed = match now {
-                    Ok(now) => self.take_in(&seen_of(self, subscription, &now)?, Some(Cause::user(reason))).await?.1,
-                    Err(_) => self.unwritten(&seen_of(self, subscription, &answer)?),
-                };
-                Ok(Changed { was_done_before: true, ..changed })
+                match self.stripe.read(&read(subscription)).await {
+                    Ok(now) => {
+                        Ok(self.take_in(&seen_of(self, subscription, &now)?, Some(Cause::user(reason))).await?.1)
+                    }
+                    Err(_) => Ok(self.unwritten(&seen_of(self, subscription, &answer)?)),
+                }
             }
             Ok(answer) => Ok(self.take_in(&seen_of(self, subscription, &answer)?, Some(Cause::user(reason))).await?.1),
             Err(error) if error.refusal().is_some_and(Refusal::is_out_of_date) => {
@@ -145,8 +128,8 @@ impl<'a> Desk<'a> {
         row.map(|row| (row, changed)).ok_or_else(ApiError::database_unavailable)
     }
 
-    /// Takes in a subscription that Stripe shows, which `cause` has brought about or else Stripe, by the same rules as an event. Where that cannot be written, gives no
-    /// row, and what Stripe said: its event, or `sync`, will bring it.
+    /// Takes in a subscription that Stripe shows, which `cause` has brought about or else Stripe, by the same rules as an
+    /// event. Where that cannot be written, gives no row, and what Stripe said: its event, or `sync`, will bring it.
     pub(super) async fn take_in(
         &self,
         seen: &Observation,
@@ -163,7 +146,7 @@ impl<'a> Desk<'a> {
             // Several things were done within one second, and only its events will tell which was the last.
             Ok((Some(row), _)) if !shows(&row, seen) => Ok((Some(row), self.unwritten(seen))),
             Ok((Some(row), _)) => {
-                let changed = Changed::of(PlannedSubscriptionView::of(&row, &settings.plans));
+                let changed = self.shown(&row);
                 Ok((Some(row), changed))
             }
             Ok((None, _)) => Err(unreadable()),
@@ -195,7 +178,7 @@ impl<'a> Desk<'a> {
             subscriptions::apply(&mut work, plans, observation, None, after, *ended);
             row = work.get_cloned(&after.id).unwrap_or(row);
         }
-        Changed { pending: true, ..Changed::of(PlannedSubscriptionView::of(&row, plans)) }
+        Changed { pending: true, ..self.shown(&row) }
     }
 }
 

@@ -1,16 +1,14 @@
 //! A subscription's end: asked for, and taken back.
 
-use rocket::{Route, State, post, routes};
+use rocket::{Route, post, routes};
 use serde::Deserialize;
 use tollgate_domain::subscriptions::Subscription;
-use tollgate_domain::subscriptions::requests::{Cancellation, Reactivation};
+use tollgate_domain::subscriptions::requests::{Cancellation, Impossible, Reactivation};
 
-use super::desk::{Asked, Desk};
-use super::named_key::NamedKey;
+use super::desk::Desk;
+use super::press::{Asked, Press};
 use super::view::Changed;
-use crate::app::App;
-use crate::http::auth::User;
-use crate::http::context::RequestContext;
+use crate::http::body::Nothing;
 use crate::http::error::ApiError;
 use crate::http::idempotency::{Answer, IdempotentBody};
 use crate::stripe_api::Call;
@@ -32,20 +30,10 @@ struct Cancel {
     reason: Option<String>,
 }
 
-/// Nothing.
-#[derive(Deserialize)]
-struct Nothing {}
-
 /// Ends what the user is subscribed to, with its period or at once.
 #[post("/api/subscriptions/cancel", data = "<request>")]
-async fn cancel(
-    user: User,
-    key: NamedKey<'_>,
-    request: IdempotentBody<Cancel>,
-    context: &RequestContext,
-    app: &State<App>,
-) -> Result<Answer, ApiError> {
-    Asked { app, user: &user, context, key }.once(request, end).await
+async fn cancel(press: Press<'_>, request: IdempotentBody<Cancel>) -> Result<Answer, ApiError> {
+    press.once(request, end).await
 }
 
 async fn end(ask: Asked<'_>, body: Cancel) -> Result<Changed, ApiError> {
@@ -54,7 +42,11 @@ async fn end(ask: Asked<'_>, body: Cancel) -> Result<Changed, ApiError> {
     let desk = Desk::open(ask, "cancel")?;
     let subscription = desk.current().await?;
     let rule = |row: &Subscription| row.cancellation(immediately);
-    let call = match rule(&subscription)? {
+    let cancellation = match rule(&subscription) {
+        Err(Impossible::AlreadyCanceled) if desk.is_repeat() => return Ok(desk.shown(&subscription)),
+        allowed => allowed?,
+    };
+    let call = match cancellation {
         Cancellation::Now => Call::delete("subscriptions.cancel", &["subscriptions", &subscription.id]),
         Cancellation::AtPeriodEnd => update(&subscription, Form::default().with("cancel_at_period_end", true)),
         Cancellation::IsScheduled => {
@@ -75,20 +67,18 @@ async fn end(ask: Asked<'_>, body: Cancel) -> Result<Changed, ApiError> {
 
 /// Takes the end back that the user's subscription is to have.
 #[post("/api/subscriptions/reactivate", data = "<request>")]
-async fn reactivate(
-    user: User,
-    key: NamedKey<'_>,
-    request: IdempotentBody<Nothing>,
-    context: &RequestContext,
-    app: &State<App>,
-) -> Result<Answer, ApiError> {
-    Asked { app, user: &user, context, key }.once(request, take_back).await
+async fn reactivate(press: Press<'_>, request: IdempotentBody<Nothing>) -> Result<Answer, ApiError> {
+    press.once(request, take_back).await
 }
 
 async fn take_back(ask: Asked<'_>, _: Nothing) -> Result<Changed, ApiError> {
     let desk = Desk::open(ask, "reactivate")?;
     let subscription = desk.current().await?;
-    let form = match subscription.reactivation()? {
+    let reactivation = match subscription.reactivation() {
+        Err(Impossible::NotCancelScheduled) if desk.is_repeat() => return Ok(desk.shown(&subscription)),
+        allowed => allowed?,
+    };
+    let form = match reactivation {
         Reactivation::OfFlag => Form::default().with("cancel_at_period_end", false),
         Reactivation::OfDate => Form::default().with("cancel_at", ""),
     };

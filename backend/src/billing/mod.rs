@@ -8,9 +8,8 @@ pub mod answers;
 mod checkout;
 mod desk;
 mod ends;
-mod holdings;
-mod named_key;
 mod plans;
+mod press;
 mod subscribe;
 mod sync;
 #[cfg(test)]

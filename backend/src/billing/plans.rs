@@ -1,7 +1,7 @@
 //! Another plan: what it would cost, and the change to it.
 
 use chrono::{DateTime, SubsecRound as _};
-use rocket::{Route, State, post, routes};
+use rocket::{Route, post, routes};
 use serde::{Deserialize, Serialize};
 use tollgate_domain::subscriptions::Subscription;
 use tollgate_domain::subscriptions::requests::Impossible;
@@ -9,12 +9,9 @@ use tollgate_shared::Timestamp;
 use tollgate_shared::clock::{from_unix, rfc3339};
 
 use super::answers::unreadable;
-use super::desk::{Asked, Desk};
-use super::named_key::NamedKey;
+use super::desk::Desk;
+use super::press::{Asked, Press};
 use super::view::{Changed, View};
-use crate::app::App;
-use crate::http::auth::User;
-use crate::http::context::RequestContext;
 use crate::http::error::ApiError;
 use crate::http::idempotency::{Answer, IdempotentBody};
 use crate::stripe_api::Call;
@@ -37,14 +34,8 @@ struct ChangePlan {
 /// Moves the user's subscription to another plan. What is more to pay for the rest of the period is charged at once, what
 /// is less is credited; if that cannot be paid nothing changes.
 #[post("/api/subscriptions/change-plan", data = "<request>")]
-async fn change_plan(
-    user: User,
-    key: NamedKey<'_>,
-    request: IdempotentBody<ChangePlan>,
-    context: &RequestContext,
-    app: &State<App>,
-) -> Result<Answer, ApiError> {
-    Asked { app, user: &user, context, key }.once(request, change).await
+async fn change_plan(press: Press<'_>, request: IdempotentBody<ChangePlan>) -> Result<Answer, ApiError> {
+    press.once(request, change).await
 }
 
 async fn change(ask: Asked<'_>, body: ChangePlan) -> Result<Changed, ApiError> {
@@ -53,10 +44,9 @@ async fn change(ask: Asked<'_>, body: ChangePlan) -> Result<Changed, ApiError> {
     let plan = desk.recurring_plan(&body.plan_id)?;
     let subscription = desk.current().await?;
     let rule = |row: &Subscription| row.can_change_to(plan);
-    let allowed = rule(&subscription);
-    // Who named the change may ask what came of it, which its event may have brought already.
-    if allowed.is_err() && !(allowed == Err(Impossible::SamePlan) && desk.is_named()) {
-        allowed?;
+    match rule(&subscription) {
+        Err(Impossible::SamePlan) if desk.is_repeat() => return Ok(desk.shown(&subscription)),
+        allowed => allowed?,
     }
     let price = desk.price_of(plan, &subscription).await?;
     let date = at.as_ref().map(DateTime::timestamp);
@@ -67,11 +57,7 @@ async fn change(ask: Asked<'_>, body: ChangePlan) -> Result<Changed, ApiError> {
     let call = Call::post("subscriptions.update", &["subscriptions", &subscription.id]).with(form);
     let date = date.map_or_else(String::new, |date| date.to_string());
     let action = desk.action(&[&subscription.id, subscription.state_name(), &price.id, &date]);
-    let changed = desk.change(&subscription, call, &action, None, (|_: &Subscription| false, rule)).await?;
-    if !changed.was_done_before {
-        allowed?;
-    }
-    Ok(changed)
+    desk.change(&subscription, call, &action, None, (|_: &Subscription| false, rule)).await
 }
 
 /// The plan that is asked about.
@@ -106,14 +92,8 @@ struct PreviewLine {
 /// What a change to another plan would cost now and at the next renewal, to the unit: a `change-plan` with this
 /// `prorationDate` costs exactly that. Changes nothing.
 #[post("/api/subscriptions/preview-change", data = "<request>")]
-async fn preview_change(
-    user: User,
-    key: NamedKey<'_>,
-    request: IdempotentBody<PreviewChange>,
-    context: &RequestContext,
-    app: &State<App>,
-) -> Result<Answer, ApiError> {
-    Asked { app, user: &user, context, key }.once(request, preview_of).await
+async fn preview_change(press: Press<'_>, request: IdempotentBody<PreviewChange>) -> Result<Answer, ApiError> {
+    press.once(request, preview_of).await
 }
 
 async fn preview_of(ask: Asked<'_>, body: PreviewChange) -> Result<Preview, ApiError> {
@@ -122,15 +102,16 @@ async fn preview_of(ask: Asked<'_>, body: PreviewChange) -> Result<Preview, ApiE
     let subscription = desk.current().await?;
     subscription.can_change_to(plan)?;
     let price = desk.price_of(plan, &subscription).await?;
-    // Whole seconds, as Stripe counts them.
-    let at = ask.app.clock.now().trunc_subsecs(0);
+    // Whole seconds, as Stripe counts them; and none before the period, where our clock is behind Stripe's.
+    let now = desk.app.clock.now().trunc_subsecs(0);
+    let at = subscription.current_period_start.map_or(now, |start| start.max(now));
     let form = Form::default().with("subscription", &subscription.id);
     let form = items(form, "subscription_details[items]", &subscription, &price.id)?
         .with("subscription_details[proration_behavior]", "always_invoice")
         .with("subscription_details[proration_date]", at.timestamp());
-    let due = preview(&desk, &subscription, form.clone(), "due").await?;
+    let due = preview(&desk, &subscription, form.clone()).await?;
     let form = form.with("preview_mode", "recurring");
-    let renewal = preview(&desk, &subscription, form, "renewal").await?;
+    let renewal = preview(&desk, &subscription, form).await?;
     let charged = due.lines.data.iter().filter(|line| line.amount >= 0);
     let paid_until = charged.filter_map(|line| from_unix(line.period.as_ref()?.end)).max();
     Ok(Preview {
@@ -191,12 +172,10 @@ impl PreviewLine {
     }
 }
 
-async fn preview(desk: &Desk<'_>, subscription: &Subscription, form: Form, step: &str) -> Result<Invoice, ApiError> {
+async fn preview(desk: &Desk<'_>, subscription: &Subscription, form: Form) -> Result<Invoice, ApiError> {
     let call = Call::post("invoices.preview", &["invoices", "create_preview"]).with(form);
     let call = call.in_account(subscription.account.as_deref());
-    // Each look is one of its own: what is previewed changes with more than we know of.
-    let answer = desk.stripe.act(&call, &desk.action_of_request(step)).await;
-    let answer = match answer {
+    let answer = match desk.stripe.act(&call, &desk.look()).await {
         Err(error) if error.refusal().is_some_and(Refusal::is_out_of_date) => {
             let (row, _) = desk.look_again(subscription).await?;
             if row.is_live() {

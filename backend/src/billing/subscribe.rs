@@ -1,18 +1,15 @@
 //! A subscription that is made without the till: by a card that the user has already, or by one whose payment the user
 //! then confirms.
 
-use rocket::{Route, State, post, routes};
+use rocket::{Route, post, routes};
 use serde::Deserialize;
 use tollgate_domain::audit::Cause;
 use tollgate_stripe::ObjectType;
 
 use super::answers::unreadable;
-use super::desk::{Asked, Desk, already_subscribed};
-use super::named_key::NamedKey;
+use super::desk::{Desk, already_subscribed};
+use super::press::{Asked, Press};
 use super::view::Changed;
-use crate::app::App;
-use crate::http::auth::User;
-use crate::http::context::RequestContext;
 use crate::http::error::ApiError;
 use crate::http::idempotency::{Answer, IdempotentBody};
 use crate::stripe_api::Call;
@@ -57,27 +54,21 @@ struct Named {
 
 /// Subscribes the user. 201; with a `clientSecret` and `incomplete` where the payment has to be confirmed.
 #[post("/api/stripe/subscriptions", data = "<request>")]
-async fn subscribe(
-    user: User,
-    key: NamedKey<'_>,
-    request: IdempotentBody<Subscribe>,
-    context: &RequestContext,
-    app: &State<App>,
-) -> Result<Answer, ApiError> {
-    Asked { app, user: &user, context, key }.once(request, begin).await
+async fn subscribe(press: Press<'_>, request: IdempotentBody<Subscribe>) -> Result<Answer, ApiError> {
+    press.once(request, begin).await
 }
 
 async fn begin(ask: Asked<'_>, body: Subscribe) -> Result<Changed, ApiError> {
     let desk = Desk::open(ask, "subscribe")?;
     let plan = desk.recurring_plan(&body.plan_id)?;
-    let holdings = desk.holdings().await?;
-    let had = holdings.is_subscribed();
-    // Who named it may ask what came of it.
-    if had && !desk.is_named() {
-        return Err(already_subscribed());
+    let state = desk.user_state().await?;
+    if state.is_subscribed() {
+        let asked_for = state.subscription.filter(|row| desk.is_repeat() && row.plan_id.as_ref() == Some(&plan.id));
+        let made = asked_for.map(|row| Changed { is_new: true, ..desk.shown(&row) });
+        return made.ok_or_else(already_subscribed);
     }
-    let is_first = holdings.subscription.is_none();
-    let customer = holdings.customers.into_iter().next();
+    let is_first = state.subscription.is_none();
+    let customer = state.customers.into_iter().next();
     let account = customer.as_ref().and_then(|row| row.account.clone());
     let price = desk.price_in(plan, account.as_deref()).await?;
     let state_of = customer.as_ref().map_or_else(String::new, |row| format!("{} {}", row.id, row.last_change));
@@ -96,7 +87,7 @@ async fn begin(ask: Asked<'_>, body: Subscribe) -> Result<Changed, ApiError> {
     let form = Form::default()
         .with("customer", &customer)
         .with("items[0][price]", &price.id)
-        .with("metadata[user_id]", &ask.user.id)
+        .with("metadata[user_id]", &desk.user.id)
         .with_some("default_payment_method", method.as_ref())
         .with_some("trial_period_days", price.trial_days().filter(|_| is_first))
         .with("expand[0]", "latest_invoice.confirmation_secret");
@@ -115,9 +106,6 @@ async fn begin(ask: Asked<'_>, body: Subscribe) -> Result<Changed, ApiError> {
     } else {
         desk.stripe.act(&call("default_incomplete"), &action.step("incomplete")).await
     }?;
-    if had && !made.is_replayed {
-        return Err(already_subscribed());
-    }
     let answered: Made = serde_json::from_slice(&made.body).map_err(|_| unreadable())?;
     let waits = answered.status.as_deref() == Some("incomplete");
     let secret = answered.latest_invoice.and_then(|invoice| invoice.confirmation_secret?.client_secret);

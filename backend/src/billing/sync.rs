@@ -1,20 +1,17 @@
 //! How a user's things are at Stripe, taken in on demand.
 
-use rocket::{Route, State, post, routes};
-use serde::{Deserialize, Serialize};
+use rocket::{Route, post, routes};
+use serde::Serialize;
 use tollgate_domain::apply::Touched;
-use tollgate_domain::customers::Customer;
 use tollgate_domain::subscriptions::view::PlannedSubscriptionView;
+use tollgate_domain::user_state::UsersCustomer;
 use tollgate_stripe::{ObjectType, Observation};
 
-use super::desk::{Asked, Desk};
-use super::named_key::NamedKey;
-use super::till::no_customer;
+use super::desk::Desk;
+use super::press::{Asked, Press};
 use super::view::View;
-use crate::app::App;
 use crate::differences::Difference;
-use crate::http::auth::User;
-use crate::http::context::RequestContext;
+use crate::http::body::Nothing;
 use crate::http::error::ApiError;
 use crate::http::idempotency::{Answer, IdempotentBody};
 use crate::stripe_api::Call;
@@ -29,10 +26,6 @@ pub(super) fn routes() -> Vec<Route> {
 /// How many pages of one customer's subscriptions are read: a thousand.
 const PAGES_MAX: usize = 10;
 
-/// Nothing.
-#[derive(Deserialize)]
-struct Nothing {}
-
 /// What was found.
 #[derive(Serialize)]
 struct Synced {
@@ -45,50 +38,35 @@ impl View for Synced {}
 
 /// Brings the user's customers and their subscriptions into step with Stripe.
 #[post("/api/stripe/sync", data = "<request>")]
-async fn sync(
-    user: User,
-    key: NamedKey<'_>,
-    request: IdempotentBody<Nothing>,
-    context: &RequestContext,
-    app: &State<App>,
-) -> Result<Answer, ApiError> {
-    Asked { app, user: &user, context, key }.once(request, in_step_with).await
-}
-
-async fn in_step_with(ask: Asked<'_>, _: Nothing) -> Result<Synced, ApiError> {
-    in_step(&Desk::open(ask, "sync")?).await
+async fn sync(press: Press<'_>, request: IdempotentBody<Nothing>) -> Result<Answer, ApiError> {
+    press.once(request, in_step).await
 }
 
 /// The same, by its other name.
 #[post("/api/stripe/subscriptions/sync", data = "<request>")]
-async fn sync_subscriptions(
-    user: User,
-    key: NamedKey<'_>,
-    request: IdempotentBody<Nothing>,
-    context: &RequestContext,
-    app: &State<App>,
-) -> Result<Answer, ApiError> {
-    Asked { app, user: &user, context, key }.once(request, in_step_with).await
+async fn sync_subscriptions(press: Press<'_>, request: IdempotentBody<Nothing>) -> Result<Answer, ApiError> {
+    press.once(request, in_step).await
 }
 
-async fn in_step(desk: &Desk<'_>) -> Result<Synced, ApiError> {
+async fn in_step(ask: Asked<'_>, _: Nothing) -> Result<Synced, ApiError> {
+    let desk = Desk::open(ask, "sync")?;
     let app = desk.app;
-    let customers = desk.holdings().await?.customers;
+    let customers = desk.user_state().await?.customers;
     if customers.is_empty() {
-        return Err(no_customer());
+        return Err(ApiError::no_customer());
     }
     let mut differences = Vec::new();
     for customer in &customers {
-        let seen = at_stripe(desk, customer).await?;
+        let seen = at_stripe(&desk, customer).await?;
         differences.append(&mut app.take_in(&seen, Touched::customer(&customer.id)).await?);
     }
-    let holdings = desk.holdings().await?;
-    let subscription = holdings.subscription.as_ref().map(|row| PlannedSubscriptionView::of(row, &app.settings.plans));
+    let state = desk.user_state().await?;
+    let subscription = state.subscription.as_ref().map(|row| PlannedSubscriptionView::of(row, &app.settings.plans));
     Ok(Synced { changed: !differences.is_empty(), differences, subscription })
 }
 
 /// The customer and its subscriptions as Stripe has them.
-async fn at_stripe(desk: &Desk<'_>, customer: &Customer) -> Result<Vec<Observation>, ApiError> {
+async fn at_stripe(desk: &Desk<'_>, customer: &UsersCustomer) -> Result<Vec<Observation>, ApiError> {
     let account = customer.account.as_deref();
     let read = Call::get("customers.read", &["customers", &customer.id]).in_account(account);
     let answer = desk.stripe.read(&read).await?;

@@ -1,5 +1,6 @@
 //! What users change at Stripe, against a stateful one, on both engines.
 
+mod buttons;
 mod checkout;
 mod ends;
 mod plans;
@@ -11,7 +12,9 @@ use std::time::Duration;
 
 use rocket::http::{ContentType, Header, Method};
 use serde_json::{Value, json};
-use tollgate_db::{Db, DbError, Faults, Moment, Operation};
+use tokio::join;
+use tollgate_db::{Db, DbError, Faults, Moment};
+use tollgate_shared::backoff::Backoff;
 use tollgate_shared::clock::from_unix;
 use tollgate_shared::{Clock, Rng};
 use tollgate_tests::stripe::catalogue::PLANS;
@@ -44,14 +47,16 @@ impl Scene {
         let customer = stripe.sign_up("ada@example.com", "Ada", Some("user_1"));
         let (subscription, _) = stripe.checkout(&customer, &Checkout::default());
         let api = Api::start(&stripe).await;
-        let variables = [("STRIPE_SECRET_KEY", SECRET_KEY), ("STRIPE_API_BASE", &*api.base)];
+        let variables =
+            [("STRIPE_SECRET_KEY", SECRET_KEY), ("STRIPE_API_BASE", &*api.base), ("STRIPE_RATE_LIMIT", "1000")];
         let variables = [&variables[..], &[("APP_URL", "https://app.example.com")]].concat();
         let config = Arc::new(config_with_plans(PLANS, &variables));
         let faults = Arc::new(Faults::default());
         let clock = Clock::manual(from_unix(START).unwrap());
         let mut app = App::new(config, db.with_faults(faults.clone()), clock, Rng::seeded(1));
-        let [attempt, user, background] = [300, 3000, 3000].map(Duration::from_millis);
-        app.stripe = app.stripe.map(|stripe| stripe.with_timeouts(Timeouts { attempt, user, background }));
+        // What is asked again is asked at once.
+        let backoff = Backoff { first: Duration::from_millis(1), longest: Duration::from_millis(1) };
+        app.stripe = app.stripe.map(|stripe| stripe.with_timeouts(Timeouts { backoff, ..Timeouts::default() }));
         let mut scene = Self { app: TestApp::of(app).await, api, customer, subscription, faults, told: 0 };
         scene.hear().await;
         // From then on there is nothing new of the user to be written.
@@ -69,14 +74,16 @@ impl Scene {
         }
     }
 
+    /// The same application, which waits for Stripe for a moment only.
+    pub(super) async fn impatient(&self) -> TestApp {
+        let mut app = self.app.inner.clone();
+        let [attempt, user] = [20, 60].map(Duration::from_millis);
+        app.stripe = app.stripe.map(|stripe| stripe.with_timeouts(Timeouts { attempt, user, ..Timeouts::default() }));
+        TestApp::of(app).await
+    }
+
     pub(super) async fn press_as(&self, user: &str, path: &str, body: &Value, key: Option<&str>) -> TestResponse {
-        let claims = json!({ "sub": user, "exp": START + 365 * DAY });
-        let token = bearer(&sign_token(&json!({ "alg": "HS256", "typ": "JWT" }), &claims, AUTH_SECRET));
-        let mut request = self.app.client.req(Method::Post, path.to_owned()).header(token);
-        if let Some(key) = key {
-            request = request.header(Header::new("idempotency-key", key.to_owned()));
-        }
-        TestResponse::of(request.header(ContentType::JSON).body(body.to_string())).await
+        press_on(&self.app, user, path, body, key).await
     }
 
     /// A POST of `user_1`.
@@ -101,27 +108,25 @@ impl Scene {
         self.app.log_of(&license, event_type).await.len()
     }
 
-    /// Lets `press` be answered by Stripe and not be written.
-    pub(super) async fn while_writes_fail(&self, reads: usize, press: impl AsyncFn() -> TestResponse) -> TestResponse {
-        self.faults.arm(reads + 1, Moment::Before, DbError::Unavailable { reason: "cut off".into() });
-        let response = press().await;
-        assert!(!self.faults.is_armed(), "it was to be written");
-        response
-    }
-
-    /// How many operations of the database come before what `press` writes.
-    pub(super) async fn reads_of(&self, press: impl AsyncFn() -> TestResponse) -> usize {
-        let before = self.faults.counted().len();
-        press().await;
-        let operations = self.faults.counted().split_off(before);
-        let begins = operations.iter().enumerate().filter(|(_, operation)| **operation == Operation::Begin);
-        begins.map(|(index, _)| index).nth(2).expect("it looks for the user, reads, and then writes")
-    }
-
     /// How often Stripe was asked to change something, and what it did of it.
     pub(super) fn asked_and_done(&self) -> (usize, usize) {
         (self.api.changes().len(), self.api.change(|stripe| stripe.occurrences.len()) - self.told)
     }
+}
+
+/// A POST of a user.
+async fn press_on(app: &TestApp, user: &str, path: &str, body: &Value, key: Option<&str>) -> TestResponse {
+    let mut request = app.client.req(Method::Post, path.to_owned()).header(signed_in_for_long(user));
+    if let Some(key) = key {
+        request = request.header(Header::new("idempotency-key", key.to_owned()));
+    }
+    TestResponse::of(request.header(ContentType::JSON).body(body.to_string())).await
+}
+
+/// `Authorization` of a user for a year.
+fn signed_in_for_long(user: &str) -> Header<'static> {
+    let claims = json!({ "sub": user, "exp": START + 365 * DAY });
+    bearer(&sign_token(&json!({ "alg": "HS256", "typ": "JWT" }), &claims, AUTH_SECRET))
 }
 
 /// Stripe's time, later.
@@ -133,28 +138,4 @@ pub(super) fn later(scene: &Scene) {
 
 pub(super) fn refusal(code: &str, status: u16) -> (u16, String) {
     (status, code.to_owned())
-}
-
-#[rocket::async_test]
-async fn without_a_key_of_stripes_the_routes_say_so() {
-    let app = TestApp::on(db_that_is_away()).await;
-    for path in [
-        "/api/subscriptions/cancel",
-        "/api/subscriptions/reactivate",
-        "/api/subscriptions/change-plan",
-        "/api/subscriptions/preview-change",
-        "/api/stripe/subscriptions",
-        "/api/stripe/billing/portal",
-        "/api/stripe/sync",
-        "/api/stripe/subscriptions/sync",
-    ] {
-        let request = || {
-            let body = json!({ "planId": "pro_monthly" }).to_string();
-            app.client.req(Method::Post, path).header(ContentType::JSON).body(body)
-        };
-        let stranger = TestResponse::of(request()).await;
-        assert_eq!(stranger.refusal(), refusal("unauthorized", 401), "{path}");
-        let refused = TestResponse::of(request().header(signed_in("user_1", "user"))).await;
-        assert_eq!(refused.refusal(), refusal("stripe_not_configured", 503), "{path}");
-    }
 }

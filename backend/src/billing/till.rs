@@ -98,8 +98,3 @@ impl<'a> Desk<'a> {
         })
     }
 }
-
-/// 404: Stripe knows nobody by this user.
-pub(super) fn no_customer() -> ApiError {
-    ApiError::new(Status::NotFound, "no_customer", "Stripe has no customer of yours yet; buy something at the checkout")
-}

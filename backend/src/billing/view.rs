@@ -17,15 +17,12 @@ pub(super) struct Changed {
     /// Whether it was made by this request: 201.
     #[serde(skip)]
     pub(super) is_new: bool,
-    /// Whether Stripe had done it before this request.
-    #[serde(skip)]
-    pub(super) was_done_before: bool,
 }
 
 impl Changed {
     /// What is written, and no more to be done.
     pub(super) fn of(subscription: PlannedSubscriptionView) -> Self {
-        Self { subscription, pending: false, client_secret: None, is_new: false, was_done_before: false }
+        Self { subscription, pending: false, client_secret: None, is_new: false }
     }
 }
 

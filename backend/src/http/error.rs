@@ -95,7 +95,11 @@ impl ApiError {
 
     /// 404: the user is no customer yet.
     pub fn no_customer() -> Self {
-        Self::new(Status::NotFound, "no_customer", "you have bought nothing yet: this comes with the first purchase")
+        Self::new(
+            Status::NotFound,
+            "no_customer",
+            "you have bought nothing yet: this comes with the first purchase, at the checkout",
+        )
     }
 
     /// The same, saying something more.

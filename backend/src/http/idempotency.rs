@@ -155,10 +155,20 @@ impl Attempt {
         Self { claim: Some(claim), action }
     }
 
-    /// A name of what is done, the same for each attempt to do it: what a call to somebody else is keyed by. Of a request without a key
-    /// it is another one each time.
+    /// A name of what is done, the same for each attempt to do it: what a call to somebody else is keyed by. Of a request
+    /// without a key it is another one each time.
     pub fn action(&self) -> &str {
         &self.action
+    }
+
+    /// Whether the caller gave it a name.
+    pub fn is_named(&self) -> bool {
+        self.claim.is_some()
+    }
+
+    /// Whether an earlier attempt at the same request, by its name, was not answered: it may have been done.
+    pub fn is_repeat(&self) -> bool {
+        self.claim.as_ref().is_some_and(|claim| claim.is_repeat)
     }
 
     /// What is touched, with the row that the answer is remembered in.

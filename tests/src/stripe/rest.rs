@@ -22,6 +22,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use http::{HeaderMap, Method};
 use serde_json::Value;
@@ -112,7 +113,12 @@ struct State {
     asked: Vec<Asked>,
     answered: BTreeMap<String, Answered>,
     webhooks: Webhooks,
+    /// What happens when so many more calls are carried out.
+    then: Option<(usize, Then)>,
+    busy: Duration,
 }
+
+type Then = Box<dyn FnOnce() + Send>;
 
 /// What came of a call under an `Idempotency-Key`.
 #[derive(Clone)]
@@ -144,6 +150,8 @@ impl Api {
             asked: Vec::new(),
             answered: BTreeMap::new(),
             webhooks,
+            then: None,
+            busy: Duration::ZERO,
         };
         let shared = Arc::new(Shared { state: Mutex::new(state), taken: Notify::new() });
         tokio::spawn(server::serve(listener, Arc::clone(&shared)));
@@ -191,6 +199,16 @@ impl Api {
     pub fn fault_after(&self, calls: usize, faults: &[Fault]) {
         self.shared.lock().faults.extend(vec![None; calls]);
         self.fault(faults);
+    }
+
+    /// How long it took over its answers so far.
+    pub fn busy(&self) -> Duration {
+        self.shared.lock().busy
+    }
+
+    /// Lets `then` happen as soon as `calls` more calls are carried out, before the last of them is answered.
+    pub fn after(&self, calls: usize, then: impl FnOnce() + Send + 'static) {
+        self.shared.lock().then = Some((calls, Box::new(then)));
     }
 
     /// Fails no more.
@@ -259,6 +277,15 @@ impl Shared {
 }
 
 impl State {
+    fn count_down(&mut self) {
+        if let Some((calls, _)) = &mut self.then {
+            *calls -= 1;
+        }
+        if let Some((_, then)) = self.then.take_if(|(calls, _)| *calls == 0) {
+            then();
+        }
+    }
+
     /// Where its clock goes with the machine's, lets so much time pass.
     fn look_at_the_clock(&mut self) {
         if let Some(ahead) = self.keeps_time {

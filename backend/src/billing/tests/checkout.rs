@@ -2,7 +2,6 @@
 
 use serde_json::json;
 use tokio::join;
-use tollgate_tests::stripe::rest::Fault;
 
 use super::{Scene, refusal};
 use crate::on_each_engine;
@@ -101,20 +100,5 @@ fn a_customer_opens_the_portal_and_nobody_else_does() {
         assert_eq!(scene.api.changes()[0].value("return_url"), Some("https://app.example.com/"));
         let nobody = scene.press_as("user_2", PORTAL, &json!({}), None).await;
         assert_eq!(nobody.refusal(), refusal("no_customer", 404));
-    });
-}
-
-#[test]
-fn when_stripe_is_down_or_slow_the_buyer_is_told() {
-    on_each_engine!(async |db| {
-        let scene = Scene::on(db).await;
-        for (path, order) in [(CHECKOUT, json!({ "planId": "lifetime" })), (PORTAL, json!({}))] {
-            scene.api.fail(&[500, 500, 500]);
-            assert_eq!(scene.press(path, &order).await.refusal(), refusal("stripe_unavailable", 503), "{path}");
-            scene.api.fault(&[Fault::Silent, Fault::Silent, Fault::Silent]);
-            assert_eq!(scene.press(path, &order).await.refusal(), refusal("stripe_timeout", 504), "{path}");
-            scene.api.fault(&[Fault::AnswerLost]);
-            assert_eq!(scene.press(path, &order).await.status, 200, "{path}: the answer is asked for again");
-        }
     });
 }

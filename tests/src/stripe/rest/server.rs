@@ -16,7 +16,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
-use tokio::time::interval;
+use tokio::time::{Instant, interval};
 use tollgate_shared::clock::from_unix;
 
 use super::refused::Refused;
@@ -75,7 +75,13 @@ async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> io::Result<R
             shared.lock().answer(&shared, &asked, &call);
             Err(io::Error::other("its answer is lost"))
         }
-        None => Ok(shared.lock().answer(&shared, &asked, &call)),
+        None => {
+            let (begun, mut state) = (Instant::now(), shared.lock());
+            let response = state.answer(&shared, &asked, &call);
+            state.busy += begun.elapsed();
+            state.count_down();
+            Ok(response)
+        }
     }
 }
 
