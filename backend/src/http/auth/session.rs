@@ -7,7 +7,7 @@
 
 mod cookies;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use aes::Aes256;
 use aes_gcm::aead::{Aead, Payload};

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use tollgate_db::Db;
 use tollgate_shared::clock::from_unix;
 
+use super::session::tests::{seal_v5, v5_header};
 use super::{Cron, Operator, User};
 use crate::http::auth::mint::{self, Subject};
 use crate::on_each_engine;
@@ -37,6 +38,11 @@ fn users_change(user: User) -> String {
     user.id
 }
 
+#[post("/for/operators")]
+fn operators_change(operator: Operator) -> String {
+    operator.actor
+}
+
 #[delete("/for/users")]
 fn users_delete(user: User) -> String {
     user.id
@@ -55,7 +61,8 @@ impl Guards {
     async fn on(db: Db, variables: &[(&str, &str)]) -> Self {
         let app = TestApp::with(db, variables).await;
         let rocket = server::rocket(app.inner, app.inbox);
-        let rocket = rocket.mount("/", routes![for_users, for_operators, for_cron, users_change, users_delete]);
+        let ours = routes![for_users, for_operators, for_cron, users_change, users_delete, operators_change];
+        let rocket = rocket.mount("/", ours);
         Self(Client::untracked(rocket).await.unwrap())
     }
 
@@ -275,6 +282,34 @@ async fn a_session_that_is_not_good_opens_nothing() {
     assert_eq!(refusal, forbidden());
 }
 
+/// What a form, or a script that did not ask first, can send.
+fn forms() -> [Option<ContentType>; 4] {
+    [None, Some(ContentType::Form), Some(ContentType::FormData), Some(ContentType::Plain)]
+}
+
+#[rocket::async_test]
+async fn no_form_of_another_site_acts_for_an_operator() {
+    let guards = Guards::with(&[SESSION_SECRET]).await;
+    let claims = json!({ "sub": "ada", "role": "admin", "exp": START + 60 });
+    // Under the first secret, as its header does not say under which.
+    let session = seal_v5(&v5_header(), &claims, "another", "authjs.session-token");
+    let send = async |signed_in: Header<'static>, content_type: Option<ContentType>| {
+        let mut request = guards.0.post("/for/operators").header(signed_in);
+        if let Some(content_type) = content_type {
+            request.add_header(content_type);
+        }
+        TestResponse::of(request).await
+    };
+    let by_cookie = cookie(format!("authjs.session-token={session}"));
+    for content_type in forms() {
+        let refused = send(by_cookie.clone(), content_type.clone()).await;
+        assert_eq!(refused.refusal(), (415, "unsupported_media_type".to_owned()), "{content_type:?}");
+        // No other site has the token itself.
+        assert_eq!(send(bearer(&session), content_type).await.body, "ada");
+    }
+    assert_eq!(send(by_cookie, Some(ContentType::JSON)).await.body, "ada");
+}
+
 #[test]
 fn no_form_of_another_site_changes_anything() {
     on_each_engine!(async |db| {
@@ -287,9 +322,7 @@ fn no_form_of_another_site_changes_anything() {
             }
             TestResponse::of(request).await
         };
-        // All that a form, or a script that did not ask first, can send.
-        let forms = [None, Some(ContentType::Form), Some(ContentType::FormData), Some(ContentType::Plain)];
-        for content_type in forms {
+        for content_type in forms() {
             let refused = send(Method::Post, "/for/users", content_type.clone()).await;
             assert_eq!(refused.refusal(), (415, "unsupported_media_type".to_owned()), "{content_type:?}");
         }

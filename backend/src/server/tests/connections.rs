@@ -4,6 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
 use rocket::http::{ContentType, Header, Status};
@@ -41,16 +42,27 @@ struct Work(Arc<Signals>);
 struct Signals {
     has_begun: Notify,
     may_go_on: Notify,
-    is_done: Notify,
+    is_done: AtomicBool,
+    has_ended: Notify,
     stream_is_gone: Notify,
 }
 
 #[get("/work")]
 async fn work(work: &State<Work>) -> &'static str {
+    let _under_way = UnderWay(work.inner());
     work.0.has_begun.notify_one();
     work.0.may_go_on.notified().await;
-    work.0.is_done.notify_one();
+    work.0.is_done.store(true, Ordering::Relaxed);
     "done"
+}
+
+/// What a handler is at, until it is done or dropped.
+struct UnderWay<'a>(&'a Work);
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.0.has_ended.notify_one();
+    }
 }
 
 /// A stream that says one thing and then nothing for good.
@@ -185,7 +197,8 @@ async fn what_was_begun_is_done_even_if_its_client_hangs_up() {
     // The server has seen that it is gone when the next one is served on a thread of its own.
     assert!(is_answered(&mut server.connect().await).await);
     server.work.0.may_go_on.notify_one();
-    server.work.0.is_done.notified().await;
+    server.work.0.has_ended.notified().await;
+    assert!(server.work.0.is_done.load(Ordering::Relaxed), "it was dropped half-way");
 }
 
 #[tokio::test]

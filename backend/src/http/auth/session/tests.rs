@@ -34,7 +34,7 @@ fn open(token: &str, cookie: Option<SessionCookie>) -> Result<Claims, TokenError
 }
 
 /// Encrypts as version 5 does, under the salt of any cookie.
-fn seal_v5(header: &Value, claims: &Value, secret: &str, salt: &str) -> String {
+pub(in crate::http::auth) fn seal_v5(header: &Value, claims: &Value, secret: &str, salt: &str) -> String {
     let mut key = [0; 64];
     let info = format!("Auth.js Generated Encryption Key ({salt})");
     derive(&Secret::new(secret), salt, &info, &mut key);
@@ -64,7 +64,7 @@ fn seal_v4(claims: &Value, secret: &str, salt: &str) -> String {
     format!("{header}..{iv}.{ciphertext}.{tag}")
 }
 
-fn v5_header() -> Value {
+pub(in crate::http::auth) fn v5_header() -> Value {
     json!({ "alg": "dir", "enc": "A256CBC-HS512" })
 }
 
