@@ -192,17 +192,20 @@ pub async fn run(plan: LoadPlan) -> LoadReport {
     }
     report.elapsed = began.elapsed();
     report.given_up.sort_unstable();
-    report.latency = summary(latencies);
+    report.latency = Latency::of(latencies);
     report
 }
 
-fn summary(mut latencies: Vec<Duration>) -> Latency {
-    latencies.sort_unstable();
-    let at = |part: f64| {
-        let index = (latencies.len() as f64 * part) as usize;
-        latencies.get(index.min(latencies.len().saturating_sub(1))).copied().unwrap_or_default()
-    };
-    Latency { p50: at(0.5), p90: at(0.9), p99: at(0.99), max: at(1.0) }
+impl Latency {
+    /// Of these.
+    pub fn of(mut latencies: Vec<Duration>) -> Self {
+        latencies.sort_unstable();
+        let at = |part: f64| {
+            let index = (latencies.len() as f64 * part) as usize;
+            latencies.get(index.min(latencies.len().saturating_sub(1))).copied().unwrap_or_default()
+        };
+        Self { p50: at(0.5), p90: at(0.9), p99: at(0.99), max: at(1.0) }
+    }
 }
 
 /// One connection.
@@ -303,11 +306,11 @@ mod tests {
 
     #[test]
     fn percentiles_are_of_the_sorted_latencies() {
-        let latency = summary((1..=1000).rev().map(Duration::from_millis).collect());
+        let latency = Latency::of((1..=1000).rev().map(Duration::from_millis).collect());
         assert_eq!(latency.p50, Duration::from_millis(501));
         assert_eq!(latency.p99, Duration::from_millis(991));
         assert_eq!(latency.max, Duration::from_millis(1000));
-        assert_eq!(summary(Vec::new()).max, Duration::ZERO);
+        assert_eq!(Latency::of(Vec::new()).max, Duration::ZERO);
     }
 
     #[test]

@@ -94,6 +94,12 @@ impl StackSecrets {
         }
     }
 
+    /// The backend's secret in this variable.
+    pub fn of(&self, variable: &str) -> &str {
+        let secret = self.backend.iter().find(|(name, _)| name == variable);
+        &secret.expect("every stack has those that the backend needs").1
+    }
+
     /// All of them, to look for where they must not be.
     pub fn all(&self) -> Vec<&str> {
         let backend = self.backend.iter().map(|(_, secret)| secret.as_str());
@@ -282,12 +288,11 @@ impl Stack {
         self.http.send(method, &self.private(path), &key, body).await
     }
 
-    /// A POST of an operator's to the first backend.
-    pub async fn operate(&self, path: &str, body: &Value) -> Response {
-        let key = self.secrets.backend.iter().find(|(name, _)| name == "ADMIN_API_KEY");
-        let bearer = format!("Bearer {}", key.expect("every stack has one").1);
+    /// A request of an operator's to the first backend.
+    pub async fn operate(&self, method: Method, path: &str, body: &Value) -> Response {
+        let bearer = format!("Bearer {}", self.secrets.of("ADMIN_API_KEY"));
         let headers = [("authorization", bearer.as_str()), JSON];
-        self.http.send(Method::POST, &self.private(path), &headers, body.to_string()).await
+        self.http.send(method, &self.private(path), &headers, body.to_string()).await
     }
 
     /// `GET /v1/customers/{id}`, or `None` for one that is not known.

@@ -4,7 +4,6 @@
 use std::fs;
 use std::path::Path;
 
-use bytes::Bytes;
 use http::Method;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -55,14 +54,11 @@ async fn hears_of(app: &mut Node, event_type: &str) {
 
 /// An operator's act.
 async fn operate(stack: &Stack, key: &str, act: &str) {
-    let admin = stack.secrets.backend.iter().find(|(name, _)| name == "ADMIN_API_KEY");
-    let bearer = format!("Bearer {}", admin.expect("the stack has one").1);
     let url = stack.public("/api/license/validate");
     let body = json!({ "licenseKey": key, "machineId": "the operator's" }).to_string();
     let license = stack.http.post(&url, &[JSON], body).await.json()["license"]["id"].clone();
-    let url = stack.private(&format!("/api/admin/licenses/{}/{act}", license.as_str().expect("it has an id")));
-    let body = Bytes::from(json!({ "reason": "a test" }).to_string());
-    let answer = stack.http.send(Method::POST, &url, &[JSON, ("authorization", &bearer)], body).await;
+    let path = format!("/api/admin/licenses/{}/{act}", license.as_str().expect("it has an id"));
+    let answer = stack.operate(Method::POST, &path, &json!({ "reason": "a test" })).await;
     assert_eq!(answer.status, 200, "{}", answer.error_code());
 }
 

@@ -3,6 +3,7 @@
 use futures_util::StreamExt;
 use futures_util::future::join_all;
 use futures_util::stream;
+use http::Method;
 use serde_json::{Value, json};
 use tollgate_shared::Rng;
 use tollgate_tests::stripe::catalogue::{PRO_MONTHLY, PRO_YEARLY};
@@ -143,7 +144,7 @@ on_each_engine!(a_story_that_is_replayed_changes_nothing, async |engine| {
     for dry_run in [true, false] {
         let ids: Vec<_> = events.iter().map(|event| &event.id).collect();
         let body = json!({ "eventIds": ids, "dryRun": dry_run });
-        let answer = stack.operate("/api/stripe/webhooks/replay", &body).await;
+        let answer = stack.operate(Method::POST, "/api/stripe/webhooks/replay", &body).await;
         assert_eq!(answer.status, 200, "{}", answer.error_code());
         for result in answer.json()["results"].as_array().unwrap() {
             // What has no effect here is looked at again, and has none.
