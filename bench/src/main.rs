@@ -15,6 +15,7 @@ mod events;
 mod load;
 mod relay;
 mod rest;
+mod routes;
 mod sink;
 mod stream_clients;
 mod streams;
@@ -65,13 +66,14 @@ enum Part {
 }
 
 /// The measurements, in the order of the table.
-const NAMES: [&str; 11] = [
+const NAMES: [&str; 12] = [
     "verify",
     "relay",
     "relay-forward",
     "write-postgres",
     "write-sqlite",
     "system",
+    "routes",
     "rest",
     "cleanup",
     streams::NAMES[0],
@@ -132,6 +134,7 @@ async fn measure(arguments: &Arguments) -> Result<()> {
             "write-postgres" => write_path::measure_postgres(effort).await?,
             "write-sqlite" => write_path::measure_sqlite(effort).await?,
             "system" => system::measure(effort).await?,
+            "routes" => routes::measure(effort).await?,
             "cleanup" => cleanup::measure(effort).await?,
             _ => rest::measure(effort).await?,
         });

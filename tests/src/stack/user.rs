@@ -12,8 +12,7 @@ use super::Stack;
 impl Stack {
     /// The value of `Authorization` for a user: a JWT under the stack's `AUTH_SECRET`, good for an hour.
     pub fn bearer(&self, user_id: &str) -> String {
-        let secret = self.secrets.backend.iter().find(|(name, _)| name == "AUTH_SECRET");
-        let secret = &secret.expect("every stack has one").1;
+        let secret = self.secrets.of("AUTH_SECRET");
         let claims = json!({ "sub": user_id, "exp": Clock::system().now().timestamp() + 3600 });
         let [header, claims] =
             [json!({ "alg": "HS256" }), claims].map(|part| BASE64_URL_SAFE_NO_PAD.encode(part.to_string()));
