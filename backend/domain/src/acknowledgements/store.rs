@@ -97,6 +97,7 @@ pub(super) async fn left_with_letters(tx: &mut Tx, since: Timestamp, limit: i64)
                            FROM dead_letters AS letter
                            WHERE letter.machine_id = m.id AND letter.machine_id IS NOT NULL
                              AND letter.status <> 'resolved')
+             ORDER BY m.deactivated_at, m.id
              LIMIT $2",
         )
         .bind(since)

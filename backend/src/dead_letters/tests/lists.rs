@@ -44,9 +44,11 @@ const LETTERS: i64 = 30_000;
 #[test]
 fn a_long_queue_of_dead_letters_is_read_by_its_indexes() {
     block_on(async {
-        let of_letters = source::statements()
-            .into_iter()
-            .filter(|(place, sql)| !place.contains("tests") && sql.contains("dead_letters"));
+        // What goes through machines for their letters has none to go through here.
+        let is_of_letters = |place: &str, sql: &str| {
+            !place.contains("tests") && sql.contains("dead_letters") && !sql.contains("FROM machines")
+        };
+        let of_letters = source::statements().into_iter().filter(|(place, sql)| is_of_letters(place, sql));
         let statements: Vec<_> =
             view::STATEMENTS.iter().map(|sql| (*sql).to_owned()).chain(of_letters.map(|(_, sql)| sql)).collect();
         assert!(statements.len() > 15, "{statements:?}");
@@ -60,7 +62,7 @@ fn a_long_queue_of_dead_letters_is_read_by_its_indexes() {
                 assert_eq!(tx.sql(FILL).bind(Json(numbers)).bind(at).run().await, Ok(1000));
             }
             tx.commit().await.unwrap();
-            let slow = database.slow_as_filled(&statements, &["machines"]).await;
+            let slow = database.slow_as_filled(&statements, &[]).await;
             let slow: Vec<_> = slow.iter().map(|(index, step)| (step, &statements[*index])).collect();
             assert!(slow.is_empty(), "on {engine:?}: {slow:#?}");
         }
