@@ -146,20 +146,22 @@ impl Stack {
         fs::write(path("widgets.json"), WIDGETS).expect("a file can be written");
         fs::create_dir(path("empty")).expect("a folder can be made");
 
+        let (address, admin) = (free_address(), free_address());
         let mut backends = Vec::new();
         for number in 0..config.backends {
-            let address = free_address();
+            let own = free_address();
             let mut environment = vec![
-                pair("BACKEND_ADDR", &address.to_string()),
+                pair("BACKEND_ADDR", &own.to_string()),
                 pair("DATABASE_URL", &database.url()),
                 pair("INTERNAL_API_KEY", &secrets.internal),
+                pair("PUBLIC_URL", &format!("http://{address}")),
                 pair("PLANS_FILE", &text("plans.toml")),
                 pair("WIDGETS_FILE", &text("widgets.json")),
             ];
             environment.extend(secrets.backend.iter().cloned());
             let name = format!("backend-{number}");
             let program = program("tollgate-backend", &name, environment, &config.backend, &folder);
-            backends.push(Tier { program, address, admin: address, process: None });
+            backends.push(Tier { program, address: own, admin: own, process: None });
         }
         let (balancer, upstream) = if let [one] = &backends[..] {
             (None, one.address)
@@ -168,7 +170,6 @@ impl Stack {
             let address = balancer.address;
             (Some(balancer), address)
         };
-        let (address, admin) = (free_address(), free_address());
         let environment = vec![
             pair("RELAY_ADDR", &address.to_string()),
             pair("RELAY_ADMIN_ADDR", &admin.to_string()),

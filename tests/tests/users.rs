@@ -1,5 +1,8 @@
 //! What signed-in users see and do, through the relay.
 
+#[path = "users/account.rs"]
+mod account;
+
 use http::Method;
 use serde_json::{Value, json};
 use tollgate_tests::http::Response;

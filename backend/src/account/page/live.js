@@ -52,6 +52,12 @@ export class Live {
   #open(key) {
     const source = new EventSource(`/api/events/${encodeURIComponent(key)}`);
     for (const type of TYPES) source.addEventListener(type, () => this.#soon());
+    // Back after an outage, of which it was said that what is seen may be out of date.
+    let wasOpen = false;
+    source.addEventListener("open", () => {
+      if (wasOpen) this.#soon();
+      wasOpen = true;
+    });
     return source;
   }
 

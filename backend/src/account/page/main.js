@@ -60,6 +60,8 @@ const page = {
 
   /** Shows what has changed; `changed` is what the service answered, which may not have written it yet. */
   async changed(changed, text) {
+    // What the viewer did is said in its own words.
+    had = null;
     await load();
     if (text !== null) page.announce(changed?.pending ? "It is done, and will be seen here in a moment." : text);
   },
