@@ -50,11 +50,15 @@ impl<'a> Desk<'a> {
         Ok(user_state::load(&mut app.read().await?, &app.settings, app.clock.now(), &self.user.id).await?)
     }
 
-    /// What the user is subscribed to.
+    /// What the user is subscribed to, as Stripe has shown it: where only its invoices tell of it so far, Stripe is asked.
     pub(super) async fn current(&self) -> Result<Subscription, ApiError> {
-        self.user_state().await?.subscription.ok_or_else(|| {
+        let subscription = self.user_state().await?.subscription.ok_or_else(|| {
             ApiError::new(Status::NotFound, "no_subscription", "there is no subscription; make one at the checkout")
-        })
+        })?;
+        if subscription.history.is_empty() {
+            return Ok(self.look_again(&subscription).await?.0);
+        }
+        Ok(subscription)
     }
 
     /// The action that is asked for: by the caller's name for it, else by what is asked and the state that it changes.

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use serde_json::json;
-use tollgate_tests::stripe::DAY;
+use tollgate_tests::stripe::{ApiVersion, Checkout, DAY};
 
 use super::{Scene, later, refusal};
 use crate::on_each_engine;
+use crate::webhooks::routes::INTAKE_PATH;
 
 const CHANGE: &str = "/api/subscriptions/change-plan";
 const PREVIEW: &str = "/api/subscriptions/preview-change";
@@ -120,5 +121,26 @@ fn whoever_has_nothing_to_pay_with_is_told_so() {
         scene.api.change(|stripe| stripe.detach_card(&scene.customer));
         let change = scene.press(CHANGE, &json!({ "planId": "team_monthly" })).await;
         assert_eq!(change.refusal(), refusal("payment_method_required", 402));
+    });
+}
+
+#[test]
+fn what_only_its_invoice_has_told_of_can_be_changed() {
+    on_each_engine!(async |db| {
+        let scene = Scene::on(db).await;
+        scene.api.change(|stripe| {
+            let customer = stripe.sign_up("bob@example.com", "Bob", Some("user_2"));
+            stripe.checkout(&customer, &Checkout::default());
+        });
+        let events = scene.api.change(|stripe| stripe.events_since(scene.told, ApiVersion::Endive));
+        // Its own events are late.
+        for event in events.iter().filter(|event| !event.event_type.starts_with("customer.subscription.")) {
+            assert_eq!(scene.app.post(INTAKE_PATH, &event.json()).await.status, 200);
+        }
+        let order = json!({ "planId": "team_monthly" });
+        let preview = scene.press_as("user_2", PREVIEW, &order, None).await;
+        assert_eq!(preview.status, 200, "{preview:?}");
+        let changed = scene.press_as("user_2", CHANGE, &order, None).await;
+        assert_eq!((changed.status, &changed.json()["subscription"]["planId"]), (200, &json!("team_monthly")));
     });
 }
