@@ -160,11 +160,9 @@ on_each_engine!(a_story_that_is_replayed_changes_nothing, async |engine| {
 /// The seeds of generated stories: `TOLLGATE_STORIES` (how many) and `TOLLGATE_SEED` (the first; the others follow it)
 /// change what is told.
 fn seeds(count: u64) -> std::ops::Range<u64> {
-    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
-    let count = number("TOLLGATE_STORIES").unwrap_or(count);
-    let first = number("TOLLGATE_SEED").unwrap_or_else(|| u64::from(u32::from_le_bytes(Rng::system().bytes())));
-    println!("stories from TOLLGATE_SEED={first} on");
-    first..first + count
+    let seeds = story::seeds(u64::from(u32::from_le_bytes(Rng::system().bytes())), count);
+    println!("stories from TOLLGATE_SEED={} on", seeds.start);
+    seeds
 }
 
 async fn tell_generated_stories(engine: Engine, backends: usize) {

@@ -1,5 +1,7 @@
 //! What webhooks did not bring, against a stateful Stripe, on both engines.
 
+mod walk;
+
 use std::future::{pending, ready};
 use std::sync::Arc;
 

@@ -1,5 +1,8 @@
 //! Lives of customers: one told by hand, and as many as one likes made up from a seed.
 
+use std::env;
+use std::ops::Range;
+
 use tollgate_shared::Rng;
 
 use super::catalogue::{
@@ -26,6 +29,14 @@ pub fn twenty_five_events(stripe: &mut Stripe) -> String {
     stripe.pass(DAY).undo_cancel(&subscription);
     stripe.rename(&customer, "ada@example.org", "Ada Lovelace");
     customer
+}
+
+/// The seeds of what is made up: so many from `first` on. `TOLLGATE_SEED` is another first one, `TOLLGATE_STORIES` another
+/// number of them.
+pub fn seeds(first: u64, count: u64) -> Range<u64> {
+    let number = |name: &str| env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    let first = number("TOLLGATE_SEED").unwrap_or(first);
+    first..first + number("TOLLGATE_STORIES").unwrap_or(count)
 }
 
 /// How close together things happen.
