@@ -17,7 +17,7 @@ use crate::entitlements::reapply_plans::ReapplyPlans;
 use crate::events::{HEARTBEAT, presence, undelivered};
 use crate::licenses::last_seen;
 use crate::monitoring::metrics;
-use crate::pods::{moving, owed};
+use crate::pods::{by_time, moving, owed};
 use crate::webhooks::retry;
 
 /// The jobs, those that run most often first.
@@ -177,6 +177,7 @@ struct Expired {
 async fn check_expirations(context: Context, progress: Progress) -> Result<(), DbError> {
     let ended = context.expire.run(&context.app).await?;
     progress.say(&Expired { ended, moved: 0 });
+    by_time::settle_all(&context.app).await?;
     let moved = moving::look_at_all(&context.app).await?;
     progress.say(&Expired { ended, moved });
     Ok(())

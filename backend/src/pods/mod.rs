@@ -6,6 +6,7 @@
 
 mod admin;
 mod at_stripe;
+pub mod by_time;
 mod joining;
 mod leaving;
 pub mod moving;
@@ -20,8 +21,10 @@ mod services;
 mod tests;
 mod view;
 
+use std::convert::Infallible;
+
 use rocket::Route;
-use tollgate_db::UnitOfWork;
+use tollgate_db::{DbError, UnitOfWork};
 use tollgate_domain::apply::Touched;
 use tollgate_domain::memberships::view::Viewer;
 use tollgate_domain::memberships::{self, Membership, MembershipStatus};
@@ -30,6 +33,7 @@ use tollgate_shared::Timestamp;
 
 use crate::app::App;
 use crate::http::error::ApiError;
+use crate::write::WriteError;
 
 /// How long a reason of a user may be.
 const REASON_CHARACTERS_MAX: usize = 500;
@@ -80,4 +84,12 @@ fn readable_reason(reason: Option<String>) -> Result<Option<String>, ApiError> {
         return Err(ApiError::invalid_parameter("reason", message));
     }
     Ok(reason)
+}
+
+/// Of what was written by a rule that refuses nothing: whether the database failed.
+fn or_database<T>(written: Result<T, WriteError<Infallible>>) -> Result<(), DbError> {
+    match written {
+        Err(WriteError::Database(failure)) => Err(failure),
+        _ => Ok(()),
+    }
 }

@@ -13,9 +13,9 @@ use tollgate_shared::Timestamp;
 use tracing::warn;
 
 use super::at_stripe::Teller;
+use super::or_database;
 use crate::app::App;
 use crate::http::error::ApiError;
-use crate::write::WriteError;
 
 /// How many are taken up at a time.
 const PORTION: i64 = 1000;
@@ -94,13 +94,6 @@ async fn move_one(teller: Teller<'_>, pod: &Pod, row: &Membership, date: Timesta
     });
     noted.await?;
     Ok(())
-}
-
-fn or_database<T>(written: Result<T, WriteError<Infallible>>) -> Result<(), DbError> {
-    match written {
-        Err(WriteError::Database(failure)) => Err(failure),
-        _ => Ok(()),
-    }
 }
 
 impl From<CannotMove> for ApiError {

@@ -3,6 +3,7 @@
 mod joining;
 
 use std::collections::BTreeSet;
+use std::time::Duration as StdDuration;
 
 use chrono::Duration;
 use rocket::http::{ContentType, Header, Method};
@@ -11,9 +12,11 @@ use tollgate_db::{Db, Lock};
 use tollgate_domain::apply::Touched;
 use tollgate_domain::contributions::Contribution;
 use tollgate_domain::memberships::joining::{Joined, join};
+use tollgate_domain::pods::Pod;
 use tollgate_shared::clock::{from_unix, rfc3339};
 
 use crate::on_each_engine;
+use crate::pods::by_time;
 use crate::testing::{START, TestApp, TestResponse, assert_only_for_users, event, signed_in, subscription_of};
 use crate::webhooks::routes::INTAKE_PATH;
 
@@ -295,6 +298,39 @@ fn what_is_overdue_is_said_until_it_is_paid() {
         let request = app.request(Method::Patch, &path).header(ContentType::JSON).body(back.to_string());
         assert_eq!(TestResponse::of(request).await.json()["applied"], false, "nothing that ended comes back");
         assert_eq!(app.get("/v1/pods/subscriptions/active?limit=1").await.json(), json!([]));
+    });
+}
+
+#[test]
+fn what_ends_with_its_pod_waits_for_its_grace_and_no_longer() {
+    on_each_engine!(async |db: Db| {
+        let app = TestApp::on(db).await;
+        let mut once = ajo();
+        once["contributionsTotal"] = json!(1);
+        let pod = id_of(&made(&app, &once).await);
+        let mut endless = ajo();
+        endless["contributionsTotal"] = Value::Null;
+        let endless = id_of(&made(&app, &endless).await);
+        let membership = member(&app, &pod).await;
+        app.take("evt_failed", "invoice.payment_failed", invoice(&pod, &membership, "in_1", "open")).await;
+        let mut over = subscription_of("cus_2", "canceled");
+        over["metadata"] = savings(&pod, &membership);
+        over["ended_at"] = json!(START + 14 * DAY);
+        app.take("evt_over", "customer.subscription.deleted", over).await;
+        let shown = async || app.get("/v1/pods/mine?userId=user_2").await.json()["data"][0].clone();
+        assert_eq!((&shown().await["status"], &shown().await["pod"]["memberCount"]), (&json!("past_due"), &json!(1)));
+        assert_eq!(by_time::settle_all(&app.inner).await, Ok(1));
+        app.inner.clock.advance(StdDuration::from_secs(15 * 86_400));
+        assert_eq!(shown().await["status"], "canceled");
+        assert_eq!(by_time::settle_all(&app.inner).await, Ok(1));
+        assert_eq!(
+            (&shown().await["pod"]["memberCount"], &shown().await["pod"]["status"]),
+            (&json!(0), &json!("completed"))
+        );
+        assert_eq!(by_time::settle_all(&app.inner).await, Ok(0));
+        let key = BTreeSet::from([endless]);
+        let rows: Vec<Pod> = app.inner.read().await.unwrap().load("id", &key, Lock::None).await.unwrap();
+        assert_eq!(rfc3339(rows[0].next_date), day(21), "the lists know its next date");
     });
 }
 

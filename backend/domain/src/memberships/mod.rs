@@ -21,7 +21,7 @@ use tollgate_db::record;
 use tollgate_shared::Timestamp;
 
 pub use self::load::{Wanted, load};
-pub use self::store::{ended_here, get, live, of_pod, of_subscription, of_user_in};
+pub use self::store::{ended_here, get, live, of_pod, of_subscription, of_user_in, waiting};
 
 record! {
     /// A row of `memberships`.

@@ -43,6 +43,16 @@ pub async fn ended_here(tx: &mut Tx, limit: i64) -> Result<Vec<(String, Option<S
     .await
 }
 
+/// Memberships whose subscriptions have ended and that hold their seat until something is settled, with their customers.
+pub async fn waiting(tx: &mut Tx, limit: i64) -> Result<Vec<(String, Option<String>)>, DbError> {
+    let sql = "SELECT id, customer_id
+               FROM memberships
+               WHERE over_at > $1 AND ended_at IS NULL
+               ORDER BY over_at, id
+               LIMIT $2";
+    tx.sql(sql).bind(Timestamp::UNIX_EPOCH).bind(limit).all().await
+}
+
 /// The membership of a subscription.
 pub async fn of_subscription(tx: &mut Tx, subscription_id: &str) -> Result<Option<Membership>, DbError> {
     Ok(tx.load("subscription_id", &BTreeSet::from([subscription_id.to_owned()]), Lock::None).await?.pop())

@@ -12,7 +12,7 @@ use tollgate_shared::Timestamp;
 
 use crate::pods::schedule::{Anchor, Cadence, Schedule};
 
-pub use crate::pods::store::{Filter, get, joinable, moving, newest, of_ids, open_of, sums};
+pub use crate::pods::store::{Filter, behind, get, joinable, moving, newest, of_ids, open_of, sums};
 
 record! {
     /// A row of `pods`.
@@ -151,6 +151,11 @@ impl Pod {
         self.first_date = schedule.first();
         self.moved_dates = Json(schedule.anchors().iter().copied().filter(|anchor| anchor.index > 0).collect());
         self.next_date = schedule.next_date(now);
+    }
+
+    /// Sets the date that lists are ordered by to the next one.
+    pub fn catch_up(&mut self, now: Timestamp) {
+        self.next_date = self.schedule().next_date(now);
     }
 
     /// When it is over: the end of the last period. None for a pod without an end.

@@ -88,6 +88,17 @@ pub async fn moving(tx: &mut Tx, limit: i64) -> Result<Vec<Pod>, DbError> {
     of_ids(tx, ids.into_iter().map(|(id,)| id).collect()).await
 }
 
+/// The listed pods without an end whose next date has come to be another one.
+pub async fn behind(tx: &mut Tx, now: Timestamp, limit: i64) -> Result<Vec<Pod>, DbError> {
+    let sql = "SELECT id
+               FROM pods
+               WHERE is_public AND canceled_at IS NULL AND contributions_total IS NULL AND next_date <= $1
+               ORDER BY next_date, id
+               LIMIT $2";
+    let ids: Vec<(String,)> = tx.sql(sql).bind(now).bind(limit).all().await?;
+    of_ids(tx, ids.into_iter().map(|(id,)| id).collect()).await
+}
+
 /// How many pods of a user have not begun.
 pub async fn open_of(tx: &mut Tx, now: Timestamp, creator_id: &str) -> Result<i64, DbError> {
     let sql = "SELECT count(*) FROM pods WHERE creator_id = $1 AND first_date > $2 AND canceled_at IS NULL";
