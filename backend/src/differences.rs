@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 use tollgate_db::UnitOfWork;
@@ -19,7 +20,7 @@ use crate::app::App;
 use crate::write::WriteError;
 
 /// Something that was not as Stripe has it.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Difference {
     /// Stripe's id: `sub_…`
     pub object: String,

@@ -14,6 +14,7 @@
 //! | [`differences`] | what is not here as Stripe has it |
 //! | [`http`] | what every route shares |
 //! | [`account`] | the customer's page |
+//! | [`openapi`] | what the routes say of themselves, and a page to read it |
 //! | [`audit`] | what operators did |
 //! | [`deployment_keys`] | what leases are signed and fingerprints hashed with |
 //! | [`api_keys`], [`customers`], [`events`], [`invoices`], [`licenses`], [`payment_methods`], [`payments`], [`subscriptions`], [`users`], [`widgets`], [`webhooks`] | capabilities: their routes, jobs and calls |
@@ -47,6 +48,7 @@ pub mod invoices;
 pub mod last_seen;
 pub mod licenses;
 pub mod monitoring;
+pub mod openapi;
 pub mod payment_methods;
 pub mod payments;
 pub mod pods;

@@ -31,13 +31,15 @@ use crate::http::access_log::AccessLog;
 use crate::http::auth::Authenticator;
 use crate::http::body_budget::BodyBudget;
 use crate::http::catchers;
+use crate::http::endpoint::Endpoint;
 use crate::http::in_flight::InFlight;
 use crate::licenses::key_holder::LicenseLimits;
 use crate::monitoring;
+use crate::openapi::routes::Published;
 use crate::webhooks::inbox::Inbox;
 use crate::webhooks::replay::routes::ReplayLimit;
 use crate::{
-    account, api_keys, audit, cron, customers, dead_letters, deployment_keys, events, invoices, licenses,
+    account, api_keys, audit, cron, customers, dead_letters, deployment_keys, events, invoices, licenses, openapi,
     payment_methods, payments, pods, subscriptions, users, webhooks, widgets,
 };
 
@@ -61,6 +63,7 @@ pub enum ServeError {
 /// The server with all of its routes, not yet listening.
 pub fn rocket(app: App, inbox: Inbox) -> Rocket<Build> {
     let (streams, runner) = (Streams::start(&app), Runner::new(&app, &inbox));
+    let endpoints = endpoints();
     rocket::custom(config())
         .manage(Authenticator::start(&app))
         .manage(LicenseLimits::new(&app))
@@ -74,29 +77,39 @@ pub fn rocket(app: App, inbox: Inbox) -> Rocket<Build> {
         .attach(AccessLog)
         .attach(webhooks::routes::AcceptPost)
         .register("/", catchers::catchers())
-        .mount("/", monitoring::health::routes())
-        .mount("/", webhooks::replay::routes::routes())
-        .mount("/", webhooks::routes::routes())
-        .mount("/", account::routes::routes())
-        .mount("/", billing::routes())
-        .mount("/", customers::routes::routes())
-        .mount("/", api_keys::routes::routes())
-        .mount("/", api_keys::mine::routes())
-        .mount("/", audit::routes::routes())
-        .mount("/", cron::routes::routes())
-        .mount("/", dead_letters::routes::routes())
-        .mount("/", deployment_keys::routes::routes())
-        .mount("/", events::routes::routes())
-        .mount("/", licenses::admin::routes())
-        .mount("/", licenses::mine::routes())
-        .mount("/", licenses::routes::routes())
-        .mount("/", invoices::routes::routes())
-        .mount("/", payments::routes::routes())
-        .mount("/", pods::routes())
-        .mount("/", payment_methods::routes::routes())
-        .mount("/", subscriptions::routes::routes())
-        .mount("/", widgets::routes::routes())
-        .mount("/", users::routes::routes())
+        .manage(Published::of(endpoints.clone()))
+        .mount("/", endpoints.into_iter().map(|endpoint| endpoint.route).collect::<Vec<_>>())
+}
+
+/// Every endpoint. All that is here is mounted, and nothing else.
+pub fn endpoints() -> Vec<Endpoint> {
+    [
+        openapi::routes::routes(),
+        monitoring::health::routes(),
+        webhooks::replay::routes::routes(),
+        webhooks::routes::routes(),
+        account::routes::routes(),
+        billing::routes(),
+        customers::routes::routes(),
+        api_keys::routes::routes(),
+        api_keys::mine::routes(),
+        audit::routes::routes(),
+        cron::routes::routes(),
+        dead_letters::routes::routes(),
+        deployment_keys::routes::routes(),
+        events::routes::routes(),
+        licenses::admin::routes(),
+        licenses::mine::routes(),
+        licenses::routes::routes(),
+        invoices::routes::routes(),
+        payments::routes::routes(),
+        pods::routes(),
+        payment_methods::routes::routes(),
+        subscriptions::routes::routes(),
+        widgets::routes::routes(),
+        users::routes::routes(),
+    ]
+    .concat()
 }
 
 fn config() -> rocket::Config {

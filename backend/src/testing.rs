@@ -17,6 +17,7 @@ use crate::app::App;
 use crate::config::Config;
 use crate::http::auth::INTERNAL_KEY_HEADER;
 use crate::monitoring::metrics;
+use crate::openapi::testing as document;
 use crate::schema::MIGRATIONS;
 use crate::server;
 use crate::webhooks::inbox::Inbox;
@@ -130,17 +131,20 @@ impl TestApp {
 }
 
 impl TestResponse {
-    /// The response to `request`.
+    /// The response to `request`. What that may be is in the OpenAPI document.
     pub(crate) async fn of(request: LocalRequest<'_>) -> Self {
+        let (method, path) = (request.inner().method(), request.inner().uri().to_string());
         let response = request.dispatch().await;
         let headers =
             response.headers().iter().map(|header| (header.name().to_string(), header.value().to_owned())).collect();
-        Self {
+        let response = Self {
             status: response.status().code,
             request_id: response.headers().get_one("x-request-id").map(str::to_owned),
             headers,
             body: response.into_string().await.unwrap_or_default(),
-        }
+        };
+        document::check(method, &path, &response);
+        response
     }
 
     pub(crate) fn header(&self, name: &str) -> Option<&str> {

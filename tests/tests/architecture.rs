@@ -186,6 +186,7 @@ const ORDER: [(&str, &[&[&str]]); 3] = [
                 "deployment_keys",
                 "invoices",
                 "licenses",
+                "openapi",
                 "payment_methods",
                 "payments",
                 "subscriptions",

@@ -8,6 +8,7 @@ use std::cmp::Reverse;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::DateTime;
+use schemars::JsonSchema;
 use serde::Serialize;
 use tollgate_shared::Timestamp;
 
@@ -93,8 +94,9 @@ impl Position {
 }
 
 /// One page of a list.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "{T}List")]
 pub struct List<T> {
     /// The rows.
     pub data: Vec<T>,

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use tollgate_db::{DbError, Lock, Tx, record};
 
@@ -15,8 +16,9 @@ use crate::widgets::view::WidgetView;
 use crate::{api_keys, licenses, widgets};
 
 /// The answer of `GET /v1/customers/{id}`.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "Customer")]
 pub struct CustomerState {
     stripe_customer_id: String,
     user_id: Option<String>,

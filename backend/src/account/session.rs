@@ -4,7 +4,8 @@ use rocket::http::{Cookie, Status};
 use rocket::outcome::Outcome;
 use rocket::request::{self, FromRequest};
 use rocket::serde::json::Json;
-use rocket::{Request, Response, Route, State, delete, get, post, response, routes};
+use rocket::{Request, Response, State, delete, get, post, response};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tollgate_domain::apply::Touched;
 use tollgate_domain::idempotency::{self, Known};
@@ -15,16 +16,22 @@ use crate::app::App;
 use crate::http::auth::link::Link;
 use crate::http::auth::{Authenticator, SignedInBy, refuse_forms};
 use crate::http::body::JsonBody;
+use crate::http::endpoint::{Answers, Argument, Endpoint, Operation, endpoint};
 use crate::http::error::ApiError;
 
 /// The routes of this module.
-pub(super) fn routes() -> Vec<Route> {
-    routes![show, begin, end]
+pub(super) fn routes() -> Vec<Endpoint> {
+    vec![
+        endpoint!(show, "Whether somebody is signed in, and where else they could do it"),
+        endpoint!(begin, "Exchanges a link for a cookie, once").refuses([ApiError::of_status(Status::Unauthorized)]),
+        endpoint!(end, "Signs out whoever signed in by a link"),
+    ]
 }
 
 /// Whether somebody is signed in, and where else they could do it.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "Session")]
 struct SessionView {
     /// None for who is not.
     signed_in_by: Option<SignedInBy>,
@@ -55,19 +62,38 @@ impl<'r> FromRequest<'r> for Visitor {
 }
 
 #[get("/account/session")]
-fn show(visitor: Visitor, app: &State<App>) -> Json<SessionView> {
+async fn show(visitor: Visitor, app: &State<App>) -> Json<SessionView> {
     let app_url = app.config.app_url.as_ref().map(ToString::to_string);
     Json(SessionView { signed_in_by: visitor.signed_in_by, app_url })
 }
 
 /// The token in a link.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "SignInByLink")]
 struct Begin {
     link: String,
 }
 
 /// 204 with a cookie.
 struct Remembered(Cookie<'static>);
+
+impl Answers for Remembered {
+    fn describe(operation: &mut Operation) {
+        operation.succeed_empty(Status::NoContent);
+    }
+}
+
+impl Argument for Visitor {
+    fn describe(operation: &mut Operation) {
+        if operation.is_unsafe() {
+            operation.refuse(ApiError::unsupported_media_type());
+        }
+    }
+}
+
+impl Argument for &State<Authenticator> {
+    fn describe(_: &mut Operation) {}
+}
 
 impl<'r> response::Responder<'r, 'static> for Remembered {
     fn respond_to(self, _: &'r Request<'_>) -> response::Result<'static> {
@@ -79,7 +105,6 @@ impl<'r> response::Responder<'r, 'static> for Remembered {
     }
 }
 
-/// Exchanges a link for a cookie, once.
 #[post("/account/session", data = "<body>")]
 async fn begin(
     visitor: Visitor,
@@ -113,8 +138,7 @@ async fn spend(app: &App, link: &Link) -> Result<(), ApiError> {
     Ok(())
 }
 
-/// Signs out whoever signed in by a link.
 #[delete("/account/session")]
-fn end(visitor: Visitor) -> Remembered {
+async fn end(visitor: Visitor) -> Remembered {
     Remembered(Authenticator::end_visit(visitor.is_secure))
 }

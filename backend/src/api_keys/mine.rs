@@ -4,12 +4,13 @@ use chrono::Duration;
 use rocket::http::Status;
 use rocket::response::status::NoContent;
 use rocket::serde::json::Json;
-use rocket::{Route, State, delete, get, post, routes};
+use rocket::{State, delete, get, post};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use tollgate_db::page::List;
 use tollgate_domain::api_keys;
 use tollgate_domain::api_keys::holder::{self, KeyError};
-use tollgate_domain::api_keys::view::{self, ApiKeyView};
+use tollgate_domain::api_keys::view::{self, ApiKeyView, ShownKeyView};
 use tollgate_domain::apply::Touched;
 use tollgate_domain::customers;
 use tollgate_domain::user_state;
@@ -18,17 +19,33 @@ use tracing::info;
 use crate::app::App;
 use crate::http::auth::User;
 use crate::http::body::Nothing;
+use crate::http::endpoint::{Endpoint, endpoint};
 use crate::http::error::ApiError;
 use crate::http::idempotency::{Answer, IdempotentBody};
-use crate::http::page;
-use crate::http::query::Query;
+use crate::http::page::Paged;
 
 #[cfg(test)]
 mod tests;
 
 /// The routes of this module.
-pub fn routes() -> Vec<Route> {
-    routes![list, show, make, reveal, roll, revoke]
+pub fn routes() -> Vec<Endpoint> {
+    let unknown = [KeyError::Unknown];
+    vec![
+        endpoint!(list, "The API keys of all customers of the user, the newest first"),
+        endpoint!(show, "An API key, without what it is").refuses(unknown),
+        endpoint!(make, "Makes an API key, and shows it this once")
+            .answers(&[Status::Created])
+            .refuses([ApiError::no_customer()]),
+        endpoint!(reveal, "Shows the API key that a subscription gave, once").refuses([
+            KeyError::Unknown,
+            KeyError::AlreadyRevealed,
+            KeyError::AlreadyRevoked,
+        ]),
+        endpoint!(roll, "Makes an API key that takes the place of another, which works for a while yet")
+            .answers(&[Status::Created])
+            .refuses([KeyError::Unknown, KeyError::AlreadyRevoked]),
+        endpoint!(revoke, "Ends an API key at once; one that has ended stays as it is").refuses(unknown),
+    ]
 }
 
 /// How long a key's name may be.
@@ -37,30 +54,27 @@ const NAME_CHARACTERS_MAX: usize = 100;
 /// How long a rolled key may go on: a month, for who has it in places that are seldom changed.
 const GRACE_SECONDS_MAX: i64 = 30 * 24 * 3600;
 
-/// The keys of all customers of the user, the newest first.
 #[get("/api/api-keys")]
-async fn list(user: User, query: Query, app: &State<App>) -> Result<Json<List<ApiKeyView>>, ApiError> {
-    let page = page::requested(&query)?;
+async fn list(user: User, page: Paged, app: &State<App>) -> Result<Json<List<ApiKeyView>>, ApiError> {
     let mut tx = app.read_list().await?;
     let customers = customers::of_user(&mut tx, &user.id).await?;
     Ok(Json(view::list(&mut tx, &customers, &page).await?))
 }
 
-/// A key of the user's, without what it is.
 #[get("/api/api-keys/<id>")]
 async fn show(user: User, id: &str, app: &State<App>) -> Result<Json<ApiKeyView>, ApiError> {
     let key = api_keys::of_user(&mut app.read().await?, &user.id, id).await?;
     Ok(Json(ApiKeyView::of(&key.ok_or(KeyError::Unknown)?)))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "NewApiKey")]
 struct NewKey {
     name: Option<String>,
 }
 
-/// Makes a key, and shows it this once.
 #[post("/api/api-keys", data = "<request>")]
-async fn make(user: User, request: IdempotentBody<NewKey>, app: &State<App>) -> Result<Answer, ApiError> {
+async fn make(user: User, request: IdempotentBody<NewKey>, app: &State<App>) -> Result<Answer<ShownKeyView>, ApiError> {
     let name = readable(request.body().name.as_deref())?;
     let (settings, user_id) = (&app.settings, &user.id);
     let answer = request.once(app, &user, |_, attempt| async move {
@@ -76,9 +90,13 @@ async fn make(user: User, request: IdempotentBody<NewKey>, app: &State<App>) -> 
     answer.await
 }
 
-/// Shows the key that a subscription gave, once.
 #[post("/api/api-keys/<id>/reveal", data = "<request>")]
-async fn reveal(user: User, id: &str, request: IdempotentBody<Nothing>, app: &State<App>) -> Result<Answer, ApiError> {
+async fn reveal(
+    user: User,
+    id: &str,
+    request: IdempotentBody<Nothing>,
+    app: &State<App>,
+) -> Result<Answer<ShownKeyView>, ApiError> {
     let (settings, user_id) = (&app.settings, &user.id);
     let answer = request.once(app, &user, |_, attempt| async move {
         let touched = attempt.touching(touched(app, user_id, id).await?);
@@ -91,15 +109,20 @@ async fn reveal(user: User, id: &str, request: IdempotentBody<Nothing>, app: &St
     answer.await
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "ApiKeyRoll")]
 struct Roll {
     grace_seconds: Option<i64>,
 }
 
-/// Makes a key that takes the place of another, which works for a while yet.
 #[post("/api/api-keys/<id>/roll", data = "<request>")]
-async fn roll(user: User, id: &str, request: IdempotentBody<Roll>, app: &State<App>) -> Result<Answer, ApiError> {
+async fn roll(
+    user: User,
+    id: &str,
+    request: IdempotentBody<Roll>,
+    app: &State<App>,
+) -> Result<Answer<ShownKeyView>, ApiError> {
     let grace = request.body().grace()?;
     let (settings, user_id) = (&app.settings, &user.id);
     let answer = request.once(app, &user, |_, attempt| async move {
@@ -113,7 +136,6 @@ async fn roll(user: User, id: &str, request: IdempotentBody<Roll>, app: &State<A
     answer.await
 }
 
-/// Ends a key at once. One that has ended stays as it is.
 #[delete("/api/api-keys/<id>")]
 async fn revoke(user: User, id: &str, app: &State<App>) -> Result<NoContent, ApiError> {
     let touched = touched(app, &user.id, id).await?;

@@ -1,13 +1,15 @@
 //! Whether an API key is good, for the services that take one.
 
 use rocket::serde::json::Json;
-use rocket::{Route, State, post, routes};
+use rocket::{State, post};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::app::App;
 use crate::http::auth::Internal;
 use crate::http::body::JsonBody;
+use crate::http::endpoint::{Endpoint, endpoint};
 use crate::http::error::ApiError;
 use tollgate_domain::api_keys::key::ApiKey;
 use tollgate_domain::api_keys::store::{self, HeldKey};
@@ -17,18 +19,20 @@ use tollgate_domain::plans::Plans;
 mod tests;
 
 /// The routes of this module.
-pub fn routes() -> Vec<Route> {
-    routes![verify]
+pub fn routes() -> Vec<Endpoint> {
+    vec![endpoint!(verify, "Whether an API key is good, and what its customer may use")]
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "ApiKeyToVerify")]
 struct Verify {
     key: String,
 }
 
 /// What a key is good for, or why it is not.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(untagged)]
+#[schemars(rename = "ApiKeyVerdict")]
 enum Verdict {
     #[serde(rename_all = "camelCase")]
     Good {
@@ -45,7 +49,6 @@ enum Verdict {
     },
 }
 
-/// Whether a key is good, and what its customer may use.
 #[post("/v1/api-keys/verify", data = "<body>")]
 async fn verify(_caller: Internal, body: JsonBody<Verify>, app: &State<App>) -> Result<Json<Verdict>, ApiError> {
     // A mistyped key is known by its checksum, without a look-up.

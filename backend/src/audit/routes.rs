@@ -1,27 +1,39 @@
 //! The audit trail, for operators.
 
 use rocket::serde::json::Json;
-use rocket::{Route, State, get, routes};
+use rocket::{State, get};
 use tollgate_db::page::List;
 
 use super::view::{self, ActView, Filter};
 use crate::app::App;
 use crate::http::auth::Operator;
+use crate::http::endpoint::{Endpoint, endpoint, query};
 use crate::http::error::ApiError;
-use crate::http::page;
+use crate::http::page::Paged;
 use crate::http::query::Query;
 
 #[cfg(test)]
 mod tests;
 
 /// The routes of this module.
-pub fn routes() -> Vec<Route> {
-    routes![list]
+pub fn routes() -> Vec<Endpoint> {
+    let filter = [
+        query("actor", "Who did it."),
+        query("action", "What was done: `license.revoke` …"),
+        query("target", "The id of what it was done to."),
+        query("from", "Not before this moment.").time(),
+        query("to", "Before this moment.").time(),
+    ];
+    vec![endpoint!(list, "What operators did, the newest first").takes(filter)]
 }
 
-/// What operators did, the newest first.
 #[get("/api/admin/audit")]
-async fn list(_operator: Operator, query: Query, app: &State<App>) -> Result<Json<List<ActView>>, ApiError> {
+async fn list(
+    _operator: Operator,
+    query: Query,
+    page: Paged,
+    app: &State<App>,
+) -> Result<Json<List<ActView>>, ApiError> {
     let text = |name| query.text(name).map(str::to_owned);
     let filter = Filter {
         actor: text("actor"),
@@ -30,7 +42,6 @@ async fn list(_operator: Operator, query: Query, app: &State<App>) -> Result<Jso
         from: query.time("from")?,
         to: query.time("to")?,
     };
-    let page = page::requested(&query)?;
     let mut tx = app.read_list().await?;
     Ok(Json(view::list(&mut tx, &filter, &page).await?))
 }

@@ -1,5 +1,6 @@
 //! Acts of operators, the newest first by what is asked for.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 use tollgate_db::page::{List, Page, Position};
@@ -9,8 +10,9 @@ use tollgate_shared::Timestamp;
 use tollgate_shared::clock::{from_unix, rfc3339};
 
 /// An act as operators see it.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "Act")]
 pub(super) struct ActView {
     id: String,
     at: String,
@@ -24,7 +26,8 @@ pub(super) struct ActView {
     after: Option<Value>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "ActTarget")]
 struct Target {
     r#type: String,
     id: String,

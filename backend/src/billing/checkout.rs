@@ -1,34 +1,42 @@
 //! Pages of Stripe's own: the till, and the portal.
 
 use reqwest::Url;
-use rocket::{Route, post, routes};
+use rocket::post;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tollgate_domain::plans::{Plan, Sale};
 
 use super::answers::unreadable;
 use super::desk::{Desk, already_subscribed};
 use super::press::{Asked, Press};
-use super::till::Price;
+use super::till::{Price, unknown_plan};
 use super::view::View;
 use crate::app::App;
 use crate::config::Config;
 use crate::http::auth::link::PAGE_PATH;
+use crate::http::endpoint::{Endpoint, endpoint};
 use crate::http::error::ApiError;
 use crate::http::idempotency::{Answer, IdempotentBody};
 use crate::stripe_api::Call;
 use crate::stripe_api::form::Form;
 
 /// The routes of this module.
-pub(super) fn routes() -> Vec<Route> {
-    routes![create_session, open_portal]
+pub(super) fn routes() -> Vec<Endpoint> {
+    vec![
+        endpoint!(create_session, "Opens the till for a plan: a subscription, or something that is bought for good")
+            .refuses([unknown_plan(), already_subscribed()]),
+        endpoint!(open_portal, "Opens the portal, where the user changes cards and reads invoices")
+            .refuses([ApiError::no_customer()]),
+    ]
 }
 
 /// How many sessions of one press may have been gone through or run out before there is one to go through.
 const SPENT_SESSIONS_MAX: usize = 8;
 
 /// What is bought, and where the buyer is sent then.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "CheckoutRequest")]
 struct CreateSession {
     plan_id: String,
     success_url: Option<String>,
@@ -36,8 +44,9 @@ struct CreateSession {
 }
 
 /// Where the buyer pays.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "Checkout")]
 struct SessionView {
     url: String,
     session_id: String,
@@ -53,9 +62,11 @@ struct Session {
     url: Option<String>,
 }
 
-/// Opens the till for a plan: a subscription, or something that is bought for good.
 #[post("/api/stripe/checkout/create", data = "<request>")]
-async fn create_session(press: Press<'_>, request: IdempotentBody<CreateSession>) -> Result<Answer, ApiError> {
+async fn create_session(
+    press: Press<'_>,
+    request: IdempotentBody<CreateSession>,
+) -> Result<Answer<SessionView>, ApiError> {
     press.once(request, session_for).await
 }
 
@@ -125,22 +136,22 @@ fn session_form(
 }
 
 /// Where the user comes back to.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "PortalRequest")]
 struct OpenPortal {
     return_url: Option<String>,
 }
 
-#[derive(Deserialize, Serialize)]
+#[derive(Deserialize, Serialize, JsonSchema)]
 struct Portal {
     url: String,
 }
 
 impl View for Portal {}
 
-/// Opens the portal, where the user changes cards and reads invoices.
 #[post("/api/stripe/billing/portal", data = "<request>")]
-async fn open_portal(press: Press<'_>, request: IdempotentBody<OpenPortal>) -> Result<Answer, ApiError> {
+async fn open_portal(press: Press<'_>, request: IdempotentBody<OpenPortal>) -> Result<Answer<Portal>, ApiError> {
     press.once(request, portal_for).await
 }
 

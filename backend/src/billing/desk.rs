@@ -52,9 +52,7 @@ impl<'a> Desk<'a> {
 
     /// What the user is subscribed to, as Stripe has shown it: where only its invoices tell of it so far, Stripe is asked.
     pub(super) async fn current(&self) -> Result<Subscription, ApiError> {
-        let subscription = self.user_state().await?.subscription.ok_or_else(|| {
-            ApiError::new(Status::NotFound, "no_subscription", "there is no subscription; make one at the checkout")
-        })?;
+        let subscription = self.user_state().await?.subscription.ok_or_else(no_subscription)?;
         if subscription.history.is_empty() {
             return Ok(self.look_again(&subscription).await?.0);
         }
@@ -212,6 +210,11 @@ fn object_id(observation: &Observation) -> Option<&str> {
         Object::Subscription { after, .. } => Some(&after.id),
         _ => None,
     }
+}
+
+/// 404: there is none to be changed.
+pub(super) fn no_subscription() -> ApiError {
+    ApiError::new(Status::NotFound, "no_subscription", "there is no subscription; make one at the checkout")
 }
 
 /// 409: nobody is to pay twice.

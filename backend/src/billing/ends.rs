@@ -1,38 +1,48 @@
 //! A subscription's end: asked for, and taken back.
 
-use rocket::{Route, post, routes};
+use rocket::http::Status;
+use rocket::post;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use tollgate_domain::subscriptions::Subscription;
 use tollgate_domain::subscriptions::requests::{Cancellation, Impossible, Reactivation};
 
-use super::desk::Desk;
+use super::desk::{Desk, no_subscription};
 use super::press::{Asked, Press};
 use super::view::Changed;
 use crate::http::body::Nothing;
+use crate::http::endpoint::{Endpoint, endpoint};
 use crate::http::error::ApiError;
 use crate::http::idempotency::{Answer, IdempotentBody};
 use crate::stripe_api::Call;
 use crate::stripe_api::form::Form;
 
 /// The routes of this module.
-pub(super) fn routes() -> Vec<Route> {
-    routes![cancel, reactivate]
+pub(super) fn routes() -> Vec<Endpoint> {
+    vec![
+        endpoint!(cancel, "Ends what the user is subscribed to, with its period or at once")
+            .answers(&[Status::Ok, Status::Accepted])
+            .refuses([no_subscription(), Impossible::AlreadyCanceled.into()]),
+        endpoint!(reactivate, "Takes the end back that the user's subscription is to have")
+            .answers(&[Status::Ok, Status::Accepted])
+            .refuses([no_subscription(), Impossible::AlreadyCanceled.into(), Impossible::NotCancelScheduled.into()]),
+    ]
 }
 
 /// How long a reason may be: Stripe's own comments hold no more.
 const REASON_CHARACTERS_MAX: usize = 500;
 
 /// When a subscription is to end, and why.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "Cancellation")]
 struct Cancel {
     #[serde(default)]
     immediately: bool,
     reason: Option<String>,
 }
 
-/// Ends what the user is subscribed to, with its period or at once.
 #[post("/api/subscriptions/cancel", data = "<request>")]
-async fn cancel(press: Press<'_>, request: IdempotentBody<Cancel>) -> Result<Answer, ApiError> {
+async fn cancel(press: Press<'_>, request: IdempotentBody<Cancel>) -> Result<Answer<Changed>, ApiError> {
     press.once(request, end).await
 }
 
@@ -65,9 +75,8 @@ async fn end(ask: Asked<'_>, body: Cancel) -> Result<Changed, ApiError> {
     desk.change(&subscription, call, &action, reason.as_deref(), (is_done, rule)).await
 }
 
-/// Takes the end back that the user's subscription is to have.
 #[post("/api/subscriptions/reactivate", data = "<request>")]
-async fn reactivate(press: Press<'_>, request: IdempotentBody<Nothing>) -> Result<Answer, ApiError> {
+async fn reactivate(press: Press<'_>, request: IdempotentBody<Nothing>) -> Result<Answer<Changed>, ApiError> {
     press.once(request, take_back).await
 }
 

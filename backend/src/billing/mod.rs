@@ -17,9 +17,9 @@ mod tests;
 mod till;
 mod view;
 
-use rocket::Route;
+use crate::http::endpoint::Endpoint;
 
 /// The routes of this module.
-pub fn routes() -> Vec<Route> {
+pub fn routes() -> Vec<Endpoint> {
     [checkout::routes(), ends::routes(), plans::routes(), subscribe::routes(), sync::routes()].concat()
 }

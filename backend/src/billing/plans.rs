@@ -1,7 +1,9 @@
 //! Another plan: what it would cost, and the change to it.
 
 use chrono::{DateTime, SubsecRound as _};
-use rocket::{Route, post, routes};
+use rocket::http::Status;
+use rocket::post;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tollgate_domain::subscriptions::Subscription;
 use tollgate_domain::subscriptions::requests::Impossible;
@@ -9,32 +11,52 @@ use tollgate_shared::Timestamp;
 use tollgate_shared::clock::{from_unix, rfc3339};
 
 use super::answers::unreadable;
-use super::desk::Desk;
+use super::desk::{Desk, no_subscription};
 use super::press::{Asked, Press};
+use super::till::unknown_plan;
 use super::view::{Changed, View};
+use crate::http::endpoint::{Endpoint, endpoint};
 use crate::http::error::ApiError;
 use crate::http::idempotency::{Answer, IdempotentBody};
+use crate::http::stripe::declines;
 use crate::stripe_api::Call;
 use crate::stripe_api::error::Refusal;
 use crate::stripe_api::form::Form;
 
 /// The routes of this module.
-pub(super) fn routes() -> Vec<Route> {
-    routes![change_plan, preview_change]
+pub(super) fn routes() -> Vec<Endpoint> {
+    let impossible = || [Impossible::AlreadyCanceled, Impossible::SamePlan];
+    vec![
+        endpoint!(
+            change_plan,
+            "Moves the user's subscription to another plan. What is more to pay for the rest of the period is charged at \
+             once, what is less is credited; if that cannot be paid nothing changes"
+        )
+        .answers(&[Status::Ok, Status::Accepted])
+        .refuses([no_subscription(), unknown_plan()])
+        .refuses(impossible())
+        .refuses(declines()),
+        endpoint!(
+            preview_change,
+            "What a change to another plan would cost now and at the next renewal, to the unit: a `change-plan` with this \
+             `prorationDate` costs exactly that. Changes nothing"
+        )
+        .refuses([no_subscription(), unknown_plan()])
+        .refuses(impossible()),
+    ]
 }
 
 /// The plan that is wanted, and since when it is to be charged.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "PlanChange")]
 struct ChangePlan {
     plan_id: String,
     proration_date: Option<String>,
 }
 
-/// Moves the user's subscription to another plan. What is more to pay for the rest of the period is charged at once, what
-/// is less is credited; if that cannot be paid nothing changes.
 #[post("/api/subscriptions/change-plan", data = "<request>")]
-async fn change_plan(press: Press<'_>, request: IdempotentBody<ChangePlan>) -> Result<Answer, ApiError> {
+async fn change_plan(press: Press<'_>, request: IdempotentBody<ChangePlan>) -> Result<Answer<Changed>, ApiError> {
     press.once(request, change).await
 }
 
@@ -61,14 +83,15 @@ async fn change(ask: Asked<'_>, body: ChangePlan) -> Result<Changed, ApiError> {
 }
 
 /// The plan that is asked about.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "PreviewRequest")]
 struct PreviewChange {
     plan_id: String,
 }
 
 /// What a change would cost.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 struct Preview {
     plan_id: String,
@@ -82,17 +105,15 @@ struct Preview {
 
 impl View for Preview {}
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct PreviewLine {
     description: Option<String>,
     amount: i64,
     proration: bool,
 }
 
-/// What a change to another plan would cost now and at the next renewal, to the unit: a `change-plan` with this
-/// `prorationDate` costs exactly that. Changes nothing.
 #[post("/api/subscriptions/preview-change", data = "<request>")]
-async fn preview_change(press: Press<'_>, request: IdempotentBody<PreviewChange>) -> Result<Answer, ApiError> {
+async fn preview_change(press: Press<'_>, request: IdempotentBody<PreviewChange>) -> Result<Answer<Preview>, ApiError> {
     press.once(request, preview_of).await
 }
 

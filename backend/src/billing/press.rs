@@ -8,8 +8,10 @@ use super::view::View;
 use crate::app::App;
 use crate::http::auth::User;
 use crate::http::context::RequestContext;
+use crate::http::endpoint::{Argument, Operation};
 use crate::http::error::ApiError;
 use crate::http::idempotency::{Answer, Attempt, IdempotentBody};
+use crate::http::stripe::failures;
 
 /// A request of a signed-in [`User`], who is refused as that guard refuses them.
 pub(super) struct Press<'r> {
@@ -36,13 +38,23 @@ impl<'r> FromRequest<'r> for Press<'r> {
     }
 }
 
+/// What is pressed is done at Stripe.
+impl Argument for Press<'_> {
+    fn describe(operation: &mut Operation) {
+        User::describe(operation);
+        for failure in failures() {
+            operation.refuse(failure);
+        }
+    }
+}
+
 impl Press<'_> {
     /// Does what is asked by `act`, once for each `Idempotency-Key`: sent again it is answered as it was.
     pub(super) async fn once<'a, T, V, F>(
         &'a self,
         request: IdempotentBody<T>,
         act: impl FnOnce(Asked<'a>, T) -> F + Send,
-    ) -> Result<Answer, ApiError>
+    ) -> Result<Answer<V>, ApiError>
     where
         V: View,
         F: Future<Output = Result<V, ApiError>> + Send,

@@ -1,7 +1,9 @@
 //! A subscription that is made without the till: by a card that the user has already, or by one whose payment the user
 //! then confirms.
 
-use rocket::{Route, post, routes};
+use rocket::http::Status;
+use rocket::post;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use tollgate_domain::audit::Cause;
 use tollgate_stripe::ObjectType;
@@ -9,22 +11,34 @@ use tollgate_stripe::ObjectType;
 use super::answers::unreadable;
 use super::desk::{Desk, already_subscribed};
 use super::press::{Asked, Press};
+use super::till::unknown_plan;
 use super::view::Changed;
+use crate::http::endpoint::{Endpoint, endpoint};
 use crate::http::error::ApiError;
 use crate::http::idempotency::{Answer, IdempotentBody};
+use crate::http::stripe::declines;
 use crate::stripe_api::Call;
 use crate::stripe_api::action::Action;
 use crate::stripe_api::error::CallError;
 use crate::stripe_api::form::Form;
 
 /// The routes of this module.
-pub(super) fn routes() -> Vec<Route> {
-    routes![subscribe]
+pub(super) fn routes() -> Vec<Endpoint> {
+    vec![
+        endpoint!(
+            subscribe,
+            "Subscribes the user; with a `clientSecret` and `incomplete` where the payment has to be confirmed"
+        )
+        .answers(&[Status::Created, Status::Accepted])
+        .refuses([unknown_plan(), already_subscribed()])
+        .refuses(declines()),
+    ]
 }
 
 /// What is subscribed to, and with which card.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "SubscriptionRequest")]
 struct Subscribe {
     plan_id: String,
     payment_method_id: Option<String>,
@@ -52,9 +66,8 @@ struct Named {
     id: String,
 }
 
-/// Subscribes the user. 201; with a `clientSecret` and `incomplete` where the payment has to be confirmed.
 #[post("/api/stripe/subscriptions", data = "<request>")]
-async fn subscribe(press: Press<'_>, request: IdempotentBody<Subscribe>) -> Result<Answer, ApiError> {
+async fn subscribe(press: Press<'_>, request: IdempotentBody<Subscribe>) -> Result<Answer<Changed>, ApiError> {
     press.once(request, begin).await
 }
 

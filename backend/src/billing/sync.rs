@@ -1,6 +1,7 @@
 //! How a user's things are at Stripe, taken in on demand.
 
-use rocket::{Route, post, routes};
+use rocket::post;
+use schemars::JsonSchema;
 use serde::Serialize;
 use tollgate_domain::apply::Touched;
 use tollgate_domain::subscriptions::view::PlannedSubscriptionView;
@@ -12,6 +13,7 @@ use super::press::{Asked, Press};
 use super::view::View;
 use crate::differences::Difference;
 use crate::http::body::Nothing;
+use crate::http::endpoint::{Endpoint, endpoint};
 use crate::http::error::ApiError;
 use crate::http::idempotency::{Answer, IdempotentBody};
 use crate::stripe_api::Call;
@@ -19,15 +21,19 @@ use crate::stripe_api::form::Form;
 use crate::stripe_api::list::{OBJECTS_MAX, Page};
 
 /// The routes of this module.
-pub(super) fn routes() -> Vec<Route> {
-    routes![sync, sync_subscriptions]
+pub(super) fn routes() -> Vec<Endpoint> {
+    vec![
+        endpoint!(sync, "Brings the user's customers and their subscriptions into step with Stripe")
+            .refuses([ApiError::no_customer()]),
+        endpoint!(sync_subscriptions, "The same, by its other name").refuses([ApiError::no_customer()]),
+    ]
 }
 
 /// How many pages of one customer's subscriptions are read: a thousand.
 const PAGES_MAX: usize = 10;
 
 /// What was found.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct Synced {
     changed: bool,
     differences: Vec<Difference>,
@@ -36,15 +42,13 @@ struct Synced {
 
 impl View for Synced {}
 
-/// Brings the user's customers and their subscriptions into step with Stripe.
 #[post("/api/stripe/sync", data = "<request>")]
-async fn sync(press: Press<'_>, request: IdempotentBody<Nothing>) -> Result<Answer, ApiError> {
+async fn sync(press: Press<'_>, request: IdempotentBody<Nothing>) -> Result<Answer<Synced>, ApiError> {
     press.once(request, in_step).await
 }
 
-/// The same, by its other name.
 #[post("/api/stripe/subscriptions/sync", data = "<request>")]
-async fn sync_subscriptions(press: Press<'_>, request: IdempotentBody<Nothing>) -> Result<Answer, ApiError> {
+async fn sync_subscriptions(press: Press<'_>, request: IdempotentBody<Nothing>) -> Result<Answer<Synced>, ApiError> {
     press.once(request, in_step).await
 }
 

@@ -52,14 +52,7 @@ impl Price {
 impl<'a> Desk<'a> {
     /// A plan of the operator's file.
     pub(super) fn plan(&self, id: &str) -> Result<&'a Plan, ApiError> {
-        self.app.settings.plans.by_id(id).ok_or_else(|| ApiError {
-            param: Some("planId".into()),
-            ..ApiError::new(
-                Status::UnprocessableEntity,
-                "unknown_plan",
-                "there is no such plan; `GET /api/subscriptions/plans` lists them",
-            )
-        })
+        self.app.settings.plans.by_id(id).ok_or_else(unknown_plan)
     }
 
     /// One that is paid for again and again.
@@ -96,5 +89,17 @@ impl<'a> Desk<'a> {
             let cause = ApiError::internal_because("stripe", "a plan of PLANS_FILE has no price at Stripe").cause;
             ApiError { cause, ..ApiError::new(Status::BadGateway, "stripe_error", "this plan has no price at Stripe") }
         })
+    }
+}
+
+/// 422: the operator's file has no such plan.
+pub(super) fn unknown_plan() -> ApiError {
+    ApiError {
+        param: Some("planId".into()),
+        ..ApiError::new(
+            Status::UnprocessableEntity,
+            "unknown_plan",
+            "there is no such plan; `GET /api/subscriptions/plans` lists them",
+        )
     }
 }

@@ -1,12 +1,14 @@
 //! What a change of a subscription is answered with.
 
 use rocket::http::Status;
+use schemars::JsonSchema;
 use serde::Serialize;
 use tollgate_domain::subscriptions::view::PlannedSubscriptionView;
 
 /// A subscription as it is now. 202 while it is pending.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "ChangedSubscription")]
 pub(super) struct Changed {
     /// What Stripe says.
     pub(super) subscription: PlannedSubscriptionView,

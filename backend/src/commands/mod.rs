@@ -2,6 +2,7 @@
 
 mod migrate;
 mod new_epoch;
+mod openapi;
 mod reconcile;
 mod replay;
 mod serve;
@@ -39,6 +40,8 @@ enum Command {
     Migrate,
     /// After a dump was restored: lets desktop apps know that their place in the event log is not good any more
     NewEpoch,
+    /// Prints the OpenAPI document of the backend's routes
+    Openapi,
     /// Processes events once more: one, some, or all that were received within a time
     Replay(replay::ReplayArguments),
     /// Compares what is here with Stripe: what happened in the last 30 days, and each subscription and invoice
@@ -50,6 +53,10 @@ enum Command {
 /// Runs the process's command line.
 pub fn run() -> ExitCode {
     let arguments = Arguments::parse();
+    if let Some(Command::Openapi) = arguments.command {
+        // It is the same whatever the configuration.
+        return openapi::run();
+    }
     let env = Env::load();
     let log = LogConfig::from_env(&env);
     let config = match Config::from_env(&env) {
@@ -68,6 +75,7 @@ pub fn run() -> ExitCode {
         Ok(runtime) => {
             let done = match arguments.command.unwrap_or(Command::Serve) {
                 Command::Serve => runtime.block_on(serve::run(config)).map(|()| ExitCode::SUCCESS),
+                Command::Openapi => unreachable!("it was printed before"),
                 Command::Migrate => runtime.block_on(migrate::run(config)).map(|()| ExitCode::SUCCESS),
                 Command::NewEpoch => runtime.block_on(new_epoch::run(config)).map(|()| ExitCode::SUCCESS),
                 Command::Replay(arguments) => {

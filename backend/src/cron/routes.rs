@@ -1,7 +1,8 @@
 //! The timetable for schedulers outside, and for operators.
 
 use rocket::serde::json::Json;
-use rocket::{Route, State, get, post, routes};
+use rocket::{State, get, post};
+use schemars::JsonSchema;
 use serde::Serialize;
 use tollgate_domain::cron::runs::{self, Caller};
 use tollgate_shared::clock::rfc3339;
@@ -11,24 +12,28 @@ use super::timetable;
 use super::view::{self, JobView, RanView};
 use crate::app::App;
 use crate::http::auth::{Cron, Operator};
+use crate::http::endpoint::{Argument, Endpoint, Operation, endpoint};
 use crate::http::error::ApiError;
 use crate::tasks::Tasks;
 
 /// The routes of this module.
-pub fn routes() -> Vec<Route> {
-    routes![ask, run, list]
+pub fn routes() -> Vec<Endpoint> {
+    let unknown = [no_such_job()];
+    vec![
+        endpoint!(ask, "Runs a job now, for schedulers that can only ask").refuses(unknown.clone()),
+        endpoint!(run, "Runs a job now, unless that is being done or was done in this very second").refuses(unknown),
+        endpoint!(list, "When each job ran last, what came of it, and when it runs next"),
+    ]
 }
 
-/// The same for schedulers that can only ask.
 #[get("/api/cron/<job>")]
 async fn ask(scheduler: Cron, job: &str, runner: &State<Runner>) -> Result<Json<RanView>, ApiError> {
     run(scheduler, job, runner).await
 }
 
-/// Runs a job now, unless that is being done or was done in this very second.
 #[post("/api/cron/<job>")]
 async fn run(_scheduler: Cron, job: &str, runner: &State<Runner>) -> Result<Json<RanView>, ApiError> {
-    let job = timetable::job(job).ok_or_else(|| ApiError::not_found("such job"))?;
+    let job = timetable::job(job).ok_or_else(no_such_job)?;
     let here = Runner::clone(runner);
     // To its end, whether or not the scheduler waits for that.
     let ran = Tasks::see_through(async move { here.run(job, Caller::Request).await }).await;
@@ -42,13 +47,22 @@ async fn run(_scheduler: Cron, job: &str, runner: &State<Runner>) -> Result<Json
     Ok(Json(RanView { job: job.name, ran, tick: rfc3339(tick), summary }))
 }
 
+impl Argument for &State<Runner> {
+    fn describe(operation: &mut Operation) {
+        operation.refuse(ApiError::database_unavailable());
+    }
+}
+
+fn no_such_job() -> ApiError {
+    ApiError::not_found("such job")
+}
+
 /// Every job: there is a handful, so that they need no pages.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct Jobs {
     data: Vec<JobView>,
 }
 
-/// When each job ran last, what came of it, and when it runs next.
 #[get("/api/admin/cron")]
 async fn list(_operator: Operator, app: &State<App>) -> Result<Json<Jobs>, ApiError> {
     let now = app.clock.now();

@@ -1,5 +1,6 @@
 //! Jobs as schedulers and operators see them.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use tollgate_db::Json;
@@ -10,7 +11,8 @@ use tollgate_shared::clock::rfc3339;
 use super::job::Job;
 
 /// What came of asking for a job.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "JobRun")]
 pub(super) struct RanView {
     pub(super) job: &'static str,
     pub(super) ran: bool,
@@ -19,8 +21,9 @@ pub(super) struct RanView {
 }
 
 /// A line of the timetable, and its newest run.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "Job")]
 pub(super) struct JobView {
     job: &'static str,
     schedule: String,

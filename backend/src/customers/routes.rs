@@ -2,7 +2,8 @@
 
 use rocket::http::Status;
 use rocket::serde::json::Json;
-use rocket::{Route, State, get, post, routes};
+use rocket::{State, get, post};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use tollgate_domain::apply::Touched;
 use tollgate_domain::audit::Cause;
@@ -13,24 +14,29 @@ use tollgate_domain::entitlements;
 use crate::app::App;
 use crate::http::auth::Internal;
 use crate::http::body::JsonBody;
+use crate::http::endpoint::{Endpoint, endpoint};
 use crate::http::error::ApiError;
 
 #[cfg(test)]
 mod tests;
 
 /// The routes of this module.
-pub fn routes() -> Vec<Route> {
-    routes![show, link]
+pub fn routes() -> Vec<Endpoint> {
+    vec![
+        endpoint!(show, "Everything about one customer, by its Stripe id").refuses([no_such_customer()]),
+        endpoint!(link, "Says whose customer one is, against whatever its objects at Stripe say, and for good")
+            .refuses([no_such_customer(), AlreadyLinked.into()]),
+    ]
 }
 
-/// Everything about one customer, by its Stripe id.
 #[get("/v1/customers/<id>")]
 async fn show(_caller: Internal, id: &str, app: &State<App>) -> Result<Json<CustomerState>, ApiError> {
     state(app, id).await
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "CustomerLink")]
 struct Link {
     user_id: String,
 }
@@ -38,7 +44,6 @@ struct Link {
 /// The longest id of a user: more than any that a sign-in library makes.
 const USER_ID_CHARACTERS_MAX: usize = 255;
 
-/// Says whose customer one is, against whatever its objects at Stripe say, and for good.
 #[post("/v1/customers/<id>/link", data = "<body>")]
 async fn link(
     _caller: Internal,
@@ -59,7 +64,11 @@ async fn link(
 
 async fn state(app: &App, id: &str) -> Result<Json<CustomerState>, ApiError> {
     let state = customer_state::load(&mut app.read().await?, id).await?;
-    state.map(Json).ok_or_else(|| ApiError::not_found("such customer"))
+    state.map(Json).ok_or_else(no_such_customer)
+}
+
+fn no_such_customer() -> ApiError {
+    ApiError::not_found("such customer")
 }
 
 fn readable_user_id(user_id: &str) -> Result<&str, ApiError> {

@@ -1,6 +1,7 @@
 //! What operators do with dead letters: have them tried again, or resolve them. Each act is in the audit trail.
 
 use rocket::http::Status as HttpStatus;
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::json;
 use tollgate_db::{Tx, UnitOfWork};
@@ -15,8 +16,9 @@ use crate::webhooks::inbox::{Inbox, Order};
 use crate::webhooks::retry;
 
 /// What became of a letter.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "DeadLetterDone")]
 pub(super) struct Done {
     pub(super) event_id: String,
     status: &'static str,
@@ -93,10 +95,12 @@ async fn record(
     Ok(())
 }
 
-fn unknown() -> ApiError {
+/// 404: no letter has that id, nor has its event.
+pub(super) fn unknown() -> ApiError {
     ApiError::not_found("such dead letter")
 }
 
-fn already_resolved() -> ApiError {
+/// 409: there is nothing left to do.
+pub(super) fn already_resolved() -> ApiError {
     ApiError::new(HttpStatus::Conflict, "already_resolved", "the dead letter is resolved already")
 }

@@ -1,7 +1,8 @@
 //! The queue of dead letters, for operators.
 
 use rocket::serde::json::Json;
-use rocket::{Route, State, get, post, routes};
+use rocket::{State, get, post};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tollgate_db::page::List;
 use tollgate_domain::dead_letters::{Source, Status};
@@ -13,32 +14,44 @@ use crate::app::App;
 use crate::http::auth::Operator;
 use crate::http::body::OptionalJsonBody;
 use crate::http::context::RequestContext;
+use crate::http::endpoint::{Endpoint, endpoint, query};
 use crate::http::error::ApiError;
-use crate::http::page;
+use crate::http::page::Paged;
 use crate::http::query::Query;
 use crate::webhooks::inbox::Inbox;
 
 /// The routes of this module.
-pub fn routes() -> Vec<Route> {
-    routes![list, retry, resolve]
+pub fn routes() -> Vec<Endpoint> {
+    let unresolved = [acts::unknown(), acts::already_resolved()];
+    vec![
+        endpoint!(list, "The dead letters, the newest first; or how many are open, and why").takes([
+            query("status", "How far along they are.").one_of(&Status::ALL.map(Status::name)),
+            query("source", "Where they come from.").one_of(&Source::ALL.map(Source::name)),
+            query("type", "The type of their events."),
+            query("stats", "Numbers in the place of the letters.").switch(),
+        ]),
+        endpoint!(retry, "Has what failed tried again at once; `id` is the letter's, or that of its event of Stripe's")
+            .refuses(unresolved.clone()),
+        endpoint!(resolve, "Takes a letter off the queue, without trying anything").refuses(unresolved),
+    ]
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(untagged)]
+#[schemars(rename = "DeadLetters")]
 enum Listed {
     Letters(List<DeadLetterView>),
     Stats(StatsView),
 }
 
-/// The dead letters, the newest first; or how many are open, and why.
 #[get("/api/dlq")]
-async fn list(_operator: Operator, query: Query, app: &State<App>) -> Result<Json<Listed>, ApiError> {
+async fn list(_operator: Operator, query: Query, page: Paged, app: &State<App>) -> Result<Json<Listed>, ApiError> {
     let filter = Filter {
         status: query.read("status", "`open`, `retrying` or `resolved`", Status::of)?,
         source: query.read("source", "`webhook`, `delivery`, `desktop` or `notification`", Source::of)?,
         event_type: query.text("type").map(str::to_owned),
     };
-    let (wants_stats, page) = (query.switch("stats")?, page::requested(&query)?);
+    let wants_stats = query.switch("stats")?;
     let mut tx = app.read_list().await?;
     Ok(Json(if wants_stats {
         Listed::Stats(view::stats(&mut tx, app.clock.now()).await?)
@@ -47,7 +60,6 @@ async fn list(_operator: Operator, query: Query, app: &State<App>) -> Result<Jso
     }))
 }
 
-/// Has what failed tried again at once; `id` is the letter's, or that of its event of Stripe's.
 #[post("/api/dlq/retry/<id>")]
 async fn retry(
     operator: Operator,
@@ -61,7 +73,7 @@ async fn retry(
 }
 
 /// What an operator says of what is done with.
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, JsonSchema)]
 struct Resolution {
     note: Option<String>,
 }
@@ -69,7 +81,6 @@ struct Resolution {
 /// How long a note may be: a paragraph, with a link to a ticket.
 const NOTE_CHARACTERS_MAX: usize = 1000;
 
-/// Takes a letter off the queue, without trying anything.
 #[post("/api/dlq/resolve/<id>", data = "<body>")]
 async fn resolve(
     operator: Operator,

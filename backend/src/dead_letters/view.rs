@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use tollgate_db::page::{List, Page, Position};
 use tollgate_db::{DbError, Tx, row};
@@ -39,8 +40,9 @@ impl DeadLetter {
 }
 
 /// A dead letter as operators see it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "DeadLetter")]
 pub(super) struct DeadLetterView {
     id: String,
     event_id: String,
@@ -71,8 +73,9 @@ pub(super) struct Filter {
 }
 
 /// The letters that are open, in numbers.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "DeadLetterStats")]
 pub(super) struct StatsView {
     open: i64,
     /// The age of the oldest event of Stripe's: what an app says may not raise an alarm.

@@ -3,23 +3,25 @@
 use rocket::http::Header;
 use rocket::response::Responder;
 use rocket::serde::json::Json;
-use rocket::{Route, State, get, routes};
+use rocket::{State, get};
+use schemars::JsonSchema;
 use serde::Serialize;
 use tollgate_domain::deployment_keys::Jwk;
 
 use crate::app::App;
+use crate::http::endpoint::{Answers, Endpoint, Operation, endpoint};
 use crate::http::error::ApiError;
 
 /// The routes of this module.
-pub fn routes() -> Vec<Route> {
-    routes![jwks]
+pub fn routes() -> Vec<Endpoint> {
+    vec![endpoint!(jwks, "The public half of each key that leases are signed with")]
 }
 
 /// How long the keys may be kept by whoever asked: they hardly ever change.
 const CACHE_CONTROL: &str = "public, max-age=3600";
 
 /// A JSON Web Key Set (RFC 7517).
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct KeySet {
     keys: [Jwk; 1],
 }
@@ -30,7 +32,12 @@ struct Cached<T> {
     cache_control: Header<'static>,
 }
 
-/// The public half of each key that leases are signed with.
+impl<T: Answers> Answers for Cached<T> {
+    fn describe(operation: &mut Operation) {
+        T::describe(operation);
+    }
+}
+
 #[get("/.well-known/jwks.json")]
 async fn jwks(app: &State<App>) -> Result<Cached<Json<KeySet>>, ApiError> {
     let keys = [app.deployment_keys().await?.lease.jwk().clone()];

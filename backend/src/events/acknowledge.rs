@@ -1,20 +1,23 @@
 //! `/api/events/acknowledge`: what apps say of the events that they were told.
 
 use rocket::serde::json::Json;
-use rocket::{Route, State, get, post, routes};
+use rocket::{State, get, post};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tollgate_db::page::List;
 use tollgate_db::{DbError, Tx};
 use tollgate_domain::acknowledgements::{self, Acknowledgement, News, Said, Status};
 use tollgate_domain::licenses::key::LicenseKey;
+use tollgate_domain::licenses::verdict::Verdict;
 use tollgate_shared::clock::rfc3339;
 
 use super::Streams;
 use super::batches::Batches;
 use crate::app::App;
 use crate::http::body::JsonBody;
+use crate::http::endpoint::{Endpoint, endpoint, query};
 use crate::http::error::ApiError;
-use crate::http::page;
+use crate::http::page::Paged;
 use crate::http::query::Query;
 use crate::licenses::key_holder::KeyHolder;
 use crate::licenses::request::{MACHINE_ID_CHARACTERS_MAX, text};
@@ -25,12 +28,22 @@ use crate::licenses::routes::refusal;
 const TOGETHER_MAX: usize = 64;
 
 /// The routes of this module.
-pub(super) fn routes() -> Vec<Route> {
-    routes![acknowledge, list]
+pub(super) fn routes() -> Vec<Endpoint> {
+    vec![
+        endpoint!(acknowledge, "Takes in what an app says of an event, once: it may repeat itself")
+            .refuses([refusal(Verdict::Unknown), no_event()]),
+        endpoint!(list, "What was said of an event of a licence, or of all of its events; the newest first")
+            .takes([
+                query("licenseKey", "The licence's key.").required(),
+                query("eventId", "The event: the `data.id` of the stream."),
+            ])
+            .refuses([refusal(Verdict::Unknown), no_event()]),
+    ]
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "AcknowledgementRequest")]
 struct Body {
     event_id: String,
     license_key: String,
@@ -40,8 +53,9 @@ struct Body {
 }
 
 /// What is known of an event at a machine.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "Acknowledgement")]
 struct AcknowledgementView {
     event_id: String,
     machine_id: Option<String>,
@@ -49,7 +63,6 @@ struct AcknowledgementView {
     acknowledged_at: String,
 }
 
-/// Takes in what an app says of an event, once: it may repeat itself.
 #[post("/api/events/acknowledge", data = "<body>")]
 async fn acknowledge(
     holder: KeyHolder<'_>,
@@ -74,10 +87,8 @@ async fn acknowledge(
     Ok(Json(AcknowledgementView::of(taken.ok_or_else(no_event)?)))
 }
 
-/// What was said of an event of a licence, or of all of its events; the newest first.
 #[get("/api/events/acknowledge")]
-async fn list(holder: KeyHolder<'_>, query: Query) -> Result<Json<List<AcknowledgementView>>, ApiError> {
-    let page = page::requested(&query)?;
+async fn list(holder: KeyHolder<'_>, query: Query, page: Paged) -> Result<Json<List<AcknowledgementView>>, ApiError> {
     let no_key = || ApiError::invalid_parameter("licenseKey", "`licenseKey` is missing");
     let key = query.text("licenseKey").ok_or_else(no_key)?;
     let mut tx = holder.app.read_list().await?;

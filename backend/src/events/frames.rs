@@ -3,8 +3,10 @@
 use std::fmt::{Display, Write as _};
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 use tollgate_domain::events::LoggedEvent;
 use tollgate_domain::events::cursor::{Cursor, Kept};
 use tollgate_domain::licenses::verdict::Verdict;
@@ -19,17 +21,20 @@ pub(super) const REFUSED: &str = "refused";
 pub(super) struct Frames(String);
 
 /// An event as those see it who are told.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "LicenseLogEvent")]
 pub(super) struct EventView {
     id: String,
     r#type: String,
+    #[schemars(with = "Map<String, Value>")]
     data: Box<RawValue>,
     created_at: String,
 }
 
 /// What can be had of a log of which something is missing.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "Gap")]
 pub(super) struct GapView {
     oldest: Option<String>,
     newest: Option<String>,

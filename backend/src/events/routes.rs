@@ -6,7 +6,8 @@ use rocket::http::{ContentType, Header, Status};
 use rocket::request::{self, FromRequest};
 use rocket::response::{self, Responder, Response};
 use rocket::serde::json::Json;
-use rocket::{Request, Route, State, get, outcome, routes};
+use rocket::{Request, State, get, outcome};
+use schemars::JsonSchema;
 use serde::Serialize;
 use tokio::time::timeout;
 use tollgate_db::DbError;
@@ -21,6 +22,7 @@ use super::frames::{EventView, Frames, GapView, REFUSED};
 use super::reader::{Opening, Question};
 use super::{Shared, Streams, between, count_refused};
 use crate::http::context::RequestContext;
+use crate::http::endpoint::{Answers, Argument, Endpoint, Operation, Parameter, endpoint, query, schema_of};
 use crate::http::error::ApiError;
 use crate::http::query::Query;
 
@@ -33,17 +35,32 @@ const OPENING_TIMEOUT: Duration = Duration::from_secs(5);
 /// The header by which a client says which event it saw last.
 const LAST_EVENT_ID: &str = "last-event-id";
 
+/// The longest of our ids: an epoch, a dot and a number.
+const EVENT_ID_CHARACTERS_MAX: usize = 100;
+
 /// How many events are given where nothing is said of that, and at most.
 const MISSED_DEFAULT: i64 = 25;
 const MISSED_MAX: i64 = 1000;
 
 /// The routes of this module.
-pub fn routes() -> Vec<Route> {
-    [routes![stream, missed], acknowledge::routes()].concat()
+pub fn routes() -> Vec<Endpoint> {
+    let since = query("since", "The `nextCursor` of the page before, or `0` for the oldest that is kept.");
+    let limit = query("limit", "How many events the page has at most.").number(1, MISSED_MAX, MISSED_DEFAULT);
+    let mut routes = vec![
+        endpoint!(stream, "The events of a licence as they happen. Whatever is wrong, it is not said by a status")
+            .takes([
+                query("machineId", "What the app knows its machine by; its new stream ends its older one."),
+                query("lastEventId", "As the header `Last-Event-ID`, which goes before it."),
+            ]),
+        endpoint!(missed, "The same events for who does not stream")
+            .takes([since, limit])
+            .refuses([no_license(), ApiError::database_unavailable()]),
+    ];
+    routes.extend(acknowledge::routes());
+    routes
 }
 
-/// The events of a licence as they happen. Whatever is wrong, it is not said by a status: a browser that is answered
-/// anything but 200 never comes again.
+// A browser that is answered anything but 200 never comes again.
 #[get("/api/events/<key>")]
 async fn stream(
     key: &str,
@@ -99,6 +116,26 @@ impl<'r> FromRequest<'r> for LastEventId {
     }
 }
 
+impl Argument for LastEventId {
+    fn describe(operation: &mut Operation) {
+        let id = "The id of the last event that was seen: what came after it is told first.";
+        operation.parameters.push(Parameter::header("Last-Event-ID", EVENT_ID_CHARACTERS_MAX, id));
+    }
+}
+
+impl Argument for &State<Streams> {
+    fn describe(_: &mut Operation) {}
+}
+
+impl Answers for StreamResponse {
+    fn describe(operation: &mut Operation) {
+        // Whatever is wrong, it is not said by a status.
+        operation.refusals.clear();
+        operation.succeed(Status::Ok, "text/event-stream", schema_of::<String>);
+        operation.succeed_empty(Status::NoContent);
+    }
+}
+
 enum StreamResponse {
     Events(StreamBody),
     ComeAgain(Duration),
@@ -124,8 +161,9 @@ impl<'r> Responder<'r, 'static> for StreamResponse {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "MissedEvents")]
 struct Missed {
     data: Vec<EventView>,
     has_more: bool,
@@ -133,7 +171,6 @@ struct Missed {
     gap: Option<GapView>,
 }
 
-/// The same events for who does not stream.
 #[get("/api/events/<key>/missed")]
 async fn missed(key: &str, query: Query, streams: &State<Streams>) -> Result<Json<Missed>, ApiError> {
     let since = query.read("since", "a cursor: the `nextCursor` of the page before, or `0`", |text| {
@@ -142,11 +179,14 @@ async fn missed(key: &str, query: Query, streams: &State<Streams>) -> Result<Jso
     let limit = query.read("limit", "a number from 1 to 1000", |text| {
         text.parse().ok().filter(|limit| (1..=MISSED_MAX).contains(limit))
     })?;
-    let no_license = || ApiError::new(Status::NotFound, "license_not_found", "there is no such licence: check the key");
     let key = LicenseKey::parse(key).ok_or_else(no_license)?;
     let opening = streams.0.reader.open(Question { key, machine: None }).await?.ok_or_else(no_license)?;
     let resume = opening.kept.resume(since.unwrap_or(Start::Oldest));
     Ok(Json(streams.0.missed(&opening, resume, limit.unwrap_or(MISSED_DEFAULT)).await?))
+}
+
+fn no_license() -> ApiError {
+    ApiError::new(Status::NotFound, "license_not_found", "there is no such licence: check the key")
 }
 
 impl Shared {

@@ -160,7 +160,7 @@ fn server(app: &App, limits: Limits) -> Rocket<Build> {
         .manage(Streams::start_with(app, limits))
         .attach(AccessLog)
         .register("/", catchers::catchers())
-        .mount("/", routes::routes())
+        .mount("/", routes::routes().into_iter().map(|endpoint| endpoint.route).collect::<Vec<_>>())
 }
 
 fn seq_of(cursor: &str) -> i64 {

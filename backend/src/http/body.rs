@@ -13,6 +13,7 @@ use rocket::Request;
 use rocket::data::{self, Data, FromData, ToByteUnit};
 use rocket::http::Status;
 use rocket::outcome::Outcome;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_path_to_error::Segment;
@@ -20,7 +21,8 @@ use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::time::timeout;
 use tokio_util::io::StreamReader;
 
-use crate::http::body_budget::BodyBudget;
+use crate::http::body_budget::{BodyBudget, no_room};
+use crate::http::endpoint::{Argument, Body, Operation, schema_of};
 use crate::http::error::ApiError;
 
 /// The largest JSON body of any route but the webhook's: none of them has a field that grows.
@@ -48,6 +50,12 @@ impl<'r, T: DeserializeOwned> FromData<'r> for JsonBody<T> {
     }
 }
 
+impl<T: JsonSchema> Argument for JsonBody<T> {
+    fn describe(operation: &mut Operation) {
+        describe::<T>(operation, true);
+    }
+}
+
 /// A body that may be left out, with its `Content-Type`; else as [`JsonBody`].
 pub struct OptionalJsonBody<T>(pub T);
 
@@ -72,8 +80,30 @@ impl<'r, T: DeserializeOwned + Default> FromData<'r> for OptionalJsonBody<T> {
 }
 
 /// The body of a request that needs no more to be said.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 pub struct Nothing {}
+
+impl<T: JsonSchema> Argument for OptionalJsonBody<T> {
+    fn describe(operation: &mut Operation) {
+        describe::<T>(operation, false);
+    }
+}
+
+/// What there is to say of a JSON body of type `T`.
+pub fn describe<T: JsonSchema>(operation: &mut Operation, is_required: bool) {
+    operation.body = Some(Body { media_types: &["application/json"], schema: schema_of::<T>, is_required });
+    refuse_unreadable(operation, JSON_BYTES_MAX);
+    operation.refuse(invalid_json());
+    operation.refuse(ApiError::unsupported_media_type());
+    operation.refuse(ApiError::of_status(Status::UnprocessableEntity));
+}
+
+/// What is refused of any body.
+pub fn refuse_unreadable(operation: &mut Operation, bytes_max: usize) {
+    operation.refuse(incomplete_body());
+    operation.refuse(ApiError::body_too_large(bytes_max));
+    operation.refuse(no_room());
+}
 
 /// The bytes of a body that says of itself that it is JSON.
 pub async fn read_json(request: &Request<'_>, data: Data<'_>) -> Result<Bytes, ApiError> {

@@ -63,7 +63,7 @@ impl BodyBudget {
         if let Some(units) = units(bytes) {
             // Those who wait are served in turn, so a large one is not passed by again and again.
             let permit = timeout(self.room_timeout, self.room.clone().acquire_many_owned(units)).await;
-            share.permit = Some(permit.ok().and_then(Result::ok).ok_or_else(no_room)?);
+            share.permit = Some(permit.ok().and_then(Result::ok).ok_or_else(refused)?);
         }
         Ok(share)
     }
@@ -78,7 +78,7 @@ impl Share {
         if missing == 0 {
             return Ok(());
         }
-        let more = self.budget.room.clone().try_acquire_many_owned(missing).map_err(|_| no_room())?;
+        let more = self.budget.room.clone().try_acquire_many_owned(missing).map_err(|_| refused())?;
         match &mut self.permit {
             Some(permit) => permit.merge(more),
             permit @ None => *permit = Some(more),
@@ -98,8 +98,13 @@ fn units(bytes: usize) -> Option<u32> {
     (bytes > SMALL_BYTES).then(|| u32::try_from(bytes.div_ceil(UNIT_BYTES)).unwrap_or(u32::MAX))
 }
 
-fn no_room() -> ApiError {
+fn refused() -> ApiError {
     metrics::counter!("tollgate_backend_bodies_refused_total").increment(1);
+    no_room()
+}
+
+/// 503: what bodies may take together is taken.
+pub fn no_room() -> ApiError {
     let message = "other requests' bodies take up all the memory there is for them; try again shortly";
     ApiError {
         retry_after_seconds: Some(RETRY_SECONDS),

@@ -9,6 +9,7 @@ use tollgate_shared::relay_proof::{self, RELAY_PROOF_HEADER};
 
 use crate::app::App;
 use crate::http::auth::INTERNAL_KEY_HEADER;
+use crate::http::endpoint::{Argument, Operation};
 
 /// The header in which the relay says whose request it passes on.
 const FORWARDED_FOR: &str = "x-forwarded-for";
@@ -53,6 +54,10 @@ fn is_of_the_relay(request: &Request<'_>) -> bool {
 fn only<'r>(request: &'r Request<'_>, name: &str) -> Option<&'r str> {
     let mut values = request.headers().get(name);
     values.next().filter(|_| values.next().is_none())
+}
+
+impl Argument for ClientNetwork {
+    fn describe(_: &mut Operation) {}
 }
 
 #[cfg(test)]

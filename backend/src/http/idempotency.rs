@@ -6,12 +6,14 @@
 
 use std::borrow::Cow;
 use std::io::Cursor;
+use std::marker::PhantomData;
 
 use rocket::Request;
 use rocket::data::{self, Data, FromData};
 use rocket::http::{ContentType, Status};
 use rocket::outcome::Outcome;
 use rocket::response::{self, Responder, Response};
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -26,6 +28,7 @@ use crate::app::App;
 use crate::http::auth::User;
 use crate::http::body;
 use crate::http::context::RequestContext;
+use crate::http::endpoint::{Answers, Argument, Operation, Parameter, Success, schema_of};
 use crate::http::error::ApiError;
 
 #[cfg(test)]
@@ -61,15 +64,16 @@ pub struct Attempt {
     action: String,
 }
 
-/// What a route answers, whether now or again.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Answer {
+/// What a route answers, whether now or again: a `T`, or what was refused.
+#[derive(Debug)]
+pub struct Answer<T> {
     status: Status,
     body: Vec<u8>,
     /// Whether an earlier request was answered so.
     replayed: bool,
     /// Whether it is remembered already, where it is to be.
     remembered: bool,
+    shows: PhantomData<fn() -> T>,
 }
 
 #[rocket::async_trait]
@@ -122,14 +126,14 @@ impl<T> IdempotentBody<T> {
     }
 
     /// Does the request of `user` by `act`, unless it was done before: then the answer is that one.
-    pub async fn once<R>(
+    pub async fn once<V, R>(
         self,
         app: &App,
         user: &User,
         act: impl FnOnce(T, Attempt) -> R + Send,
-    ) -> Result<Answer, ApiError>
+    ) -> Result<Answer<V>, ApiError>
     where
-        R: Future<Output = Result<Answer, ApiError>> + Send,
+        R: Future<Output = Result<Answer<V>, ApiError>> + Send,
     {
         let Self { body, named } = self;
         let action = ids::new_id("act", app.clock.now(), &app.rng);
@@ -179,15 +183,14 @@ impl Attempt {
 
     /// The answer `body`, which is remembered with what `work` writes. 409 where another attempt has taken over meanwhile:
     /// then nothing may be written.
-    pub fn answer(
+    pub fn answer<V: Serialize>(
         &self,
         work: &mut UnitOfWork,
         settings: &Settings,
         status: Status,
-        body: &(impl Serialize + Sync),
-    ) -> Result<Answer, ApiError> {
-        let body = serde_json::to_vec(body).expect("what is shown is always JSON");
-        let answer = Answer { status, body, replayed: false, remembered: self.claim.is_some() };
+        body: &V,
+    ) -> Result<Answer<V>, ApiError> {
+        let answer = Answer { remembered: self.claim.is_some(), ..Answer::new(status, body) };
         if let Some(claim) = &self.claim {
             idempotency::answer(work, &settings.sealer, claim, &answer.to_remember())?;
         }
@@ -196,7 +199,7 @@ impl Attempt {
 
     /// Remembers what was not remembered by itself: a refusal, and an answer that was written with nothing. What may pass
     /// is left to the next attempt.
-    async fn settle(&self, app: &App, done: &Result<Answer, ApiError>) {
+    async fn settle<V>(&self, app: &App, done: &Result<Answer<V>, ApiError>) {
         let Some(claim) = &self.claim else { return };
         let answer = match done {
             Ok(answer) if answer.remembered => return,
@@ -227,16 +230,18 @@ fn refusal(error: &ApiError) -> Option<idempotency::Answer> {
     is_final.then(|| idempotency::Answer { status: error.status.code, body: body() })
 }
 
-impl Answer {
+impl<T: Serialize> Answer<T> {
     /// An answer that is written with nothing: [`IdempotentBody::once`] sees to it that it is remembered.
-    pub fn new(status: Status, body: &(impl Serialize + Sync)) -> Self {
+    pub fn new(status: Status, body: &T) -> Self {
         let body = serde_json::to_vec(body).expect("what is shown is always JSON");
-        Self { status, body, replayed: false, remembered: false }
+        Self { status, body, replayed: false, remembered: false, shows: PhantomData }
     }
+}
 
+impl<T> Answer<T> {
     fn again(answer: idempotency::Answer) -> Self {
         let status = Status::new(answer.status);
-        Self { status, body: answer.body, replayed: true, remembered: true }
+        Self { status, body: answer.body, replayed: true, remembered: true, shows: PhantomData }
     }
 
     fn to_remember(&self) -> idempotency::Answer {
@@ -256,7 +261,7 @@ impl Answer {
     }
 }
 
-impl<'r> Responder<'r, 'static> for Answer {
+impl<'r, T> Responder<'r, 'static> for Answer<T> {
     fn respond_to(self, request: &'r Request<'_>) -> response::Result<'static> {
         let body = self.body_for(RequestContext::of(request).request_id.as_str()).into_owned();
         let mut response = Response::build();
@@ -270,6 +275,28 @@ impl<'r> Responder<'r, 'static> for Answer {
             response.raw_header("Idempotent-Replayed", "true");
         }
         response.ok()
+    }
+}
+
+impl<T: JsonSchema> Argument for IdempotentBody<T> {
+    fn describe(operation: &mut Operation) {
+        body::describe::<T>(operation, true);
+        let key =
+            "A name for what is asked: the same request under it is done once, and answered the same for 24 hours.";
+        operation.parameters.push(Parameter::header(IDEMPOTENCY_KEY_HEADER, KEY_CHARACTERS_MAX, key));
+        operation.refuse(Refused::InProgress);
+        operation.refuse(Refused::Mismatch);
+        operation.refuse(ApiError::database_unavailable());
+    }
+}
+
+impl<T: JsonSchema> Answers for Answer<T> {
+    fn describe(operation: &mut Operation) {
+        operation.successes.push(Success {
+            status: Status::Ok,
+            content: Some(("application/json", schema_of::<T>)),
+            headers: &[("Idempotent-Replayed", "`true` where it was done by an earlier request.")],
+        });
     }
 }
 

@@ -8,6 +8,7 @@ pub mod body_budget;
 pub mod catchers;
 pub mod client_network;
 pub mod context;
+pub mod endpoint;
 pub mod error;
 pub mod idempotency;
 pub mod in_flight;

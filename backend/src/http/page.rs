@@ -1,12 +1,50 @@
 //! Which page of a list a request asks for: `?limit=` and `?cursor=`.
 
+use std::ops::Deref;
+
+use rocket::Request;
+use rocket::outcome::Outcome;
+use rocket::request::{self, FromRequest};
 use tollgate_db::page::{LIMIT_DEFAULT, LIMIT_MAX, Page, Position};
 
 use super::query::Query;
+use crate::http::endpoint::{Argument, Operation, query};
 use crate::http::error::ApiError;
 
+/// The page that a request asks for.
+pub struct Paged(Page);
+
+impl Deref for Paged {
+    type Target = Page;
+
+    fn deref(&self) -> &Page {
+        &self.0
+    }
+}
+
+#[rocket::async_trait]
+impl<'r> FromRequest<'r> for Paged {
+    type Error = ();
+
+    async fn from_request(request: &'r Request<'_>) -> request::Outcome<Self, ()> {
+        match requested(&Query::of(request)) {
+            Ok(page) => Outcome::Success(Self(page)),
+            Err(error) => Outcome::Error((error.refuse(request), ())),
+        }
+    }
+}
+
+impl Argument for Paged {
+    fn describe(operation: &mut Operation) {
+        let limit = query("limit", "How many rows the page has at most.");
+        operation.parameters.push(limit.number(1, LIMIT_MAX as i64, LIMIT_DEFAULT as i64));
+        operation.parameters.push(query("cursor", "The `nextCursor` of the page before."));
+        Query::describe(operation);
+    }
+}
+
 /// Reads `limit` and `cursor`; 422 for anything but a number from 1 to [`LIMIT_MAX`] and a cursor of ours.
-pub fn requested(query: &Query) -> Result<Page, ApiError> {
+fn requested(query: &Query) -> Result<Page, ApiError> {
     let limit = query.read("limit", "a number from 1 to 100", |text| {
         text.parse().ok().filter(|limit| (1..=LIMIT_MAX).contains(limit))
     })?;

@@ -2,16 +2,24 @@
 
 use chrono::{DateTime, SubsecRound as _};
 use rocket::Request;
+use rocket::http::Status;
 use rocket::outcome::Outcome;
 use rocket::request::{self, FromRequest};
 use tollgate_shared::Timestamp;
 
+use crate::http::endpoint::{Argument, Operation};
 use crate::http::error::ApiError;
 
 /// The members of a query string, percent-decoded. Of one that comes twice the first counts; unknown ones are no fault.
 pub struct Query(Vec<(String, String)>);
 
 impl Query {
+    /// That of `request`.
+    pub fn of(request: &Request<'_>) -> Self {
+        let members = request.uri().query().into_iter().flat_map(|query| query.segments());
+        Self(members.map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
+    }
+
     /// The value of `name`, if it is there, blank or not.
     pub fn text(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(given, _)| given == name).map(|(_, value)| value.as_str())
@@ -53,8 +61,13 @@ impl<'r> FromRequest<'r> for Query {
     type Error = std::convert::Infallible;
 
     async fn from_request(request: &'r Request<'_>) -> request::Outcome<Self, Self::Error> {
-        let members = request.uri().query().into_iter().flat_map(|query| query.segments());
-        Outcome::Success(Self(members.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()))
+        Outcome::Success(Self::of(request))
+    }
+}
+
+impl Argument for Query {
+    fn describe(operation: &mut Operation) {
+        operation.refuse(ApiError::of_status(Status::UnprocessableEntity));
     }
 }
 

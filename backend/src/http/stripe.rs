@@ -1,5 +1,6 @@
 //! What a user is told of a call to Stripe that gave nothing, and what he can do about it.
 
+use reqwest::StatusCode;
 use rocket::http::Status;
 
 use crate::http::error::ApiError;
@@ -62,6 +63,21 @@ impl ApiError {
             "this needs Stripe, whose key is not set here: STRIPE_SECRET_KEY",
         )
     }
+}
+
+/// Whatever a call to Stripe may come to, besides a decline.
+pub fn failures() -> [ApiError; 4] {
+    let lost = CallError::Lost(None);
+    [ApiError::stripe_not_configured(), unavailable(None), not_understood(&lost), lost.into()]
+}
+
+/// What becomes of a charge that its bank does not make.
+pub fn declines() -> [ApiError; 2] {
+    let refused = |client_secret| {
+        let refusal = Refusal { client_secret, ..Refusal::of_status(StatusCode::PAYMENT_REQUIRED) };
+        ApiError::of_refusal(&refusal)
+    };
+    [refused(None), refused(Some(String::new()))]
 }
 
 fn unavailable(retry_after_seconds: Option<u64>) -> ApiError {

@@ -2,7 +2,8 @@
 
 use rocket::response::status::NoContent;
 use rocket::serde::json::Json;
-use rocket::{Route, State, delete, post, routes};
+use rocket::{State, delete, post};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::json;
 use tollgate_db::UnitOfWork;
@@ -15,23 +16,31 @@ use tollgate_domain::licenses::seats::{self, DeactivationReason};
 use tollgate_domain::licenses::view::HeldLicenseView;
 use tracing::info;
 
+use super::mine::no_such_machine;
 use super::store;
 use crate::app::App;
 use crate::http::auth::Operator;
 use crate::http::body::JsonBody;
 use crate::http::context::RequestContext;
+use crate::http::endpoint::{Endpoint, endpoint};
 use crate::http::error::ApiError;
 
 #[cfg(test)]
 mod tests;
 
 /// The routes of this module.
-pub fn routes() -> Vec<Route> {
-    routes![revoke, reinstate, free_machine]
+pub fn routes() -> Vec<Endpoint> {
+    vec![
+        endpoint!(revoke, "Takes a licence away").refuses([UnknownLicense]),
+        endpoint!(reinstate, "Gives a licence back that was taken away: it follows its subscription again")
+            .refuses([UnknownLicense]),
+        endpoint!(free_machine, "Frees the seat that a machine holds; one that holds none stays as it is")
+            .refuses([no_such_machine()]),
+    ]
 }
 
 /// Why an operator does something.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 struct Reason {
     reason: String,
 }
@@ -39,7 +48,6 @@ struct Reason {
 /// How long a reason may be: a paragraph, with a link to a ticket.
 const REASON_CHARACTERS_MAX: usize = 1000;
 
-/// Takes a licence away.
 #[post("/api/admin/licenses/<id>/revoke", data = "<body>")]
 async fn revoke(
     operator: Operator,
@@ -54,7 +62,6 @@ async fn revoke(
     Ok(license)
 }
 
-/// Gives a licence back that was taken away: it follows its subscription again.
 #[post("/api/admin/licenses/<id>/reinstate", data = "<body>")]
 async fn reinstate(
     operator: Operator,
@@ -69,7 +76,6 @@ async fn reinstate(
     Ok(license)
 }
 
-/// Frees the seat that a machine holds. One that holds none stays as it is.
 #[delete("/api/admin/licenses/<id>/machines/<machine_id>")]
 async fn free_machine(
     operator: Operator,
@@ -79,7 +85,7 @@ async fn free_machine(
     app: &State<App>,
 ) -> Result<NoContent, ApiError> {
     let held_by = store::holder_of(&mut app.read().await?, machine_id).await?;
-    held_by.filter(|holder| holder.license_id == id).ok_or_else(|| ApiError::not_found("such machine"))?;
+    held_by.filter(|holder| holder.license_id == id).ok_or_else(no_such_machine)?;
     let by = operator.acting(context, None);
     app.write(&Touched::license(id), |work| {
         if work.get::<Machine>(machine_id).is_some_and(|machine| machine.seat_of.is_some()) {

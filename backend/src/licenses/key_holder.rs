@@ -11,6 +11,7 @@ use tollgate_domain::licenses::verdict::Verdict;
 
 use crate::app::App;
 use crate::http::client_network::ClientNetwork;
+use crate::http::endpoint::{Argument, Operation};
 use crate::http::error::ApiError;
 use crate::http::rate_limit::RateLimit;
 
@@ -63,6 +64,13 @@ impl<'r> FromRequest<'r> for KeyHolder<'r> {
         let limits =
             request.rocket().state().expect("`server::rocket` manages the limits of every Rocket that it makes");
         request::Outcome::Success(Self { app: App::of(request), limits, network })
+    }
+}
+
+impl Argument for KeyHolder<'_> {
+    fn describe(operation: &mut Operation) {
+        operation.refuse(ApiError::rate_limited(1));
+        operation.refuse(ApiError::database_unavailable());
     }
 }
 

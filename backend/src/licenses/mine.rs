@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use rocket::response::status::NoContent;
 use rocket::serde::json::Json;
-use rocket::{Route, State, delete, get, routes};
+use rocket::{State, delete, get};
+use schemars::JsonSchema;
 use serde::Serialize;
 use tollgate_db::Lock;
 use tollgate_domain::apply::Touched;
@@ -18,23 +19,30 @@ use tracing::info;
 use super::store;
 use crate::app::App;
 use crate::http::auth::User;
+use crate::http::endpoint::{Endpoint, endpoint};
 use crate::http::error::ApiError;
 
 #[cfg(test)]
 mod tests;
 
 /// The routes of this module.
-pub fn routes() -> Vec<Route> {
-    routes![list, free_machine]
+pub fn routes() -> Vec<Endpoint> {
+    vec![
+        endpoint!(list, "The licences of all customers of the user, in order of making, with keys and machines"),
+        endpoint!(
+            free_machine,
+            "Frees the seat that a machine of the user's holds; one that holds none stays as it is"
+        )
+        .refuses([no_such_machine()]),
+    ]
 }
 
 /// Every licence of a user: there are as many as the user has customers, so that they need no pages.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct Licenses {
     data: Vec<HeldLicenseView>,
 }
 
-/// The licences of all customers of the user, in order of making, with keys and machines.
 #[get("/api/license")]
 async fn list(user: User, app: &State<App>) -> Result<Json<Licenses>, ApiError> {
     let mut tx = app.read().await?;
@@ -50,12 +58,11 @@ async fn list(user: User, app: &State<App>) -> Result<Json<Licenses>, ApiError> 
     Ok(Json(Licenses { data: licenses.iter().map(view).collect() }))
 }
 
-/// Frees the seat that a machine of the user's holds. One that holds none stays as it is.
 #[delete("/api/license/machines/<id>")]
 async fn free_machine(user: User, id: &str, app: &State<App>) -> Result<NoContent, ApiError> {
     let holder = store::holder_of(&mut app.read().await?, id).await?;
     let holder = holder.filter(|holder| holder.user_id.as_ref() == Some(&user.id));
-    let license_id = holder.ok_or_else(|| ApiError::not_found("such machine"))?.license_id;
+    let license_id = holder.ok_or_else(no_such_machine)?.license_id;
     let touched = Touched::license(&license_id);
     let freed = app.write(&touched, |work| {
         let holds_a_seat = work.get::<Machine>(id).is_some_and(|machine| machine.seat_of.is_some());
@@ -66,4 +73,9 @@ async fn free_machine(user: User, id: &str, app: &State<App>) -> Result<NoConten
         info!(license.id = %license_id, machine.id = %id, "deactivated machine {id} of licence {license_id}");
     }
     Ok(NoContent)
+}
+
+/// 404: there is no such machine, or it is somebody else's.
+pub(super) fn no_such_machine() -> ApiError {
+    ApiError::not_found("such machine")
 }

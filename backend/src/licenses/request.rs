@@ -1,5 +1,6 @@
 //! What an app sends, read into types.
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 use tollgate_domain::licenses::key::LicenseKey;
 
@@ -13,8 +14,9 @@ const MACHINE_NAME_CHARACTERS_MAX: usize = 255;
 const LABEL_CHARACTERS_MAX: usize = 100;
 
 /// The body of each of these routes.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "MachineRequest")]
 pub(super) struct MachineBody {
     license_key: String,
     machine_id: String,

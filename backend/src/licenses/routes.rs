@@ -5,8 +5,8 @@
 use std::collections::BTreeSet;
 
 use rocket::http::Status;
+use rocket::post;
 use rocket::serde::json::Json;
-use rocket::{Route, post, routes};
 use tollgate_db::{DbError, Lock};
 use tollgate_domain::apply::Touched;
 use tollgate_domain::licenses::License;
@@ -20,6 +20,7 @@ use tracing::info;
 
 use crate::app::App;
 use crate::http::body::JsonBody;
+use crate::http::endpoint::{Endpoint, endpoint};
 use crate::http::error::ApiError;
 use crate::licenses::key_holder::KeyHolder;
 use crate::licenses::request::{MachineBody, MachineRequest};
@@ -30,8 +31,19 @@ use crate::write::WriteError;
 mod tests;
 
 /// The routes of this module.
-pub fn routes() -> Vec<Route> {
-    routes![activate, deactivate, validate, heartbeat]
+pub fn routes() -> Vec<Endpoint> {
+    let held = || [Verdict::Unknown, Verdict::Expired, Verdict::Revoked, Verdict::Suspended].map(refusal);
+    vec![
+        endpoint!(activate, "Gives the machine a seat of the licence; 200 where it has one already")
+            .answers(&[Status::Ok, Status::Created])
+            .refuses(held())
+            .refuses([limit_reached(&[])]),
+        endpoint!(deactivate, "Takes the machine's seat back").refuses([refusal(Verdict::Unknown)]),
+        endpoint!(validate, "Says whether the machine may work; 200 also when it may not"),
+        endpoint!(heartbeat, "The same for an app that runs: a licence that lets this machine not work is an error")
+            .refuses(held())
+            .refuses([refusal(Verdict::NotActivated)]),
+    ]
 }
 
 /// Who asks about what.
@@ -41,7 +53,6 @@ struct Asked<'r> {
     request: MachineRequest,
 }
 
-/// Gives the machine a seat of the licence.
 #[post("/api/license/activate", data = "<body>")]
 async fn activate(holder: KeyHolder<'_>, body: JsonBody<MachineBody>) -> Result<(Status, Json<VerdictView>), ApiError> {
     let asked = Asked::of(holder, body)?;
@@ -76,7 +87,6 @@ async fn activate(holder: KeyHolder<'_>, body: JsonBody<MachineBody>) -> Result<
     Ok((status, Json(asked.answer(&held, &info.fingerprint_hash).await?)))
 }
 
-/// Takes the machine's seat back.
 #[post("/api/license/deactivate", data = "<body>")]
 async fn deactivate(holder: KeyHolder<'_>, body: JsonBody<MachineBody>) -> Result<Json<DeactivatedView>, ApiError> {
     let asked = Asked::of(holder, body)?;
@@ -102,7 +112,6 @@ async fn deactivate(holder: KeyHolder<'_>, body: JsonBody<MachineBody>) -> Resul
     Ok(Json(DeactivatedView { deactivated: true, machines_left }))
 }
 
-/// Says whether the machine may work; 200 also when it may not.
 #[post("/api/license/validate", data = "<body>")]
 async fn validate(holder: KeyHolder<'_>, body: JsonBody<MachineBody>) -> Result<Json<VerdictView>, ApiError> {
     let asked = Asked::of(holder, body)?;
@@ -113,7 +122,6 @@ async fn validate(holder: KeyHolder<'_>, body: JsonBody<MachineBody>) -> Result<
     }
 }
 
-/// The same for an app that runs: a licence that lets no machine work, or not this one, is an error.
 #[post("/api/license/heartbeat", data = "<body>")]
 async fn heartbeat(holder: KeyHolder<'_>, body: JsonBody<MachineBody>) -> Result<Json<VerdictView>, ApiError> {
     let asked = Asked::of(holder, body)?;
@@ -182,12 +190,16 @@ impl<'r> Asked<'r> {
                 let (now, stale_after) = (self.app.clock.now(), self.app.settings.machines_stale_after);
                 let machines: Vec<_> =
                     machines.iter().map(|machine| MachineView::of(machine, now, stale_after)).collect();
-                let message =
-                    "every seat of the licence is taken; deactivate one of these machines, or take a larger plan";
-                ApiError::new(Status::Conflict, "activation_limit_reached", message).with_more("machines", machines)
+                limit_reached(&machines)
             }
         }
     }
+}
+
+/// 409: each seat of the licence is held by one of `machines`.
+fn limit_reached(machines: &[MachineView]) -> ApiError {
+    let message = "every seat of the licence is taken; deactivate one of these machines, or take a larger plan";
+    ApiError::new(Status::Conflict, "activation_limit_reached", message).with_more("machines", machines)
 }
 
 /// The licence with that key, and the machines that hold its seats.

@@ -1,5 +1,6 @@
 //! What apps are answered.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use tollgate_domain::deployment_keys::DeploymentKeys;
 use tollgate_domain::licenses::License;
@@ -12,8 +13,9 @@ use tollgate_shared::clock::rfc3339;
 use crate::app::App;
 
 /// Whether the machine may work, why not, and by which licence.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "LicenseVerdict")]
 pub(super) struct VerdictView {
     valid: bool,
     code: &'static str,
@@ -25,8 +27,9 @@ pub(super) struct VerdictView {
 }
 
 /// A machine's seat is free.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "Deactivated")]
 pub(super) struct DeactivatedView {
     pub(super) deactivated: bool,
     /// The machines that still hold a seat of the licence.

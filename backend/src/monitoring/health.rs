@@ -2,7 +2,8 @@
 
 use rocket::http::{ContentType, Status};
 use rocket::serde::json::Json;
-use rocket::{Route, State, get, routes};
+use rocket::{State, get, routes};
+use schemars::JsonSchema;
 use serde::Serialize;
 use tollgate_shared::clock::rfc3339;
 
@@ -10,44 +11,56 @@ use super::metrics;
 use crate::app::App;
 use crate::deployment_keys::KeysError;
 use crate::events::{HEARTBEAT, Streams};
+use crate::http::endpoint::{Endpoint, endpoint};
 use crate::http::error::ApiError;
 use crate::http::in_flight::InFlight;
 use crate::webhooks::inbox::{Inbox, WRITER_TASK};
 
 /// The routes of this module.
-pub fn routes() -> Vec<Route> {
-    routes![live, ready, exposition, public, public_sse]
+pub fn routes() -> Vec<Endpoint> {
+    let health = [Status::Ok, Status::ServiceUnavailable];
+    let mut routes = vec![
+        endpoint!(live, "200 as long as the process answers at all"),
+        endpoint!(ready, "200 when events can be taken").refuses([unavailable()]),
+        endpoint!(public, "Whether the service is there").answers(&health),
+        endpoint!(public_sse, "Whether streams of events are to be had, and how often they say that they live")
+            .answers(&health),
+    ];
+    routes.extend(Endpoint::unlisted(routes![exposition]));
+    routes
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct Health {
     status: &'static str,
 }
 
-/// 200 as long as the process answers at all.
 #[get("/live")]
-fn live() -> Json<Health> {
+async fn live() -> Json<Health> {
     Json(Health { status: "live" })
 }
 
-/// 200 when events can be taken; 503 `database_unavailable` while the database is not there or not migrated, and
-/// `unavailable` while nobody writes what is taken, or what is in the database is under another `ENCRYPTION_KEY`.
 #[get("/ready")]
 async fn ready(app: &State<App>) -> Result<Json<Health>, ApiError> {
     if !app.tasks.is_alive(WRITER_TASK) {
-        return Err(ApiError::of_status(Status::ServiceUnavailable));
+        return Err(unavailable());
     }
     // Why not is logged by whoever tries to migrate, once, and not at each probe.
     app.db.ready().await.map_err(|_| ApiError::database_unavailable())?;
     app.deployment_keys().await.map_err(|error| match error {
-        KeysError::Unopenable(_) => ApiError::of_status(Status::ServiceUnavailable),
+        KeysError::Unopenable(_) => unavailable(),
         KeysError::Database(_) => ApiError::database_unavailable(),
     })?;
     Ok(Json(Health { status: "ready" }))
 }
 
+/// 503: nobody writes what is taken, or what is in the database is under another `ENCRYPTION_KEY`.
+fn unavailable() -> ApiError {
+    ApiError::of_status(Status::ServiceUnavailable)
+}
+
 /// What anybody may know.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 struct PublicHealth {
     status: &'static str,
@@ -56,13 +69,11 @@ struct PublicHealth {
     heartbeat_seconds: Option<u64>,
 }
 
-/// Whether the service is there.
 #[get("/api/health")]
 async fn public(app: &State<App>) -> (Status, Json<PublicHealth>) {
     public_health(app, app.db.is_ready().await, None)
 }
 
-/// Whether streams of events are to be had, and how often they say that they live.
 #[get("/api/health/sse")]
 async fn public_sse(app: &State<App>, streams: &State<Streams>) -> (Status, Json<PublicHealth>) {
     public_health(app, !streams.are_full() && app.db.is_ready().await, Some(HEARTBEAT.as_secs()))
@@ -73,7 +84,6 @@ fn public_health(app: &App, is_up: bool, heartbeat_seconds: Option<u64>) -> (Sta
     (http_status, Json(PublicHealth { status, server_time: rfc3339(app.clock.now()), heartbeat_seconds }))
 }
 
-/// Everything that is counted, as Prometheus reads it. Without the database it leaves out what only that knows.
 #[get("/metrics")]
 async fn exposition(app: &State<App>, inbox: &State<Inbox>, in_flight: &State<InFlight>) -> (ContentType, String) {
     (ContentType::new("text", "plain").with_params(("version", "0.0.4")), metrics::render(app, inbox, in_flight).await)

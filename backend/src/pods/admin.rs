@@ -3,7 +3,8 @@
 use rocket::http::Status;
 use rocket::response::status::Custom;
 use rocket::serde::json::Json;
-use rocket::{Route, State, get, post, routes};
+use rocket::{State, get, post};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tollgate_db::UnitOfWork;
@@ -13,7 +14,7 @@ use tollgate_domain::audit::acts::{self, Act, ActedBy};
 use tollgate_domain::memberships::leaving::{cancel_pod, end_here};
 use tollgate_domain::memberships::view::{self, MembershipView, PodView, Viewer, WholePodView};
 use tollgate_domain::memberships::{self, Membership, MembershipStatus};
-use tollgate_domain::payouts::{Payout, PayoutView};
+use tollgate_domain::payouts::{Payout, PayoutError, PayoutView};
 use tollgate_domain::pods::{self, Pod};
 
 use super::new_pod::Create;
@@ -24,29 +25,39 @@ use crate::app::App;
 use crate::http::auth::Operator;
 use crate::http::body::JsonBody;
 use crate::http::context::RequestContext;
+use crate::http::endpoint::{Endpoint, endpoint, query};
 use crate::http::error::ApiError;
-use crate::http::page;
+use crate::http::page::Paged;
 use crate::http::query::Query;
 
 /// How long a reason may be: a paragraph, with a link to a ticket.
 const REASON_CHARACTERS_MAX: usize = 1000;
 
 /// The routes of this module.
-pub(super) fn routes() -> Vec<Route> {
-    routes![list, show, create, cancel, list_memberships, cancel_membership, note_payout, list_payouts]
+pub(super) fn routes() -> Vec<Endpoint> {
+    vec![
+        endpoint!(list, "All pods, the newest first"),
+        endpoint!(show, "One pod with all of its memberships").refuses([no_pod()]),
+        endpoint!(create, "Makes a pod, which is no user's").answers(&[Status::Created]),
+        endpoint!(cancel, "Calls a pod off, begun or not").refuses([no_pod()]),
+        endpoint!(list_memberships, "Memberships, the newest first").takes([query("status", "How they stand.")
+            .one_of(&["joining", "active", "past_due", "failed", "completed", "canceled"])]),
+        endpoint!(cancel_membership, "Puts a member out of its pod").refuses([no_membership()]),
+        endpoint!(note_payout, "Notes what was paid out of a pod; the same reference again is 200")
+            .answers(&[Status::Ok, Status::Created])
+            .refuses([no_pod(), PayoutError::ExceedsPot.into(), PayoutError::Mismatch.into()]),
+        endpoint!(list_payouts, "What was paid out of a pod, the newest first").refuses([no_pod()]),
+    ]
 }
 
-/// All pods, the newest first.
 #[get("/api/admin/pods")]
-async fn list(_operator: Operator, query: Query, app: &State<App>) -> Result<Json<List<PodView>>, ApiError> {
-    let page = page::requested(&query)?;
+async fn list(_operator: Operator, page: Paged, app: &State<App>) -> Result<Json<List<PodView>>, ApiError> {
     let mut tx = app.read_list().await?;
     let rows =
         page.list(pods::newest(&mut tx, &page).await?, |pod| Position { at: pod.created_at, id: pod.id.clone() });
     Ok(Json(view::list(&mut tx, app.clock.now(), rows, Viewer::Operator).await?))
 }
 
-/// One pod with all of its memberships.
 #[get("/api/admin/pods/<id>")]
 async fn show(_operator: Operator, id: &str, app: &State<App>) -> Result<Json<WholePodView>, ApiError> {
     let mut tx = app.read().await?;
@@ -54,7 +65,6 @@ async fn show(_operator: Operator, id: &str, app: &State<App>) -> Result<Json<Wh
     Ok(Json(view::whole(&mut tx, app.clock.now(), &pod).await?))
 }
 
-/// Makes a pod, which is no user's.
 #[post("/api/admin/pods", data = "<body>")]
 async fn create(
     operator: Operator,
@@ -74,12 +84,12 @@ async fn create(
     Ok(Custom(Status::Created, Json(made.await?.0)))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "PodReason")]
 struct Reason {
     reason: String,
 }
 
-/// Calls a pod off, begun or not.
 #[post("/api/admin/pods/<id>/cancel", data = "<body>")]
 async fn cancel(
     operator: Operator,
@@ -101,22 +111,20 @@ async fn cancel(
     shown(app, id, Viewer::Operator).await.map(Json)
 }
 
-/// Memberships, the newest first.
 #[get("/api/admin/memberships")]
 async fn list_memberships(
     _operator: Operator,
     query: Query,
+    page: Paged,
     app: &State<App>,
 ) -> Result<Json<List<MembershipView>>, ApiError> {
     let named = "`joining`, `active`, `past_due`, `failed`, `completed` or `canceled`";
     let status = query.read("status", named, MembershipStatus::named)?;
-    let page = page::requested(&query)?;
     let now = app.clock.now();
     let mut tx = app.read_list().await?;
     Ok(Json(view::by_status(&mut tx, now, status, &page).await?))
 }
 
-/// Puts a member out of its pod.
 #[post("/api/admin/memberships/<id>/cancel", data = "<body>")]
 async fn cancel_membership(
     operator: Operator,
@@ -127,7 +135,6 @@ async fn cancel_membership(
 ) -> Result<Json<MembershipView>, ApiError> {
     let reason = body.0.readable()?;
     let by = operator.acting(context, Some(reason.clone()));
-    let no_membership = || ApiError::not_found("such membership");
     let membership = memberships::get(&mut app.read().await?, id).await?.ok_or_else(no_membership)?;
     call_off(app, &membership.pod_id, |work| {
         let before = work.get::<Membership>(id).map(|row| row.status(work.now()));
@@ -145,7 +152,6 @@ async fn cancel_membership(
     Ok(Json(MembershipView::of(&row, &pod, app.clock.now())))
 }
 
-/// Notes what was paid out of a pod.
 #[post("/api/admin/pods/<id>/payouts", data = "<body>")]
 async fn note_payout(
     operator: Operator,
@@ -163,15 +169,18 @@ async fn note_payout(
     Ok(Custom(if is_new { Status::Created } else { Status::Ok }, Json(payout.into())))
 }
 
-/// What was paid out of a pod, the newest first.
 #[get("/api/admin/pods/<id>/payouts")]
 async fn list_payouts(
     _operator: Operator,
     id: &str,
-    query: Query,
+    page: Paged,
     app: &State<App>,
 ) -> Result<Json<List<PayoutView>>, ApiError> {
-    payouts_of(app, id, &query).await
+    payouts_of(app, id, &page).await
+}
+
+fn no_membership() -> ApiError {
+    ApiError::not_found("such membership")
 }
 
 fn record(

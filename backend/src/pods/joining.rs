@@ -2,6 +2,7 @@
 //! refusal gives the seat back; of an answer that is lost the next try, the event or a job tells.
 
 use rocket::http::Status;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use tollgate_domain::apply::Touched;
 use tollgate_domain::memberships::joining::{self, JoinError, Joined};
@@ -22,15 +23,16 @@ use crate::http::idempotency::Answer;
 use crate::stripe_api::error::CallError;
 
 /// A body of `POST /api/pods/{id}/join`.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "JoinRequest")]
 pub(super) struct Join {
     invite_code: Option<String>,
     payment_method_id: Option<String>,
 }
 
 /// Makes the user a member: 201; 200 of one who is, whose leaving is then taken back; 202 where it is not written yet.
-pub(super) async fn join(app: &App, user: &User, id: &str, body: Join) -> Result<Answer, ApiError> {
+pub(super) async fn join(app: &App, user: &User, id: &str, body: Join) -> Result<Answer<JoinedView>, ApiError> {
     let teller = Teller::open(app)?;
     let pod = visible(app, id, Viewer::User(&user.id), body.invite_code.as_deref()).await?;
     let own = memberships::of_user_in(&mut app.read().await?, id, &user.id).await?;
@@ -68,7 +70,7 @@ async fn subscribe(
     pod: &Pod,
     membership: &Membership,
     payer: Payer,
-) -> Result<Answer, CallOrApiError> {
+) -> Result<Answer<JoinedView>, CallOrApiError> {
     // One that was begun before is paid by whom Stripe was told of then.
     let customer = match &membership.customer_id {
         Some(customer) if membership.asked_at.is_some() => customer.clone(),
@@ -83,7 +85,7 @@ async fn subscribe(
 }
 
 /// The membership as it is now, or as it was begun where that cannot be read.
-async fn answer(teller: Teller<'_>, pod: &Pod, membership: &Membership, is_written: bool) -> Answer {
+async fn answer(teller: Teller<'_>, pod: &Pod, membership: &Membership, is_written: bool) -> Answer<JoinedView> {
     let app = teller.app;
     let read = async { memberships::get(&mut app.read().await?, &membership.id).await };
     let row = read.await.ok().flatten().unwrap_or_else(|| membership.clone());
@@ -92,7 +94,7 @@ async fn answer(teller: Teller<'_>, pod: &Pod, membership: &Membership, is_writt
 }
 
 /// A membership that lost its seat while Stripe may have made its subscription: it is looked for before another is asked for.
-async fn recover(teller: Teller<'_>, pod: &Pod, own: &[Membership]) -> Result<Option<Answer>, ApiError> {
+async fn recover(teller: Teller<'_>, pod: &Pod, own: &[Membership]) -> Result<Option<Answer<JoinedView>>, ApiError> {
     let now = teller.app.clock.now();
     let is_lost = |row: &&Membership| !is_shown(row, now) && row.asked_at.is_some();
     let (Some(lost), Some(price)) = (own.iter().rev().find(is_lost), &pod.price_id) else { return Ok(None) };
@@ -107,7 +109,7 @@ async fn recover(teller: Teller<'_>, pod: &Pod, own: &[Membership]) -> Result<Op
 }
 
 /// Who is a member already, and may have wanted to leave.
-async fn stay(teller: Teller<'_>, pod: &Pod, member: &Membership) -> Result<Answer, ApiError> {
+async fn stay(teller: Teller<'_>, pod: &Pod, member: &Membership) -> Result<Answer<JoinedView>, ApiError> {
     let app = teller.app;
     let touched = Touched::membership(&member.id, member.customer_id.as_deref());
     let (what, _) = app.write(&touched, |work| Ok::<_, ApiError>(leaving::stay(work, &member.id))).await?;
@@ -132,14 +134,19 @@ async fn refused(teller: Teller<'_>, pod: &Pod, membership: &Membership, error: 
     if let Some(customer) = customer
         && teller.pays_in_another(customer, &pod.currency).await.unwrap_or(false)
     {
-        return ApiError::new(
-            Status::Conflict,
-            "currency_conflict",
-            "you pay in another currency already, and Stripe takes one at a time of a customer; join with the payment \
-             method of another customer",
-        );
+        return currency_conflict();
     }
     error.into()
+}
+
+/// 409: Stripe would not charge this customer so.
+pub(super) fn currency_conflict() -> ApiError {
+    ApiError::new(
+        Status::Conflict,
+        "currency_conflict",
+        "you pay in another currency already, and Stripe takes one at a time of a customer; join with the payment \
+         method of another customer",
+    )
 }
 
 /// Whether an error is about what was asked, so that the same again would meet it again.

@@ -1,6 +1,7 @@
 //! To leave a pod.
 
 use rocket::http::Status;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use tollgate_domain::apply::Touched;
 use tollgate_domain::memberships::leaving::{self, NotAMember};
@@ -16,7 +17,8 @@ use crate::http::error::ApiError;
 use crate::http::idempotency::Answer;
 
 /// A body of `POST /api/pods/{id}/leave`.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "LeaveRequest")]
 pub(super) struct Leave {
     #[serde(default)]
     immediately: bool,
@@ -24,7 +26,7 @@ pub(super) struct Leave {
 }
 
 /// Ends the user's part in a pod, with the period or at once.
-pub(super) async fn leave(app: &App, user: &User, id: &str, body: Leave) -> Result<Answer, ApiError> {
+pub(super) async fn leave(app: &App, user: &User, id: &str, body: Leave) -> Result<Answer<LeftView>, ApiError> {
     let teller = Teller::open(app)?;
     let reason = readable_reason(body.reason)?;
     let pod = visible(app, id, Viewer::User(&user.id), None).await?;

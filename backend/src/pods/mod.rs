@@ -23,7 +23,6 @@ mod view;
 
 use std::convert::Infallible;
 
-use rocket::Route;
 use tollgate_db::{DbError, UnitOfWork};
 use tollgate_domain::apply::Touched;
 use tollgate_domain::memberships::view::Viewer;
@@ -32,6 +31,7 @@ use tollgate_domain::pods::{self, Pod};
 use tollgate_shared::Timestamp;
 
 use crate::app::App;
+use crate::http::endpoint::Endpoint;
 use crate::http::error::ApiError;
 use crate::write::WriteError;
 
@@ -39,7 +39,7 @@ use crate::write::WriteError;
 const REASON_CHARACTERS_MAX: usize = 500;
 
 /// The routes of this module.
-pub fn routes() -> Vec<Route> {
+pub fn routes() -> Vec<Endpoint> {
     [routes::routes(), services::routes(), reports::routes(), admin::routes()].concat()
 }
 

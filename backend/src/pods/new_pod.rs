@@ -1,6 +1,7 @@
 //! What a new pod is to be, as it is asked for.
 
 use chrono::{Duration, SubsecRound as _};
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer};
 use tollgate_domain::pods::NewPod;
 use tollgate_domain::pods::schedule::Cadence;
@@ -17,8 +18,9 @@ const GRACE_DAYS_MAX: i64 = 30;
 const GRACE_DAYS: i64 = 7;
 
 /// A body of `POST /api/pods`.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "NewPod")]
 pub(super) struct Create {
     name: String,
     amount: i64,
@@ -27,6 +29,7 @@ pub(super) struct Create {
     first_contribution_date: String,
     max_members: i64,
     #[serde(default, deserialize_with = "given")]
+    #[schemars(with = "Option<i64>")]
     contributions_total: Given<i64>,
     grace_days: Option<i64>,
     visibility: Option<String>,

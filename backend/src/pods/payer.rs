@@ -129,7 +129,7 @@ async fn own_customers(tx: &mut Tx, user_id: &str) -> Result<Vec<Customer>, ApiE
 }
 
 /// 402: there is nothing to pay with.
-fn payment_method_required() -> ApiError {
+pub(super) fn payment_method_required() -> ApiError {
     ApiError::new(
         Status::PaymentRequired,
         "payment_method_required",

@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use rocket::http::Status;
 use rocket::response::status::Custom;
 use rocket::serde::json::Json;
-use rocket::{Route, State, patch, post, routes};
+use rocket::{State, patch, post};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tollgate_db::Lock;
@@ -30,18 +31,31 @@ use crate::app::App;
 use crate::billing::answers;
 use crate::http::auth::Internal;
 use crate::http::body::JsonBody;
+use crate::http::endpoint::{Endpoint, endpoint};
 use crate::http::error::ApiError;
 use crate::http::query;
+use crate::http::stripe::failures;
 use crate::stripe_api::Call;
 use crate::stripe_api::form::Form;
 
 /// The routes of this module.
-pub(super) fn routes() -> Vec<Route> {
-    routes![payment, subscription_status]
+pub(super) fn routes() -> Vec<Endpoint> {
+    vec![
+        endpoint!(payment, "Takes in what the company tells of a payment; told again it is 200")
+            .answers(&[Status::Ok, Status::Created])
+            .refuses([no_pod(), Mismatch.into()]),
+        endpoint!(
+            subscription_status,
+            "Takes in what the company tells of a subscription; where Stripe can be asked, a difference is settled by that"
+        )
+        .refuses([no_pod()])
+        .refuses(failures()),
+    ]
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "ReportedPayment")]
 struct Payment {
     pod_id: String,
     stripe_reference: String,
@@ -51,13 +65,13 @@ struct Payment {
     user_id: Option<String>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "ReportedContribution")]
 pub(super) struct Told {
     contribution: ContributionView,
     membership: MembershipView,
 }
 
-/// Takes in what the company tells of a payment: 201; told again 200.
 #[post("/v1/payments", data = "<body>")]
 async fn payment(_caller: Internal, body: JsonBody<Payment>, app: &State<App>) -> Result<Custom<Json<Told>>, ApiError> {
     let told = body.0.readable()?;
@@ -174,21 +188,22 @@ async fn paid_invoice(app: &App, reference: &str) -> Option<String> {
     })
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "ReportedStatus")]
 struct StatusSeen {
     subscription_id: String,
     status: String,
     current_period_end: Option<Value>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "AppliedStatus")]
 pub(super) struct Applied {
     membership: MembershipView,
     applied: bool,
 }
 
-/// Takes in how a subscription of a pod is, as a service has seen it now. With a key of Stripe's, Stripe says how it is.
 #[patch("/v1/pods/<id>/subscription/status", data = "<body>")]
 async fn subscription_status(
     _caller: Internal,

@@ -1,6 +1,7 @@
 //! A member pays what is overdue, by what is there or by another payment method.
 
 use rocket::http::Status;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tollgate_domain::apply::Touched;
 use tollgate_domain::contributions::Contribution;
@@ -25,22 +26,24 @@ use crate::stripe_api::form::Form;
 const RETRY_SECONDS: u32 = 24 * 3600;
 
 /// A body of `POST /api/pods/{id}/retry-payment`.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "PaymentRetry")]
 pub(super) struct Retry {
     payment_method_id: Option<String>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct Retried {
+#[schemars(rename = "RetriedPayment")]
+pub(super) struct Retried {
     membership: MembershipView,
     contribution: ContributionView,
     client_secret: Option<String>,
 }
 
 /// Pays the oldest overdue contribution.
-pub(super) async fn retry(app: &App, user: &User, id: &str, body: Retry) -> Result<Answer, ApiError> {
+pub(super) async fn retry(app: &App, user: &User, id: &str, body: Retry) -> Result<Answer<Retried>, ApiError> {
     let teller = Teller::open(app)?;
     let pod = visible(app, id, Viewer::User(&user.id), None).await?;
     let own = memberships::of_user_in(&mut app.read().await?, id, &user.id).await?;

@@ -8,9 +8,10 @@ use rocket::request::{self, FromRequest};
 use rocket::response::status::Custom;
 use rocket::response::{self, Responder};
 use rocket::serde::json::Json;
-use rocket::{Request, Route, State, get, post, routes};
+use rocket::{Request, State, get, post};
+use schemars::JsonSchema;
 use serde::Deserialize;
-use tollgate_db::page::{List, Position};
+use tollgate_db::page::{List, Page, Position};
 use tollgate_db::{DbError, Tx, UnitOfWork};
 use tollgate_domain::apply::Touched;
 use tollgate_domain::memberships::view::{self, ActiveView, MembershipView};
@@ -23,8 +24,9 @@ use super::no_pod;
 use crate::app::App;
 use crate::http::auth::{INTERNAL_KEY_HEADER, Internal, User};
 use crate::http::body::JsonBody;
+use crate::http::endpoint::{Answers, Argument, Endpoint, Operation, Success, endpoint, query, schema_of};
 use crate::http::error::ApiError;
-use crate::http::page;
+use crate::http::page::Paged;
 use crate::http::query::{self, A_TIME, Query};
 
 /// The most memberships of one page.
@@ -33,14 +35,33 @@ const REFERENCE_CHARACTERS_MAX: usize = 255;
 const NOTE_CHARACTERS_MAX: usize = 1000;
 
 /// The routes of this module.
-pub(super) fn routes() -> Vec<Route> {
-    routes![active, mine, note, list]
+pub(super) fn routes() -> Vec<Endpoint> {
+    let limit = query("limit", "How many the page has at most; left out, all come.").number(1, ACTIVE_MAX, ACTIVE_MAX);
+    vec![
+        endpoint!(active, "Every membership that goes on, by id; with `limit` in pages")
+            .takes([limit, query("cursor", "The `X-Next-Cursor` of the page before.")]),
+        endpoint!(mine, "A user's memberships, each with its pod"),
+        endpoint!(note, "Notes what was paid out of a pod; the same reference again is 200")
+            .answers(&[Status::Ok, Status::Created])
+            .refuses([no_pod(), PayoutError::ExceedsPot.into(), PayoutError::Mismatch.into()]),
+        endpoint!(list, "What was paid out of a pod, the newest first").refuses([no_pod()]),
+    ]
 }
 
 /// A bare array; where the next page begins is a header, `X-Next-Cursor`.
 struct Active {
     rows: Vec<ActiveView>,
     next_cursor: Option<String>,
+}
+
+impl Answers for Active {
+    fn describe(operation: &mut Operation) {
+        operation.successes.push(Success {
+            status: Status::Ok,
+            content: Some(("application/json", schema_of::<Vec<ActiveView>>)),
+            headers: &[("X-Next-Cursor", "The `cursor` of the next page, where there is one.")],
+        });
+    }
 }
 
 impl<'r> Responder<'r, 'static> for Active {
@@ -53,7 +74,6 @@ impl<'r> Responder<'r, 'static> for Active {
     }
 }
 
-/// Every membership that goes on, by id; with `limit` in pages.
 #[get("/v1/pods/subscriptions/active")]
 async fn active(_caller: Internal, query: Query, app: &State<App>) -> Result<Active, ApiError> {
     let limit = query.read("limit", "a number from 1 to 1000", |text| {
@@ -108,16 +128,24 @@ impl<'r> FromRequest<'r> for Whose {
     }
 }
 
+impl Argument for Whose {
+    fn describe(operation: &mut Operation) {
+        User::describe(operation);
+        Internal::describe(operation);
+        operation.parameters.push(query("userId", "Whose, where a service asks."));
+    }
+}
+
 #[get("/v1/pods/mine")]
-async fn mine(whose: Whose, query: Query, app: &State<App>) -> Result<Json<List<MembershipView>>, ApiError> {
-    let page = page::requested(&query)?;
+async fn mine(whose: Whose, page: Paged, app: &State<App>) -> Result<Json<List<MembershipView>>, ApiError> {
     let mut tx = app.read_list().await?;
     Ok(Json(view::mine(&mut tx, app.clock.now(), &whose.0, &page).await?))
 }
 
 /// A payout as it is told.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "NewPayout")]
 pub(super) struct NotePayout {
     membership_id: String,
     amount: i64,
@@ -126,7 +154,6 @@ pub(super) struct NotePayout {
     note: Option<String>,
 }
 
-/// Notes what was paid out of a pod: 201; the same reference again 200.
 #[post("/v1/pods/<id>/payouts", data = "<body>")]
 async fn note(
     _caller: Internal,
@@ -138,17 +165,15 @@ async fn note(
     Ok(Custom(if is_new { Status::Created } else { Status::Ok }, Json(payout.into())))
 }
 
-/// What was paid out of a pod, the newest first.
 #[get("/v1/pods/<id>/payouts")]
-async fn list(_caller: Internal, id: &str, query: Query, app: &State<App>) -> Result<Json<List<PayoutView>>, ApiError> {
-    payouts_of(app, id, &query).await
+async fn list(_caller: Internal, id: &str, page: Paged, app: &State<App>) -> Result<Json<List<PayoutView>>, ApiError> {
+    payouts_of(app, id, &page).await
 }
 
-pub(super) async fn payouts_of(app: &App, id: &str, query: &Query) -> Result<Json<List<PayoutView>>, ApiError> {
-    let page = page::requested(query)?;
+pub(super) async fn payouts_of(app: &App, id: &str, page: &Page) -> Result<Json<List<PayoutView>>, ApiError> {
     let mut tx = app.read_list().await?;
     pods::get(&mut tx, id).await?.ok_or_else(no_pod)?;
-    Ok(Json(payouts::list(&mut tx, id, &page).await?))
+    Ok(Json(payouts::list(&mut tx, id, page).await?))
 }
 
 impl NotePayout {

@@ -1,5 +1,6 @@
 //! What changes of a membership are answered with.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use tollgate_domain::memberships::Membership;
 use tollgate_domain::memberships::view::MembershipView;
@@ -7,8 +8,9 @@ use tollgate_domain::pods::Pod;
 use tollgate_shared::Timestamp;
 
 /// What became of a wish to join.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "Joined")]
 pub(super) struct JoinedView {
     membership: MembershipView,
     /// Whether Stripe did it and we have not written it yet.
@@ -18,8 +20,9 @@ pub(super) struct JoinedView {
 }
 
 /// What became of a wish to leave.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "Left")]
 pub(super) struct LeftView {
     membership: MembershipView,
     pending: bool,

@@ -1,7 +1,8 @@
 //! What a user has and could have, and how that came.
 
 use rocket::serde::json::Json;
-use rocket::{Route, State, get, routes};
+use rocket::{State, get};
+use schemars::JsonSchema;
 use serde::Serialize;
 use tollgate_db::Lock;
 use tollgate_db::page::{List, Position};
@@ -16,22 +17,24 @@ use tollgate_shared::Timestamp;
 
 use crate::app::App;
 use crate::http::auth::User;
+use crate::http::endpoint::{Endpoint, endpoint};
 use crate::http::error::ApiError;
-use crate::http::page;
-use crate::http::query::Query;
+use crate::http::page::{self, Paged};
 
 #[cfg(test)]
 mod tests;
 
 /// The routes of this module.
-pub fn routes() -> Vec<Route> {
-    routes![plans, current, changes]
+pub fn routes() -> Vec<Endpoint> {
+    vec![
+        endpoint!(plans, "What is on sale, in the order of the operator's file"),
+        endpoint!(current, "What the user has, over all of its customers"),
+        endpoint!(changes, "What changed of the user's subscriptions, and by whom, the newest first"),
+    ]
 }
 
-/// What is on sale, in the order of the operator's file.
 #[get("/api/subscriptions/plans")]
-async fn plans(user: User, query: Query, app: &State<App>) -> Result<Json<List<PlanView>>, ApiError> {
-    let page = page::requested(&query)?;
+async fn plans(user: User, page: Paged, app: &State<App>) -> Result<Json<List<PlanView>>, ApiError> {
     let all = app.settings.plans.all();
     let begin = match &page.after {
         Some(last) => all.iter().position(|plan| plan.id == last.id).ok_or_else(page::not_of_this_list)? + 1,
@@ -45,7 +48,8 @@ async fn plans(user: User, query: Query, app: &State<App>) -> Result<Json<List<P
 }
 
 /// What a user has.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "CurrentSubscription")]
 struct Current {
     subscription: Option<PlannedSubscriptionView>,
     plan: Option<PlanView>,
@@ -53,7 +57,6 @@ struct Current {
     license: Option<HeldLicenseView>,
 }
 
-/// What the user has, over all of its customers.
 #[get("/api/subscriptions/current")]
 async fn current(user: User, app: &State<App>) -> Result<Json<Current>, ApiError> {
     let (now, plans) = (app.clock.now(), &*app.settings.plans);
@@ -72,10 +75,8 @@ async fn current(user: User, app: &State<App>) -> Result<Json<Current>, ApiError
     }))
 }
 
-/// The audit log of all customers of the user, the newest first.
 #[get("/api/subscriptions/history")]
-async fn changes(user: User, query: Query, app: &State<App>) -> Result<Json<List<ChangeView>>, ApiError> {
-    let page = page::requested(&query)?;
+async fn changes(user: User, page: Paged, app: &State<App>) -> Result<Json<List<ChangeView>>, ApiError> {
     if page.after.as_ref().is_some_and(|after| !history::is_position(after)) {
         return Err(page::not_of_this_list());
     }

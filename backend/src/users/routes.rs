@@ -1,7 +1,8 @@
 //! Who a user is, and what they are called.
 
 use rocket::serde::json::Json;
-use rocket::{Route, State, get, patch, routes};
+use rocket::{State, get, patch};
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer};
 use tollgate_domain::apply::Touched;
 use tollgate_domain::users::view::UserView;
@@ -10,14 +11,19 @@ use tollgate_domain::{user_state, users};
 use crate::app::App;
 use crate::http::auth::User;
 use crate::http::body::JsonBody;
+use crate::http::endpoint::{Endpoint, endpoint};
 use crate::http::error::ApiError;
 
 #[cfg(test)]
 mod tests;
 
 /// The routes of this module.
-pub fn routes() -> Vec<Route> {
-    routes![me, profile, change_profile]
+pub fn routes() -> Vec<Endpoint> {
+    vec![
+        endpoint!(me, "Who the user is"),
+        endpoint!(profile, "The same by another name"),
+        endpoint!(change_profile, "Changes what the user is called here, whatever their tokens call them"),
+    ]
 }
 
 #[get("/api/user/me")]
@@ -30,9 +36,12 @@ async fn profile(user: User, app: &State<App>) -> Result<Json<UserView>, ApiErro
     shown(&user, app).await
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "UserChanges")]
 struct Changes {
+    /// Null is no name; left out it stays.
     #[serde(default, deserialize_with = "given")]
+    #[schemars(with = "Option<String>")]
     name: Change,
 }
 
@@ -48,7 +57,6 @@ enum Change {
 /// The longest name: more than anybody has.
 const NAME_CHARACTERS_MAX: usize = 200;
 
-/// Changes what the user is called here, whatever their tokens call them.
 #[patch("/api/profile", data = "<body>")]
 async fn change_profile(user: User, body: JsonBody<Changes>, app: &State<App>) -> Result<Json<UserView>, ApiError> {
     if let Change::To(name) = body.0.name {

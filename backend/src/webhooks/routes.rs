@@ -7,8 +7,10 @@ use rocket::http::{ContentType, Status as HttpStatus};
 use rocket::outcome::Outcome as GuardOutcome;
 use rocket::response::{self, Responder, Response};
 use rocket::serde::json::Json;
-use rocket::{Request, Route, State, get, post, routes};
+use rocket::{Request, State, get, post};
+use schemars::JsonSchema;
 use serde::Serialize;
+use serde_json::Value;
 use tollgate_db::page::List;
 use tollgate_shared::clock::rfc3339;
 use tollgate_shared::error_body::ErrorDetail;
@@ -21,8 +23,9 @@ use crate::app::App;
 use crate::http::auth::{Intake, Internal};
 use crate::http::body;
 use crate::http::context::RequestContext;
+use crate::http::endpoint::{Answers, Argument, Body, Endpoint, Operation, endpoint, query, schema_of};
 use crate::http::error::ApiError;
-use crate::http::page;
+use crate::http::page::Paged;
 use crate::http::query::Query;
 
 #[cfg(test)]
@@ -35,8 +38,18 @@ pub const INTAKE_PATH: &str = "/subscriptions/internal/stripe-webhook";
 pub const INTAKE_BYTES_MAX: usize = 32 << 20;
 
 /// The routes of this module.
-pub fn routes() -> Vec<Route> {
-    routes![take, list, show]
+pub fn routes() -> Vec<Endpoint> {
+    vec![
+        endpoint!(take, "Takes one event, or a sequence of up to 256 (RFC 7464)"),
+        endpoint!(list, "The events that were taken, the newest first").takes([
+            query("status", "What became of them.").one_of(&Status::ALL.map(Status::name)),
+            query("type", "Their type."),
+            query("customer", "The customer that their object names."),
+        ]),
+        endpoint!(show, "One event, with its payload if asked for")
+            .takes([query("payload", "With the exact bytes that came.").switch()])
+            .refuses([no_such_event()]),
+    ]
 }
 
 /// Says on every answer of the intake, refusals included, that it takes several events at once: the relay sends
@@ -84,11 +97,19 @@ impl<'r> FromData<'r> for IntakeBody {
     }
 }
 
+impl Argument for IntakeBody {
+    fn describe(operation: &mut Operation) {
+        let media_types = &["application/json", "application/json-seq"];
+        operation.body = Some(Body { media_types, schema: schema_of::<Value>, is_required: true });
+        body::refuse_unreadable(operation, INTAKE_BYTES_MAX);
+        operation.refuse(batch_too_large());
+    }
+}
+
 fn is_sequence(content_type: &ContentType) -> bool {
     content_type.top() == "application" && content_type.sub() == "json-seq"
 }
 
-/// Takes one event, or a sequence of up to 256 (RFC 7464).
 #[post("/subscriptions/internal/stripe-webhook", data = "<body>")]
 async fn take(_relay: Intake, body: IntakeBody, inbox: &State<Inbox>, context: &RequestContext) -> IntakeResponse {
     match body {
@@ -102,26 +123,29 @@ enum IntakeResponse {
     Several(Vec<Delivery>),
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "ReceivedEvent")]
 struct Received {
     received: bool,
     event_id: String,
     outcome: &'static str,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "StoredEvent")]
 struct Stored {
     error: ErrorDetail,
     stored: bool,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "ReceivedEvents")]
 struct Results {
     results: Vec<EventResult>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 struct EventResult {
     event_id: Option<String>,
@@ -149,6 +173,30 @@ impl EventResult {
                 Self { event_id, status: error.status.code, received: false, outcome: None, error: Some(detail) }
             }
         }
+    }
+}
+
+/// What is said of one event, or of several in their order.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+#[expect(dead_code, reason = "it is there for its schema")]
+enum Taken {
+    One(Received),
+    Several(Results),
+}
+
+impl Answers for IntakeResponse {
+    fn describe(operation: &mut Operation) {
+        operation.succeed(HttpStatus::Ok, "application/json", schema_of::<Taken>);
+        operation.succeed(HttpStatus::InternalServerError, "application/json", schema_of::<Stored>);
+        operation.refuse(IntakeError::Malformed);
+        operation.refuse(IntakeError::NotStored);
+    }
+}
+
+impl Argument for &State<Inbox> {
+    fn describe(operation: &mut Operation) {
+        operation.refuse(IntakeError::NotStored);
     }
 }
 
@@ -191,14 +239,19 @@ impl From<IntakeError> for ApiError {
     }
 }
 
+fn no_such_event() -> ApiError {
+    ApiError::not_found("such event")
+}
+
 fn batch_too_large() -> ApiError {
     let message = format!("a sequence holds at most {} events; none of it was stored", json_seq::EVENTS_MAX);
     ApiError::new(HttpStatus::PayloadTooLarge, "batch_too_large", message)
 }
 
 /// An event as operators see it.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "WebhookEvent")]
 struct EventView {
     id: String,
     r#type: String,
@@ -235,25 +288,27 @@ impl From<EventRow> for EventView {
     }
 }
 
-/// The events that were taken, the newest first.
 #[get("/v1/webhook-events")]
-async fn list(_caller: Internal, query: Query, app: &State<App>) -> Result<Json<List<EventView>>, ApiError> {
+async fn list(
+    _caller: Internal,
+    query: Query,
+    page: Paged,
+    app: &State<App>,
+) -> Result<Json<List<EventView>>, ApiError> {
     let filter = Filter {
         status: query.read("status", "`processed`, `failed`, `dead_lettered` or `ignored`", Status::of)?,
         event_type: query.text("type").map(str::to_owned),
         customer: query.text("customer").map(str::to_owned),
     };
-    let page = page::requested(&query)?;
     let mut tx = app.read_list().await?;
     Ok(Json(view::list(&mut tx, &filter, &page).await?.map(EventView::from)))
 }
 
-/// One event, with its payload if asked for.
 #[get("/v1/webhook-events/<id>")]
 async fn show(_caller: Internal, id: &str, query: Query, app: &State<App>) -> Result<Json<EventView>, ApiError> {
     let wants_payload = query.switch("payload")?;
     let mut tx = app.read().await?;
-    let row = view::find(&mut tx, id).await?.ok_or_else(|| ApiError::not_found("such event"))?;
+    let row = view::find(&mut tx, id).await?.ok_or_else(no_such_event)?;
     let mut event = EventView::from(row);
     if wants_payload {
         let payload = view::payload(&mut tx, id).await?.unwrap_or_default();

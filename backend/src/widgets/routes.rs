@@ -1,7 +1,8 @@
 //! The widgets of signed-in users.
 
 use rocket::serde::json::Json;
-use rocket::{Route, State, get, put, routes};
+use rocket::{State, get, put};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use tollgate_db::page::List;
@@ -13,40 +14,42 @@ use tollgate_domain::widgets::{self, UnknownWidget};
 use crate::app::App;
 use crate::http::auth::User;
 use crate::http::body::JsonBody;
+use crate::http::endpoint::{Endpoint, endpoint};
 use crate::http::error::ApiError;
-use crate::http::page;
-use crate::http::query::Query;
+use crate::http::page::Paged;
 
 #[cfg(test)]
 mod tests;
 
 /// The routes of this module.
-pub fn routes() -> Vec<Route> {
-    routes![list, show, configure]
+pub fn routes() -> Vec<Endpoint> {
+    vec![
+        endpoint!(list, "The widgets of all customers of the user, the newest first"),
+        endpoint!(show, "A widget of the user's").refuses([UnknownWidget]),
+        endpoint!(configure, "Gives a widget another configuration, in the place of the one that it has")
+            .refuses([UnknownWidget]),
+    ]
 }
 
-/// The widgets of all customers of the user, the newest first.
 #[get("/api/widgets")]
-async fn list(user: User, query: Query, app: &State<App>) -> Result<Json<List<WidgetView>>, ApiError> {
-    let page = page::requested(&query)?;
+async fn list(user: User, page: Paged, app: &State<App>) -> Result<Json<List<WidgetView>>, ApiError> {
     let mut tx = app.read_list().await?;
     let customers = customers::of_user(&mut tx, &user.id).await?;
     Ok(Json(view::list(&mut tx, &customers, &page).await?))
 }
 
-/// A widget of the user's.
 #[get("/api/widgets/<id>")]
 async fn show(user: User, id: &str, app: &State<App>) -> Result<Json<WidgetView>, ApiError> {
     let widget = widgets::of_user(&mut app.read().await?, &user.id, id).await?;
     Ok(Json(WidgetView::of(widget.ok_or(UnknownWidget)?)))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "WidgetConfiguration")]
 struct Configuration {
     config: Map<String, Value>,
 }
 
-/// Gives a widget another configuration, in the place of the one that it has.
 #[put("/api/widgets/<id>", data = "<body>")]
 async fn configure(
     user: User,

@@ -1,5 +1,6 @@
 //! A key as others than its holder see it.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use tollgate_db::page::{List, Page, Position};
 use tollgate_db::{DbError, Tx, row};
@@ -10,8 +11,9 @@ use crate::api_keys::StoredKey;
 use crate::api_keys::key::ApiKey;
 
 /// A key as others than its holder see it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "ApiKey")]
 pub struct ApiKeyView {
     id: String,
     prefix: String,
@@ -28,7 +30,8 @@ impl ApiKeyView {
 }
 
 /// A key as it is shown the one time.
-#[derive(Clone, Serialize)]
+#[derive(Clone, Serialize, JsonSchema)]
+#[schemars(rename = "ShownApiKey")]
 pub struct ShownKeyView {
     #[serde(flatten)]
     view: ApiKeyView,

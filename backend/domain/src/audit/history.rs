@@ -1,5 +1,6 @@
 //! The audit log of a user, the newest first.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use tollgate_db::page::{List, Page, Position};
 use tollgate_db::{DbError, Tx, row};
@@ -7,8 +8,9 @@ use tollgate_shared::Timestamp;
 use tollgate_shared::clock::rfc3339;
 
 /// A change as the user sees it whom it is about.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "Change")]
 pub struct ChangeView {
     id: String,
     at: String,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use tollgate_db::page::{List, Page, Position};
 use tollgate_db::{DbError, Lock, Tx};
@@ -10,8 +11,9 @@ use tollgate_shared::clock::rfc3339;
 use crate::contributions::{Contribution, ContributionStatus};
 
 /// A contribution as whoever pays it sees it.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "Contribution")]
 pub struct ContributionView {
     id: String,
     pod_id: String,

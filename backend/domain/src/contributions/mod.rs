@@ -10,6 +10,7 @@ mod store;
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use tollgate_db::{Json, UnitOfWork, record};
 use tollgate_shared::Timestamp;
@@ -102,7 +103,7 @@ record! {
 }
 
 /// What became of a contribution.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ContributionStatus {
     /// Nothing was tried yet.

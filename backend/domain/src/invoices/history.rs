@@ -1,5 +1,6 @@
 //! The invoices of a user, the newest first.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use tollgate_db::page::{List, Page, Position};
 use tollgate_db::{DbError, Tx, row};
@@ -7,8 +8,9 @@ use tollgate_shared::Timestamp;
 use tollgate_shared::clock::rfc3339;
 
 /// An invoice as whoever pays it sees it.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "Invoice")]
 pub struct InvoiceView {
     id: String,
     number: Option<String>,

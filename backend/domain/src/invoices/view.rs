@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use tollgate_db::{DbError, Tx};
 use tollgate_shared::Timestamp;
@@ -11,8 +12,9 @@ use crate::invoices::Invoice;
 use crate::payments::view::{PaymentEventView, PaymentOutcome};
 
 /// What a customer paid, owes and was given back. Sums in minor units, gross.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "Payments")]
 pub struct PaymentsView {
     total_paid: i64,
     currency: Option<String>,

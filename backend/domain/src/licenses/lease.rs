@@ -4,6 +4,7 @@
 //! It checks the signature with a public key that it was built with, so that nobody in between can make a lease.
 
 use chrono::{DateTime, Duration};
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
@@ -40,7 +41,7 @@ pub struct Leased<'a> {
 }
 
 /// A lease as an app gets it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Lease {
     token: String,

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::Duration;
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use tollgate_db::{DbError, Lock, Tx};
@@ -14,8 +15,9 @@ use crate::licenses::machines::{self, Machine};
 use crate::plans::Plans;
 
 /// A licence as an internal service sees it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "CustomerLicense")]
 pub struct LicenseView {
     id: String,
     key: String,
@@ -27,8 +29,9 @@ pub struct LicenseView {
 }
 
 /// A licence as whoever holds its key sees it.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "License")]
 pub struct HeldLicenseView {
     key: String,
     #[serde(flatten)]
@@ -36,8 +39,9 @@ pub struct HeldLicenseView {
 }
 
 /// A licence as its log tells of it. The key is not repeated there: the log is read by whoever shows the key.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "LicenseEvent")]
 pub struct LicenseEventView {
     id: String,
     status: String,
@@ -52,8 +56,9 @@ pub struct LicenseEventView {
 }
 
 /// A machine that a licence is active on.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "Machine")]
 pub struct MachineView {
     id: String,
     name: Option<String>,

@@ -16,6 +16,7 @@ pub mod tied;
 pub mod view;
 
 use chrono::Duration;
+use schemars::JsonSchema;
 use serde::Serialize;
 use tollgate_db::record;
 use tollgate_shared::Timestamp;
@@ -97,7 +98,7 @@ record! {
 pub const JOINING_LASTS: Duration = Duration::hours(1);
 
 /// What a membership is at a moment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum MembershipStatus {
     /// Stripe is asked for its subscription.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use tollgate_db::page::{List, Page, Position};
 use tollgate_db::{DbError, Lock, Record as _, Tx};
@@ -12,8 +13,9 @@ use crate::memberships::{Membership, MembershipStatus};
 use crate::pods::{self, Pod, PodStatus, Sums};
 
 /// A pod.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "Pod")]
 pub struct PodView {
     id: String,
     name: String,
@@ -44,7 +46,7 @@ pub struct PodView {
 }
 
 /// Who may find a pod.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Visibility {
     /// Anybody.
@@ -54,8 +56,9 @@ pub enum Visibility {
 }
 
 /// A member, as the others see them.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "Member")]
 pub struct MemberView {
     membership_id: String,
     position: i64,
@@ -64,8 +67,9 @@ pub struct MemberView {
 }
 
 /// A membership.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "Membership")]
 pub struct MembershipView {
     id: String,
     pod_id: String,
@@ -145,8 +149,9 @@ impl MembershipView {
 }
 
 /// A membership that goes on, as the company's own services see it.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "ActiveMembership")]
 pub struct ActiveView {
     pod_id: String,
     membership_id: String,
@@ -233,7 +238,8 @@ pub async fn pod(tx: &mut Tx, now: Timestamp, pod: &Pod, viewer: Viewer<'_>) -> 
 }
 
 /// A pod with all of its memberships, those that have ended too.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+#[schemars(rename = "WholePod")]
 pub struct WholePodView {
     #[serde(flatten)]
     pod: PodView,

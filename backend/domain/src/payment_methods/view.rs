@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use tollgate_db::{DbError, Lock, Tx};
@@ -9,8 +10,9 @@ use tollgate_db::{DbError, Lock, Tx};
 use crate::payment_methods::PaymentMethod;
 
 /// A payment method, as anybody outside sees it.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "PaymentMethod")]
 pub struct PaymentMethodView {
     stripe_payment_method_id: String,
     brand: Option<String>,

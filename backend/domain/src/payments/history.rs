@@ -1,6 +1,7 @@
 //! The payments of a user, the newest first, each once: what an intent pays stands for the intent as soon as it is a
 //! payment itself. Until then the intent is shown, so that a failed one is seen.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use tollgate_db::page::{List, Page, Position};
 use tollgate_db::{DbError, Tx, row};
@@ -8,8 +9,9 @@ use tollgate_shared::Timestamp;
 use tollgate_shared::clock::rfc3339;
 
 /// A payment as whoever pays sees it.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "Payment")]
 pub struct PaymentView {
     id: String,
     invoice_id: Option<String>,
@@ -25,7 +27,7 @@ pub struct PaymentView {
 }
 
 /// What became of a payment so far.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum PaymentStatus {
     /// Nothing is decided yet.

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use tollgate_db::page::{List, Page, Position};
 use tollgate_db::{DbError, Lock, Tx, UnitOfWork, record};
@@ -85,8 +86,9 @@ pub fn note(work: &mut UnitOfWork, new: NewPayout, contributed: i64) -> Result<(
 }
 
 /// A payout as it is shown.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "Payout")]
 pub struct PayoutView {
     id: String,
     pod_id: String,

@@ -6,6 +6,7 @@
 pub mod schedule;
 mod store;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use tollgate_db::{Json, UnitOfWork, record};
 use tollgate_shared::Timestamp;
@@ -61,7 +62,7 @@ record! {
 }
 
 /// How far a pod has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum PodStatus {
     /// Its first date is to come.

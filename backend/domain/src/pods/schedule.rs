@@ -6,11 +6,12 @@
 //! what all later ones count from.
 
 use chrono::{Datelike as _, Duration, Months};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tollgate_shared::Timestamp;
 
 /// How far apart the dates are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Cadence {
     /// Seven days.

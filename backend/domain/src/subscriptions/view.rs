@@ -1,5 +1,6 @@
 //! A subscription as anybody outside sees it.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use tollgate_shared::Timestamp;
 use tollgate_shared::clock::rfc3339;
@@ -8,8 +9,9 @@ use crate::plans::Plans;
 use crate::subscriptions::Subscription;
 
 /// A subscription as anybody outside sees it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "CustomerSubscription")]
 pub struct SubscriptionView {
     stripe_subscription_id: String,
     status: Option<String>,
@@ -51,8 +53,9 @@ impl SubscriptionView {
 }
 
 /// The same, with the plan that it is on.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "Subscription")]
 pub struct PlannedSubscriptionView {
     #[serde(flatten)]
     subscription: SubscriptionView,

@@ -1,13 +1,15 @@
 //! What users see of themselves.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use tollgate_shared::clock::rfc3339;
 
 use super::User;
 
 /// A user, as `GET /api/user/me` shows it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "User")]
 pub struct UserView {
     user_id: String,
     email: Option<String>,

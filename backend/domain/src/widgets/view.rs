@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 use tollgate_db::page::{List, Page, Position};
@@ -11,7 +12,8 @@ use tollgate_shared::Timestamp;
 use crate::widgets::Widget;
 
 /// A widget as its customer's pages get it.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+#[schemars(rename = "Widget")]
 pub struct WidgetView {
     id: String,
     name: String,

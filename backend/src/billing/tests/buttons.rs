@@ -208,7 +208,7 @@ impl Scene {
 
 #[test]
 fn each_route_is_a_button_here() {
-    let routes: BTreeSet<_> = billing::routes().iter().map(|route| route.uri.to_string()).collect();
+    let routes: BTreeSet<_> = billing::routes().iter().map(|endpoint| endpoint.route.uri.to_string()).collect();
     assert_eq!(routes, BUTTONS.iter().map(|button| button.path.to_owned()).collect());
 }
 

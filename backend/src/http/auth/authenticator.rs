@@ -2,6 +2,7 @@
 
 use rocket::Request;
 use rocket::http::{Cookie, Status};
+use schemars::JsonSchema;
 use serde::Serialize;
 use tollgate_shared::Timestamp;
 use tracing::error;
@@ -34,7 +35,7 @@ pub(super) struct SignIn {
 }
 
 /// How somebody signed in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum SignedInBy {
     /// By a bearer token.

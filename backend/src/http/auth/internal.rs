@@ -7,6 +7,7 @@ use tollgate_shared::Secrets;
 
 use super::refuse;
 use crate::app::App;
+use crate::http::endpoint::{Argument, Operation, Place, Scheme};
 use crate::http::error::ApiError;
 
 /// The header of callers on the private network.
@@ -43,5 +44,25 @@ fn shows_one_of<T>(keys: &Secrets, request: &Request<'_>, guard: T) -> request::
     match (given.next(), given.next()) {
         (Some(key), None) if keys.matches(key.as_bytes()) => Outcome::Success(guard),
         _ => refuse(request, ApiError::forbidden()),
+    }
+}
+
+/// What such callers show.
+const INTERNAL: &[Scheme] = &[Scheme {
+    name: "internalKey",
+    place: Place::Header("X-Internal-API-Key"),
+    description: "One of INTERNAL_API_KEY. The webhook intake takes RELAY_INTERNAL_SECRET instead, where that is set.",
+}];
+
+impl Argument for Internal {
+    fn describe(operation: &mut Operation) {
+        operation.access.extend(INTERNAL);
+        operation.refuse(ApiError::forbidden());
+    }
+}
+
+impl Argument for Intake {
+    fn describe(operation: &mut Operation) {
+        Internal::describe(operation);
     }
 }

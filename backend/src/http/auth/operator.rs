@@ -5,10 +5,11 @@ use rocket::request::{self, FromRequest};
 use tollgate_domain::audit::acts::ActedBy;
 
 use super::authenticator::Authenticator;
-use super::user::refuse_forms;
+use super::user::{SESSION, refuse_forms, refuse_strangers};
 use super::{bearer, outcome};
 use crate::app::App;
 use crate::http::context::RequestContext;
+use crate::http::endpoint::{Argument, Operation, Parameter, Place, Scheme};
 use crate::http::error::ApiError;
 
 /// Where the holder of `ADMIN_API_KEY` says who he is.
@@ -61,7 +62,11 @@ async fn operator(request: &Request<'_>) -> Result<Operator, ApiError> {
         let actor = sign_in.claims.subject().unwrap_or(UNNAMED_ADMIN).to_owned();
         return Ok(Operator { actor, claimed_name: None });
     }
-    Err(ApiError { message: "this is for operators".into(), ..ApiError::forbidden() })
+    Err(not_an_operator())
+}
+
+fn not_an_operator() -> ApiError {
+    ApiError { message: "this is for operators".into(), ..ApiError::forbidden() }
 }
 
 /// What the holder of a key calls himself; blank is nothing.
@@ -72,7 +77,29 @@ fn claimed_name<'h>(mut given: impl Iterator<Item = &'h str>) -> Result<Option<S
     if given.next().is_none() && is_readable {
         return Ok(name.map(str::to_owned));
     }
-    Err(ApiError::invalid_parameter("X-Operator", "`X-Operator` has to be a name: 1 to 64 characters, once"))
+    Err(unreadable_name())
+}
+
+fn unreadable_name() -> ApiError {
+    ApiError::invalid_parameter("X-Operator", "`X-Operator` has to be a name: 1 to 64 characters, once")
+}
+
+/// What operators show.
+const OPERATOR: &[Scheme] = &[
+    Scheme { name: "operatorToken", place: Place::Bearer, description: "A user's token with `role: \"admin\"`." },
+    Scheme { name: "adminKey", place: Place::Bearer, description: "ADMIN_API_KEY." },
+    SESSION,
+];
+
+impl Argument for Operator {
+    fn describe(operation: &mut Operation) {
+        operation.access.extend(OPERATOR);
+        let name = "What the holder of ADMIN_API_KEY calls himself, for the audit trail.";
+        operation.parameters.push(Parameter::header("X-Operator", CLAIMED_NAME_CHARACTERS_MAX, name));
+        refuse_strangers(operation);
+        operation.refuse(not_an_operator());
+        operation.refuse(unreadable_name());
+    }
 }
 
 #[cfg(test)]

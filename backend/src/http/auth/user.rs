@@ -1,13 +1,14 @@
 //! Whoever signed in at the company's own application.
 
 use rocket::Request;
-use rocket::http::Method;
+use rocket::http::{Method, Status};
 use rocket::request::{self, FromRequest};
 
 use super::authenticator::{Authenticator, SignIn};
 use super::claims::{Claims, TokenError};
 use super::{outcome, sign_in};
 use crate::app::App;
+use crate::http::endpoint::{Argument, Operation, Place, Scheme};
 use crate::http::error::ApiError;
 
 /// A user, who showed a token of their own: a signed JWT, a session of Auth.js, or the visit that a link was exchanged for. What would change something has to be
@@ -58,4 +59,37 @@ pub fn refuse_forms(request: &Request<'_>) -> Result<(), ApiError> {
         _ => content_type.is_some_and(|given| given.is_json()),
     };
     is_safe.then_some(()).ok_or_else(ApiError::unsupported_media_type)
+}
+
+/// A session of Auth.js.
+pub(super) const SESSION: Scheme = Scheme {
+    name: "session",
+    place: Place::Cookie("authjs.session-token"),
+    description: "A session of Auth.js, version 4 or 5, by any of the names that its cookies have, in one piece or several.",
+};
+
+/// What users show.
+const USER: &[Scheme] = &[
+    Scheme {
+        name: "userToken",
+        place: Place::Bearer,
+        description: "A JWT under AUTH_SECRET or a key of AUTH_JWKS_URL, or a session of Auth.js.",
+    },
+    SESSION,
+];
+
+impl Argument for User {
+    fn describe(operation: &mut Operation) {
+        operation.access.extend(USER);
+        refuse_strangers(operation);
+    }
+}
+
+/// What is refused to whoever does not show who they are, and to forms.
+pub(super) fn refuse_strangers(operation: &mut Operation) {
+    operation.refuse(ApiError::of_status(Status::Unauthorized));
+    operation.refuse(TokenError::NoKeys);
+    if operation.is_unsafe() {
+        operation.refuse(ApiError::unsupported_media_type());
+    }
 }

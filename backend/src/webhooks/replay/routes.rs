@@ -1,7 +1,8 @@
 //! Replay, for operators.
 
 use rocket::serde::json::Json;
-use rocket::{Route, State, post, routes};
+use rocket::{State, post};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use tollgate_db::page::Position;
 use tollgate_shared::{Clock, Timestamp};
@@ -12,14 +13,18 @@ use super::{ACTION, EVENTS_MAX, REACH, REQUESTS_PER_MINUTE, Received, SelectErro
 use crate::http::auth::Operator;
 use crate::http::body::JsonBody;
 use crate::http::context::RequestContext;
+use crate::http::endpoint::{Argument, Endpoint, Operation, endpoint};
 use crate::http::error::ApiError;
 use crate::http::query;
 use crate::http::rate_limit::RateLimit;
 use crate::webhooks::inbox::{Inbox, Order};
 
 /// The routes of this module.
-pub fn routes() -> Vec<Route> {
-    routes![replay]
+pub fn routes() -> Vec<Endpoint> {
+    vec![
+        endpoint!(replay, "Replays one event, some of them, or a page of those that were received within a time")
+            .refuses([ApiError::from(SelectError::Unknown)]),
+    ]
 }
 
 /// How often operators may ask, in this process.
@@ -32,9 +37,16 @@ impl ReplayLimit {
     }
 }
 
+impl Argument for &State<ReplayLimit> {
+    fn describe(operation: &mut Operation) {
+        operation.refuse(ApiError::rate_limited(1));
+    }
+}
+
 /// What is to be replayed, and whether only to say what would come of it.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "ReplayRequest")]
 struct Request {
     event_id: Option<String>,
     event_ids: Option<Vec<String>>,
@@ -46,7 +58,6 @@ struct Request {
     cursor: Option<String>,
 }
 
-/// Replays one event, some of them, or a page of those that were received within a time.
 #[post("/api/stripe/webhooks/replay", data = "<body>")]
 async fn replay(
     operator: Operator,

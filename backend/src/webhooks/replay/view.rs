@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use tollgate_db::Draft;
@@ -12,8 +13,9 @@ use crate::webhooks::Status;
 use crate::webhooks::inbox::IntakeError;
 
 /// A page of a replay.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "Replay")]
 pub(super) struct ReplayView {
     pub(super) matched: i64,
     pub(super) results: Vec<ReplayedView>,
@@ -22,8 +24,9 @@ pub(super) struct ReplayView {
 }
 
 /// One event of it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "ReplayedEvent")]
 pub struct ReplayedView {
     event_id: Option<String>,
     pub(super) outcome: &'static str,
@@ -32,7 +35,8 @@ pub struct ReplayedView {
 }
 
 /// A row that would change.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "RowChange")]
 struct ChangeView {
     table: &'static str,
     key: String,
