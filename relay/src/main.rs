@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Parser;
+use tikv_jemallocator::Jemalloc;
 use tollgate_relay::commands::journal::{self, JournalArgs};
 use tollgate_relay::config::Config;
 use tollgate_relay::server::Relay;
@@ -13,6 +14,10 @@ use tollgate_shared::process::{
 };
 use tollgate_shared::{Clock, Rng};
 use tracing::error;
+
+/// Ten thousand streams that have ended leave 27 MiB behind with it, 172 with glibc's.
+#[global_allocator]
+static ALLOCATOR: Jemalloc = Jemalloc;
 
 /// The public edge of Tollgate: verifies Stripe's webhooks, persists them, and forwards them to the backend.
 ///
