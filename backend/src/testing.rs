@@ -11,7 +11,8 @@ use serde_json::{Value, json};
 use sha2::Sha256;
 use tollgate_shared::clock::from_unix;
 use tollgate_shared::env::Env;
-use tollgate_shared::{Clock, Rng};
+use tollgate_shared::{Clock, Rng, json_seq};
+use tollgate_tests::stripe::Event;
 
 use crate::app::App;
 use crate::config::Config;
@@ -105,6 +106,26 @@ impl TestApp {
         let response = self.post(INTAKE_PATH, &event(id, event_type, &object)).await;
         assert_eq!(response.status, 200, "{response:?}");
         assert_eq!(response.json()["outcome"], "processed", "{response:?}");
+    }
+
+    /// Several events in one request, as a relay sends them that has many.
+    pub(crate) async fn deliver_several(&self, body: impl AsRef<[u8]>) -> TestResponse {
+        let media_type = ContentType::new("application", "json-seq");
+        TestResponse::of(self.request(Method::Post, INTAKE_PATH).header(media_type).body(body)).await
+    }
+
+    /// Hands all that happened at a Stripe over; each event has to be taken.
+    pub(crate) async fn take_all(&self, events: &[Event]) {
+        for events in events.chunks(json_seq::EVENTS_MAX) {
+            let mut sequence = Vec::new();
+            for event in events {
+                json_seq::push(&mut sequence, &event.body);
+            }
+            let taken = self.deliver_several(sequence).await.json();
+            let results = taken["results"].as_array().map_or(&[][..], Vec::as_slice);
+            let received = results.iter().filter(|result| result["received"] == true);
+            assert_eq!(received.count(), events.len(), "{taken}");
+        }
     }
 
     /// A request of a user, without a body.

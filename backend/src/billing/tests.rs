@@ -26,7 +26,6 @@ use crate::stripe_api::Timeouts;
 use crate::testing::{
     AUTH_SECRET, START, TestApp, TestResponse, bearer, config_with_plans, db_that_is_away, sign_token, signed_in,
 };
-use crate::webhooks::routes::INTAKE_PATH;
 
 /// A subscriber, Stripe, and the application between them.
 pub(super) struct Scene {
@@ -68,10 +67,7 @@ impl Scene {
     pub(super) async fn hear(&mut self) {
         let events = self.api.change(|stripe| stripe.events_since(self.told, ApiVersion::Endive));
         self.told = self.api.change(|stripe| stripe.occurrences.len());
-        for event in events {
-            let taken = self.app.post(INTAKE_PATH, &event.json()).await;
-            assert_eq!(taken.status, 200, "{taken:?}");
-        }
+        self.app.take_all(&events).await;
     }
 
     /// The same application, which waits for Stripe for a moment only.

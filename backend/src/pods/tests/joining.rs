@@ -19,7 +19,6 @@ use crate::on_each_engine;
 use crate::pods::owed;
 use crate::stripe_api::Timeouts;
 use crate::testing::{AUTH_SECRET, START, TestApp, TestResponse, bearer, config_with_plans, sign_token};
-use crate::webhooks::routes::INTAKE_PATH;
 
 /// Members to be, Stripe, and the application between them.
 struct Scene {
@@ -64,9 +63,7 @@ impl Scene {
     async fn hear(&mut self) {
         let events = self.api.change(|stripe| stripe.events_since(self.told, ApiVersion::Endive));
         self.told = self.api.change(|stripe| stripe.occurrences.len());
-        for event in events {
-            assert_eq!(self.app.post(INTAKE_PATH, &event.json()).await.status, 200);
-        }
+        self.app.take_all(&events).await;
     }
 
     async fn press(&self, user: &str, path: &str, body: &Value) -> TestResponse {

@@ -34,11 +34,6 @@ impl TestApp {
         TestResponse::of(self.request(Method::Post, INTAKE_PATH).header(ContentType::JSON).body(body)).await
     }
 
-    async fn deliver_several(&self, body: impl AsRef<[u8]>) -> TestResponse {
-        let media_type = ContentType::new("application", "json-seq");
-        TestResponse::of(self.request(Method::Post, INTAKE_PATH).header(media_type).body(body)).await
-    }
-
     async fn ids(&self, path: &str) -> Vec<String> {
         let page = self.get(path).await;
         assert_eq!(page.status, 200, "{page:?}");
