@@ -18,7 +18,6 @@ use super::view::{Changed, View};
 use crate::http::endpoint::{Endpoint, endpoint};
 use crate::http::error::ApiError;
 use crate::http::idempotency::{Answer, IdempotentBody};
-use crate::http::stripe::declines;
 use crate::stripe_api::Call;
 use crate::stripe_api::error::Refusal;
 use crate::stripe_api::form::Form;
@@ -34,8 +33,7 @@ pub(super) fn routes() -> Vec<Endpoint> {
         )
         .answers(&[Status::Ok, Status::Accepted])
         .refuses([no_subscription(), unknown_plan()])
-        .refuses(impossible())
-        .refuses(declines()),
+        .refuses(impossible()),
         endpoint!(
             preview_change,
             "What a change to another plan would cost now and at the next renewal, to the unit: a `change-plan` with this \

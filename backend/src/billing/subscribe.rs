@@ -16,7 +16,6 @@ use super::view::Changed;
 use crate::http::endpoint::{Endpoint, endpoint};
 use crate::http::error::ApiError;
 use crate::http::idempotency::{Answer, IdempotentBody};
-use crate::http::stripe::declines;
 use crate::stripe_api::Call;
 use crate::stripe_api::action::Action;
 use crate::stripe_api::error::CallError;
@@ -30,8 +29,7 @@ pub(super) fn routes() -> Vec<Endpoint> {
             "Subscribes the user; with a `clientSecret` and `incomplete` where the payment has to be confirmed"
         )
         .answers(&[Status::Created, Status::Accepted])
-        .refuses([unknown_plan(), already_subscribed()])
-        .refuses(declines()),
+        .refuses([unknown_plan(), already_subscribed()]),
     ]
 }
 

@@ -65,19 +65,25 @@ impl ApiError {
     }
 }
 
-/// Whatever a call to Stripe may come to, besides a decline.
-pub fn failures() -> [ApiError; 4] {
+/// Whatever a call to Stripe may come to. Even an end may charge something, which a bank declines.
+pub fn failures() -> [ApiError; 7] {
     let lost = CallError::Lost(None);
-    [ApiError::stripe_not_configured(), unavailable(None), not_understood(&lost), lost.into()]
-}
-
-/// What becomes of a charge that its bank does not make.
-pub fn declines() -> [ApiError; 2] {
-    let refused = |client_secret| {
-        let refusal = Refusal { client_secret, ..Refusal::of_status(StatusCode::PAYMENT_REQUIRED) };
-        ApiError::of_refusal(&refusal)
-    };
-    [refused(None), refused(Some(String::new()))]
+    let declined = Refusal::of_status(StatusCode::PAYMENT_REQUIRED);
+    let unconfirmed =
+        Refusal { client_secret: Some(String::new()), ..Refusal::of_status(StatusCode::PAYMENT_REQUIRED) };
+    let unpayable =
+        Refusal { code: Some("resource_missing".to_owned()), ..Refusal::of_status(StatusCode::BAD_REQUEST) };
+    let [declined, unconfirmed, unpayable] =
+        [declined, unconfirmed, unpayable].map(|refusal| ApiError::of_refusal(&refusal));
+    [
+        ApiError::stripe_not_configured(),
+        unavailable(None),
+        not_understood(&lost),
+        lost.into(),
+        declined,
+        unconfirmed,
+        unpayable,
+    ]
 }
 
 fn unavailable(retry_after_seconds: Option<u64>) -> ApiError {

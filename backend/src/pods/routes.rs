@@ -32,7 +32,7 @@ use crate::http::error::ApiError;
 use crate::http::idempotency::{Answer, IdempotentBody};
 use crate::http::page::Paged;
 use crate::http::query::Query;
-use crate::http::stripe::{declines, failures};
+use crate::http::stripe::failures;
 
 /// How many pods a user may have that have not begun.
 const OPEN_PODS_MAX: i64 = 10;
@@ -66,7 +66,6 @@ pub(super) fn routes() -> Vec<Endpoint> {
             .answers(&[Status::Ok, Status::Created, Status::Accepted])
             .refuses([no_pod(), currency_conflict(), payment_method_required()])
             .refuses([JoinError::Full, JoinError::Closed])
-            .refuses(declines())
             .refuses(failures()),
         endpoint!(leave, "Ends the user's part in a pod, with the period or at once")
             .answers(&[Status::Ok, Status::Accepted])
@@ -75,7 +74,6 @@ pub(super) fn routes() -> Vec<Endpoint> {
         endpoint!(retry, "Pays the oldest overdue contribution, by what is there or by another payment method")
             .refuses([no_pod()])
             .refuses([CannotRetry::NothingToPay, CannotRetry::InProgress, CannotRetry::TooOften])
-            .refuses(declines())
             .refuses(failures()),
         endpoint!(cancel, "Calls the user's own pod off, before it has begun").refuses([no_pod(), pod_closed()]),
         endpoint!(contributions, "What the user owes and has paid to a pod, the newest first").refuses([no_pod()]),
