@@ -1,6 +1,7 @@
 //! Who waits for whose connections.
 
 use super::*;
+use crate::testing::wait_until;
 
 #[test]
 fn lists_that_take_long_keep_no_look_up_waiting() {
@@ -41,7 +42,12 @@ fn the_first_event_finds_its_connections_open() {
         assert_eq!(db.warm_up().await, Ok(()));
         let (after, _) = db.connections();
         assert!(after >= before + db.inbox_writers() + 2 - 1, "{before} {after}");
-        // Nobody holds them.
+        // Nobody holds them; each goes back in a task of its own.
+        wait_until("they are given back", async || {
+            let (open, idle) = db.connections();
+            open as usize == idle
+        })
+        .await;
         db.inbox().await.unwrap().commit().await.unwrap();
         db.read_stream().await.unwrap().commit().await.unwrap();
         assert_eq!(db.connections().0, after);
