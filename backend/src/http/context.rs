@@ -10,7 +10,6 @@ use tollgate_shared::{RequestId, Timestamp, TraceParent};
 
 use super::in_flight::{Flight, InFlight};
 use crate::app::App;
-use crate::http::endpoint::{Argument, Operation};
 
 /// Lives as long as Rocket's request does, which is until the last byte of the answer is handed to the connection.
 pub struct RequestContext {
@@ -51,9 +50,4 @@ impl<'r> FromRequest<'r> for &'r RequestContext {
     async fn from_request(request: &'r Request<'_>) -> request::Outcome<Self, Self::Error> {
         Outcome::Success(RequestContext::of(request))
     }
-}
-
-/// Who asks, and since when, is nothing that a caller says.
-impl Argument for &RequestContext {
-    fn describe(_: &mut Operation) {}
 }

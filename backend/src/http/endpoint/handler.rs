@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 
 use super::operation::{Operation, schema_of};
 use crate::app::App;
+use crate::http::context::RequestContext;
 use crate::http::error::ApiError;
 
 /// Something in a handler's signature, and what it means to a caller.
@@ -56,6 +57,11 @@ handler_of!(A B C D E F2 G);
 
 /// A part of the path, which is in the route already.
 impl Argument for &str {
+    fn describe(_: &mut Operation) {}
+}
+
+/// Who asks, and since when, is nothing that a caller says.
+impl Argument for &RequestContext {
     fn describe(_: &mut Operation) {}
 }
 
