@@ -71,7 +71,11 @@ async fn prepare(app: App) {
     let mut said = None;
     loop {
         match try_to_prepare(&app).await {
-            Ok(()) => return info!("the database is up to date"),
+            Ok(()) => {
+                info!("the database is up to date");
+                // What cannot be opened now is opened when it is wanted.
+                return app.db.warm_up().await.unwrap_or_else(|failure| debug!("no connections beforehand: {failure}"));
+            }
             // Said once for each reason, not at each attempt.
             Err(failure) if said == Some(failure.class()) => debug!(reason = failure.class(), "still: {failure}"),
             // What passes by itself is no matter for a person; a migration that cannot work is.
@@ -96,5 +100,5 @@ async fn try_to_prepare(app: &App) -> Result<(), KeysError> {
     events::settle(&app.db, &app.rng).await?;
     app.db.ready().await?;
     app.deployment_keys().await?;
-    Ok(app.db.warm_up().await?)
+    Ok(())
 }
