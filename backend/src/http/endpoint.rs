@@ -3,7 +3,7 @@
 //! Most of that is in the handler's signature: each guard, body and answer in it says what it means to a caller (see
 //! [`Argument`] and [`Answers`]). What no signature says stands beside the handler's name, in the list of its module's routes:
 //!
-//! ```ignore
+//! ```text
 //! vec![
 //!     endpoint!(show, "An API key, without what it is").refuses([KeyError::Unknown]),
 //!     endpoint!(roll, "Makes an API key in the place of another").answers(&[Status::Created]).refuses([KeyError::Unknown]),
