@@ -49,6 +49,11 @@ impl LastSeen {
         self.seen().clone()
     }
 
+    /// When the app of a machine last showed that it is there, if that is not written yet.
+    pub fn of(&self, machine_id: &str) -> Option<Timestamp> {
+        self.seen().get(machine_id).filter(|seen| seen.session.is_some()).map(|seen| seen.at)
+    }
+
     /// How many machines that is.
     pub fn count(&self) -> usize {
         self.seen().len()

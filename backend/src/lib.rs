@@ -19,6 +19,7 @@
 //! | [`deployment_keys`] | what leases are signed and fingerprints hashed with |
 //! | [`api_keys`], [`customers`], [`events`], [`invoices`], [`licenses`], [`payment_methods`], [`payments`], [`subscriptions`], [`users`], [`widgets`], [`webhooks`] | capabilities: their routes, jobs and calls |
 //! | [`dead_letters`] | what a person should look at, and what operators do with it |
+//! | [`terminals`] | what machines of a licence see of and tell each other |
 //! | [`billing`] | what users change at Stripe |
 //! | [`pods`] | groups that save together |
 //! | [`entitlements`], [`monitoring`] | what changes by time and by the operator's files; health and metrics |
@@ -58,6 +59,7 @@ pub mod server;
 pub mod stripe_api;
 pub mod subscriptions;
 pub mod tasks;
+pub mod terminals;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod users;

@@ -36,11 +36,12 @@ use crate::http::in_flight::InFlight;
 use crate::licenses::key_holder::LicenseLimits;
 use crate::monitoring;
 use crate::openapi::routes::Published;
+use crate::terminals::TerminalLimits;
 use crate::webhooks::inbox::Inbox;
 use crate::webhooks::replay::routes::ReplayLimit;
 use crate::{
     account, api_keys, audit, cron, customers, dead_letters, deployment_keys, events, invoices, licenses, openapi,
-    payment_methods, payments, pods, subscriptions, users, webhooks, widgets,
+    payment_methods, payments, pods, subscriptions, terminals, users, webhooks, widgets,
 };
 
 /// How long requests in flight may take after a stop.
@@ -68,6 +69,7 @@ pub fn rocket(app: App, inbox: Inbox) -> Rocket<Build> {
         .manage(Authenticator::start(&app))
         .manage(LicenseLimits::new(&app))
         .manage(ReplayLimit::new(app.clock.clone()))
+        .manage(TerminalLimits::new(&app.clock))
         .manage(app)
         .manage(streams)
         .manage(runner)
@@ -106,6 +108,7 @@ pub fn endpoints() -> Vec<Endpoint> {
         pods::routes(),
         payment_methods::routes::routes(),
         subscriptions::routes::routes(),
+        terminals::routes(),
         widgets::routes::routes(),
         users::routes::routes(),
     ]

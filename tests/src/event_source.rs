@@ -19,7 +19,7 @@ use crate::node::{Node, packages, programs};
 use crate::wait::LONG;
 
 /// What a real one listens for: it hears of nothing else.
-const LISTENED_FOR: [&str; 21] = [
+const LISTENED_FOR: [&str; 22] = [
     "broadcast",
     "connected",
     "gap",
@@ -35,6 +35,7 @@ const LISTENED_FOR: [&str; 21] = [
     "payment_succeeded",
     "plan_changed",
     "refused",
+    "state_sync",
     "subscription_cancel_scheduled",
     "subscription_cancelled",
     "subscription_created",

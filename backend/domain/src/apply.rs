@@ -18,7 +18,7 @@
 //! | `machines` | the licence's row, to count them; the row itself, to say when it was last seen |
 //! | `sessions` | the row itself; the machine's, to open one |
 //! | `acknowledgements` | the row itself: an app that says something of an event waits for nothing else |
-//! | `license_logs`, `license_events` | the log's row: a machine appends without the licence's row |
+//! | `license_logs`, `license_events`, `syncs` | the log's row: a machine appends without the licence's row |
 //! | `api_keys`, `widgets` | the row of their customer; unique constraints say that what is given once is there already |
 //! | `pods` | the row itself: seats are counted under it |
 //! | `memberships` | the row itself; the pod's, to get a seat |

@@ -21,6 +21,7 @@
 //! | [`licenses`], [`api_keys`], [`widgets`] | what customers are given |
 //! | [`idempotency`] | which requests were done, and how they were answered |
 //! | [`sessions`], [`acknowledgements`] | whether the app of a machine is there; what it says of what it was told |
+//! | [`terminals`] | what machines of a licence tell each other |
 //! | [`settings`] | what the rules go by beside the rows |
 //! | [`users`] | whoever signed in |
 //! | [`customer_state`] | everything about one customer |
@@ -57,6 +58,7 @@ pub mod sealer;
 pub mod sessions;
 pub mod settings;
 pub mod subscriptions;
+pub mod terminals;
 #[cfg(test)]
 mod testing;
 pub mod user_state;

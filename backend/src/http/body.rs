@@ -25,7 +25,7 @@ use crate::http::body_budget::{BodyBudget, no_room};
 use crate::http::endpoint::{Argument, Body, Operation, schema_of};
 use crate::http::error::ApiError;
 
-/// The largest JSON body of any route but the webhook's: none of them has a field that grows.
+/// The largest JSON body of nearly all routes: they have no field that grows.
 pub const JSON_BYTES_MAX: usize = 64 << 10;
 
 /// How much room is made for a body that does not say its length.
@@ -43,7 +43,7 @@ impl<'r, T: DeserializeOwned> FromData<'r> for JsonBody<T> {
     type Error = ();
 
     async fn from_data(request: &'r Request<'_>, data: Data<'r>) -> data::Outcome<'r, Self> {
-        match read_json(request, data).await.and_then(|body| parse(&body)) {
+        match read_json(request, data, JSON_BYTES_MAX).await.and_then(|body| parse(&body)) {
             Ok(value) => Outcome::Success(Self(value)),
             Err(error) => refuse(request, error),
         }
@@ -52,7 +52,7 @@ impl<'r, T: DeserializeOwned> FromData<'r> for JsonBody<T> {
 
 impl<T: JsonSchema> Argument for JsonBody<T> {
     fn describe(operation: &mut Operation) {
-        describe::<T>(operation, true);
+        describe::<T>(operation, true, JSON_BYTES_MAX);
     }
 }
 
@@ -85,14 +85,14 @@ pub struct Nothing {}
 
 impl<T: JsonSchema> Argument for OptionalJsonBody<T> {
     fn describe(operation: &mut Operation) {
-        describe::<T>(operation, false);
+        describe::<T>(operation, false, JSON_BYTES_MAX);
     }
 }
 
-/// What there is to say of a JSON body of type `T`.
-pub fn describe<T: JsonSchema>(operation: &mut Operation, is_required: bool) {
+/// What there is to say of a JSON body of type `T`, of at most `bytes_max` bytes.
+pub fn describe<T: JsonSchema>(operation: &mut Operation, is_required: bool, bytes_max: usize) {
     operation.body = Some(Body { media_types: &["application/json"], schema: schema_of::<T>, is_required });
-    refuse_unreadable(operation, JSON_BYTES_MAX);
+    refuse_unreadable(operation, bytes_max);
     operation.refuse(invalid_json());
     operation.refuse(ApiError::unsupported_media_type());
     operation.refuse(ApiError::of_status(Status::UnprocessableEntity));
@@ -105,12 +105,12 @@ pub fn refuse_unreadable(operation: &mut Operation, bytes_max: usize) {
     operation.refuse(no_room());
 }
 
-/// The bytes of a body that says of itself that it is JSON.
-pub async fn read_json(request: &Request<'_>, data: Data<'_>) -> Result<Bytes, ApiError> {
+/// The bytes of a body that says of itself that it is JSON, at most `bytes_max`.
+pub async fn read_json(request: &Request<'_>, data: Data<'_>, bytes_max: usize) -> Result<Bytes, ApiError> {
     if !request.content_type().is_some_and(|given| given.is_json()) {
         return Err(ApiError::unsupported_media_type());
     }
-    read(request, data, JSON_BYTES_MAX).await
+    read(request, data, bytes_max).await
 }
 
 /// Ends a data guard with `error` as the answer.

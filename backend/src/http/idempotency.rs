@@ -26,7 +26,7 @@ use tracing::warn;
 
 use crate::app::App;
 use crate::http::auth::User;
-use crate::http::body;
+use crate::http::body::{self, JSON_BYTES_MAX};
 use crate::http::context::RequestContext;
 use crate::http::endpoint::{Answers, Argument, Operation, Parameter, Success, schema_of};
 use crate::http::error::ApiError;
@@ -41,7 +41,8 @@ pub const IDEMPOTENCY_KEY_HEADER: &str = "Idempotency-Key";
 const KEY_CHARACTERS_MAX: usize = 255;
 
 /// A JSON body, as [`JsonBody`](body::JsonBody) reads it, of a request that may have an `Idempotency-Key`. An empty one is `{}`.
-pub struct IdempotentBody<T> {
+/// It has at most `BYTES_MAX` bytes.
+pub struct IdempotentBody<T, const BYTES_MAX: usize = JSON_BYTES_MAX> {
     body: T,
     named: Option<Named>,
 }
@@ -77,7 +78,7 @@ pub struct Answer<T> {
 }
 
 #[rocket::async_trait]
-impl<'r, T: DeserializeOwned> FromData<'r> for IdempotentBody<T> {
+impl<'r, T: DeserializeOwned, const BYTES_MAX: usize> FromData<'r> for IdempotentBody<T, BYTES_MAX> {
     type Error = ();
 
     async fn from_data(request: &'r Request<'_>, data: Data<'r>) -> data::Outcome<'r, Self> {
@@ -88,10 +89,10 @@ impl<'r, T: DeserializeOwned> FromData<'r> for IdempotentBody<T> {
     }
 }
 
-impl<T: DeserializeOwned> IdempotentBody<T> {
+impl<T: DeserializeOwned, const BYTES_MAX: usize> IdempotentBody<T, BYTES_MAX> {
     async fn read(request: &Request<'_>, data: Data<'_>) -> Result<Self, ApiError> {
         let key = key_of(request)?;
-        let bytes = body::read_json(request, data).await?;
+        let bytes = body::read_json(request, data, BYTES_MAX).await?;
         let bytes: &[u8] = if bytes.is_empty() { b"{}" } else { &bytes };
         let body = body::parse(bytes)?;
         let named = key.map(|key| Named {
@@ -119,7 +120,7 @@ fn key_of(request: &Request<'_>) -> Result<Option<String>, ApiError> {
         .ok_or_else(|| ApiError::invalid_parameter(IDEMPOTENCY_KEY_HEADER, message))
 }
 
-impl<T> IdempotentBody<T> {
+impl<T, const BYTES_MAX: usize> IdempotentBody<T, BYTES_MAX> {
     /// What was sent, for a look before anything is done.
     pub fn body(&self) -> &T {
         &self.body
@@ -135,10 +136,23 @@ impl<T> IdempotentBody<T> {
     where
         R: Future<Output = Result<Answer<V>, ApiError>> + Send,
     {
+        self.once_for(app, &user.id, act).await
+    }
+
+    /// The same for whoever is called `caller`, who need not be a user: keys are each caller's own.
+    pub async fn once_for<V, R>(
+        self,
+        app: &App,
+        caller: &str,
+        act: impl FnOnce(T, Attempt) -> R + Send,
+    ) -> Result<Answer<V>, ApiError>
+    where
+        R: Future<Output = Result<Answer<V>, ApiError>> + Send,
+    {
         let Self { body, named } = self;
         let action = ids::new_id("act", app.clock.now(), &app.rng);
         let Some(named) = named else { return act(body, Attempt { claim: None, action }).await };
-        let request = idempotency::Request::new(&user.id, &named.route, &named.key, &named.path, named.body.as_bytes());
+        let request = idempotency::Request::new(caller, &named.route, &named.key, &named.path, named.body.as_bytes());
         let touched = Touched::request(&request.id);
         let sealer = &app.settings.sealer;
         let (known, _) = app.write(&touched, |work| idempotency::claim(work, sealer, &request, &action)).await?;
@@ -278,9 +292,9 @@ impl<'r, T> Responder<'r, 'static> for Answer<T> {
     }
 }
 
-impl<T: JsonSchema> Argument for IdempotentBody<T> {
+impl<T: JsonSchema, const BYTES_MAX: usize> Argument for IdempotentBody<T, BYTES_MAX> {
     fn describe(operation: &mut Operation) {
-        body::describe::<T>(operation, true);
+        body::describe::<T>(operation, true, BYTES_MAX);
         let key =
             "A name for what is asked: the same request under it is done once, and answered the same for 24 hours.";
         operation.parameters.push(Parameter::header(IDEMPOTENCY_KEY_HEADER, KEY_CHARACTERS_MAX, key));

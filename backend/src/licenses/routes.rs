@@ -203,7 +203,7 @@ fn limit_reached(machines: &[MachineView]) -> ApiError {
 }
 
 /// The licence with that key, and the machines that hold its seats.
-async fn find(app: &App, key: &LicenseKey) -> Result<Option<Held>, DbError> {
+pub(crate) async fn find(app: &App, key: &LicenseKey) -> Result<Option<Held>, DbError> {
     let mut tx = app.read().await?;
     let keys = BTreeSet::from([key.expose().to_owned()]);
     let Some(license) = tx.load::<License>("key", &keys, Lock::None).await?.pop() else { return Ok(None) };

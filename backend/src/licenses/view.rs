@@ -37,9 +37,9 @@ pub(super) struct DeactivatedView {
 }
 
 /// A licence with those who hold its seats, the first one first.
-pub(super) struct Held {
-    pub(super) license: License,
-    pub(super) machines: Vec<Machine>,
+pub(crate) struct Held {
+    pub(crate) license: License,
+    pub(crate) machines: Vec<Machine>,
 }
 
 impl VerdictView {

@@ -73,7 +73,7 @@ impl Generators {
             "operationId": operation_id(operation),
             "summary": operation.summary,
             "tags": [tag(&operation.path)],
-            "security": operation.access.iter().map(requirement).collect::<Vec<_>>(),
+            "security": requirements(operation),
             "responses": self.responses(operation),
         });
         if !operation.parameters.is_empty() {
@@ -181,8 +181,10 @@ fn parameter(parameter: &Parameter) -> Value {
     described
 }
 
-fn requirement(scheme: &Scheme) -> Value {
-    json!({ scheme.name: [] })
+/// Any of these will do; an empty one is nothing.
+fn requirements(operation: &Operation) -> Vec<Value> {
+    let nothing = operation.is_access_optional.then(|| json!({}));
+    operation.access.iter().map(|scheme| json!({ scheme.name: [] })).chain(nothing).collect()
 }
 
 fn security_scheme(scheme: &Scheme) -> Value {

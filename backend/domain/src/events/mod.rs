@@ -103,6 +103,10 @@ pub enum EventType {
     MachineActivated,
     /// A machine gave its seat up.
     MachineDeactivated,
+    /// The user, or one machine, tells machines something.
+    Broadcast,
+    /// Machines are to take over a state.
+    StateSync,
 }
 
 impl EventType {
@@ -125,6 +129,8 @@ impl EventType {
             Self::LicenseReinstated => "license_reinstated",
             Self::MachineActivated => "machine_activated",
             Self::MachineDeactivated => "machine_deactivated",
+            Self::Broadcast => "broadcast",
+            Self::StateSync => "state_sync",
         }
     }
 }
@@ -149,15 +155,17 @@ pub struct CustomerEvent {
 
 impl Announcement for CustomerEvent {}
 
-/// Appends to the log of the licence `license_id`, whose newest number so far is `last_seq`.
-pub fn append(work: &mut UnitOfWork, license_id: &str, last_seq: &mut i64, event: PendingEvent) {
+/// Appends to the log of the licence `license_id`, whose newest number so far is `last_seq`; gives the event's id.
+pub fn append(work: &mut UnitOfWork, license_id: &str, last_seq: &mut i64, event: PendingEvent) -> String {
     *last_seq += 1;
+    let id = work.new_id("sev");
     work.append(LicenseEvent {
         license_id: license_id.to_owned(),
         seq: *last_seq,
-        id: work.new_id("sev"),
+        id: id.clone(),
         r#type: event.event_type.name().to_owned(),
         data: Json(event.data),
         created_at: work.now(),
     });
+    id
 }

@@ -224,17 +224,26 @@ pub fn follow(
 /// Says what happened to a customer: to whoever reads the changes, and to the log of its licence, if it has one.
 pub fn append_event(work: &mut UnitOfWork, customer_id: &str, event: PendingEvent) {
     match of_customer(work, customer_id).map(|license| license.id.clone()) {
-        Some(license_id) => append_to(work, customer_id, &license_id, event),
+        Some(license_id) => {
+            append_to(work, customer_id, &license_id, event);
+        }
         None => work.announce(CustomerEvent { customer_id: customer_id.to_owned(), event }),
     }
 }
 
-fn append_to(work: &mut UnitOfWork, customer_id: &str, license_id: &str, event: PendingEvent) {
+/// Says what happened to a licence by itself; gives the event's id. None where there is no such licence.
+pub fn append_to_log(work: &mut UnitOfWork, license_id: &str, event: PendingEvent) -> Option<String> {
+    let customer_id = work.get::<License>(license_id)?.customer_id.clone();
+    Some(append_to(work, &customer_id, license_id, event))
+}
+
+fn append_to(work: &mut UnitOfWork, customer_id: &str, license_id: &str, event: PendingEvent) -> String {
     let none_yet = || LicenseLog { license_id: license_id.to_owned(), last_seq: 0 };
     let mut log = work.get_cloned(license_id).unwrap_or_else(none_yet);
-    events::append(work, license_id, &mut log.last_seq, event.clone());
+    let id = events::append(work, license_id, &mut log.last_seq, event.clone());
     work.insert(log);
     work.announce(CustomerEvent { customer_id: customer_id.to_owned(), event });
+    id
 }
 
 fn event_of(was: &str, is: &str) -> Option<EventType> {

@@ -10,7 +10,7 @@ use crate::events::{EventType, PendingEvent};
 use crate::licenses::machines::{self, Machine};
 use crate::licenses::verdict::Verdict;
 use crate::licenses::view::MachineView;
-use crate::licenses::{License, append_to};
+use crate::licenses::{License, append_to_log};
 
 /// What an app says of the machine that it runs on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -139,7 +139,8 @@ pub fn deactivate(work: &mut UnitOfWork, stale_after: Duration, machine_id: &str
     machine.deactivated_at = Some(work.now());
     let view = MachineView::of(&machine, work.now(), stale_after);
     let data = json!({ "machine": view, "reason": reason.name() });
-    append(work, &machine.license_id, EventType::MachineDeactivated, data);
+    let event = PendingEvent { event_type: EventType::MachineDeactivated, data };
+    append_to_log(work, &machine.license_id, event);
     work.insert(machine);
 }
 
@@ -178,7 +179,7 @@ fn take_seat(work: &mut UnitOfWork, stale_after: Duration, license: &License, in
     };
     machine.describe(work, info);
     let data = json!({ "machine": MachineView::of(&machine, work.now(), stale_after) });
-    append(work, &license.id, EventType::MachineActivated, data);
+    append_to_log(work, &license.id, PendingEvent { event_type: EventType::MachineActivated, data });
     work.insert(machine.clone());
     machine
 }
@@ -190,11 +191,6 @@ impl Machine {
         self.name = info.name.clone().or(self.name.take());
         self.platform = info.platform.clone().or(self.platform.take());
     }
-}
-
-fn append(work: &mut UnitOfWork, license_id: &str, event_type: EventType, data: serde_json::Value) {
-    let Some(customer_id) = work.get::<License>(license_id).map(|license| license.customer_id.clone()) else { return };
-    append_to(work, &customer_id, license_id, PendingEvent { event_type, data });
 }
 
 #[cfg(test)]

@@ -30,7 +30,7 @@ pub use self::authenticator::{Authenticator, SignedInBy};
 pub use self::cron::Cron;
 pub use self::internal::{INTERNAL_KEY_HEADER, Intake, Internal};
 pub use self::operator::Operator;
-pub use self::user::{User, refuse_forms};
+pub use self::user::{MaybeUser, User, refuse_forms};
 use crate::http::error::ApiError;
 
 /// Ends a guard with `error` as the answer.

@@ -1,5 +1,7 @@
 //! Whoever signed in at the company's own application.
 
+use std::convert::Infallible;
+
 use rocket::Request;
 use rocket::http::{Method, Status};
 use rocket::request::{self, FromRequest};
@@ -27,6 +29,25 @@ impl<'r> FromRequest<'r> for User {
 
     async fn from_request(request: &'r Request<'_>) -> request::Outcome<Self, ()> {
         outcome(request, user(request).await)
+    }
+}
+
+/// Whoever signed in, or why nobody did: for routes that are also for those who show something else.
+pub struct MaybeUser(pub Result<User, ApiError>);
+
+#[rocket::async_trait]
+impl<'r> FromRequest<'r> for MaybeUser {
+    type Error = Infallible;
+
+    async fn from_request(request: &'r Request<'_>) -> request::Outcome<Self, Infallible> {
+        request::Outcome::Success(Self(user(request).await))
+    }
+}
+
+impl Argument for MaybeUser {
+    fn describe(operation: &mut Operation) {
+        User::describe(operation);
+        operation.is_access_optional = true;
     }
 }
 

@@ -28,6 +28,8 @@ pub struct Operation {
     pub summary: &'static str,
     /// Who may ask: whoever shows one of these; anybody where there are none.
     pub access: Vec<Scheme>,
+    /// Whether something in the request itself may stand in their place.
+    pub is_access_optional: bool,
     /// What is read of path, query and headers.
     pub parameters: Vec<Parameter>,
     /// The body, if one is read.
@@ -114,6 +116,7 @@ impl Operation {
             path,
             summary,
             access: Vec::new(),
+            is_access_optional: false,
             parameters,
             body: None,
             successes: Vec::new(),

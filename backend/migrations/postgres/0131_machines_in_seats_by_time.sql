@@ -1,0 +1,3 @@
+-- outside a transaction
+-- The machines that hold the seats of a licence, the newest first.
+CREATE INDEX CONCURRENTLY IF NOT EXISTS machines_in_seats_by_time ON machines (seat_of, activated_at, id);
