@@ -20,6 +20,7 @@
 //! | [`api_keys`], [`customers`], [`events`], [`invoices`], [`licenses`], [`payment_methods`], [`payments`], [`subscriptions`], [`users`], [`widgets`], [`webhooks`] | capabilities: their routes, jobs and calls |
 //! | [`dead_letters`] | what a person should look at, and what operators do with it |
 //! | [`terminals`] | what machines of a licence see of and tell each other |
+//! | [`support`] | what customers ask of people, and what those answer |
 //! | [`billing`] | what users change at Stripe |
 //! | [`pods`] | groups that save together |
 //! | [`entitlements`], [`monitoring`] | what changes by time and by the operator's files; health and metrics |
@@ -58,6 +59,7 @@ pub mod schema;
 pub mod server;
 pub mod stripe_api;
 pub mod subscriptions;
+pub mod support;
 pub mod tasks;
 pub mod terminals;
 #[cfg(test)]

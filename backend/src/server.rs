@@ -41,7 +41,7 @@ use crate::webhooks::inbox::Inbox;
 use crate::webhooks::replay::routes::ReplayLimit;
 use crate::{
     account, api_keys, audit, cron, customers, dead_letters, deployment_keys, events, invoices, licenses, openapi,
-    payment_methods, payments, pods, subscriptions, terminals, users, webhooks, widgets,
+    payment_methods, payments, pods, subscriptions, support, terminals, users, webhooks, widgets,
 };
 
 /// How long requests in flight may take after a stop.
@@ -108,6 +108,7 @@ pub fn endpoints() -> Vec<Endpoint> {
         pods::routes(),
         payment_methods::routes::routes(),
         subscriptions::routes::routes(),
+        support::routes(),
         terminals::routes(),
         widgets::routes::routes(),
         users::routes::routes(),

@@ -26,6 +26,7 @@
 //! | `payouts` | the row of their pod |
 //! | `users` | the row itself, made where it is missing; after those of customers |
 //! | `remembered_requests` | the row itself, made where it is missing, the last of all |
+//! | `support_tickets`, `support_messages` | the ticket's row; to open one, the row of `support_desks` |
 //! | `operator_acts` | nothing: rows are only added |
 //! | `reconciliations` | the row itself, in one statement: of two runs of one name the last word stands |
 //! | `cron_runs` | the row itself: whoever inserts it runs the job |
@@ -57,6 +58,7 @@ use crate::plans::prices::{self, KnownPrice};
 use crate::purchases::{self, Purchase};
 use crate::settings::Settings;
 use crate::subscriptions::{self, Subscription, savings};
+use crate::support;
 use crate::users::User;
 use crate::widgets::Widget;
 use tollgate_db::{DbError, Lock, Record, Tx, UnitOfWork};
@@ -67,11 +69,12 @@ pub use self::touched::Touched;
 /// Loads what is touched, each customer's row first and for writing: two replicas then take one customer in turn.
 /// Locks are taken table by table, in the order of keys, so that they cannot wait for each other in a circle.
 pub async fn load(tx: &mut Tx, settings: &Settings, now: Timestamp, touched: &Touched) -> Result<UnitOfWork, DbError> {
-    let mut work = if touched.is_of_requests_alone() {
+    let mut work = if touched.is_of_nobody() {
         UnitOfWork::new(now, settings.rng.clone())
     } else {
         load_nouns(tx, settings, now, touched).await?
     };
+    support::load(tx, &mut work, &touched.support).await?;
     idempotency::load(tx, &mut work, &touched.requests).await?;
     Ok(work)
 }

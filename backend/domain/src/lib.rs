@@ -22,6 +22,7 @@
 //! | [`idempotency`] | which requests were done, and how they were answered |
 //! | [`sessions`], [`acknowledgements`] | whether the app of a machine is there; what it says of what it was told |
 //! | [`terminals`] | what machines of a licence tell each other |
+//! | [`support`] | what customers ask of people, and what those answer |
 //! | [`settings`] | what the rules go by beside the rows |
 //! | [`users`] | whoever signed in |
 //! | [`customer_state`] | everything about one customer |
@@ -58,6 +59,7 @@ pub mod sealer;
 pub mod sessions;
 pub mod settings;
 pub mod subscriptions;
+pub mod support;
 pub mod terminals;
 #[cfg(test)]
 mod testing;

@@ -35,24 +35,24 @@ const FIRST_BYTES: usize = 8 << 10;
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A JSON body of type `T`: 415 for another media type, 413 past [`JSON_BYTES_MAX`], 400 `invalid_json`, and 422
-/// `invalid_parameter` with the parameter's name for JSON that is not a `T`.
-pub struct JsonBody<T>(pub T);
+/// `invalid_parameter` with the parameter's name for JSON that is not a `T`. Where a route takes more, it says so.
+pub struct JsonBody<T, const BYTES_MAX: usize = JSON_BYTES_MAX>(pub T);
 
 #[rocket::async_trait]
-impl<'r, T: DeserializeOwned> FromData<'r> for JsonBody<T> {
+impl<'r, T: DeserializeOwned, const BYTES_MAX: usize> FromData<'r> for JsonBody<T, BYTES_MAX> {
     type Error = ();
 
     async fn from_data(request: &'r Request<'_>, data: Data<'r>) -> data::Outcome<'r, Self> {
-        match read_json(request, data, JSON_BYTES_MAX).await.and_then(|body| parse(&body)) {
+        match read_json(request, data, BYTES_MAX).await.and_then(|body| parse(&body)) {
             Ok(value) => Outcome::Success(Self(value)),
             Err(error) => refuse(request, error),
         }
     }
 }
 
-impl<T: JsonSchema> Argument for JsonBody<T> {
+impl<T: JsonSchema, const BYTES_MAX: usize> Argument for JsonBody<T, BYTES_MAX> {
     fn describe(operation: &mut Operation) {
-        describe::<T>(operation, true, JSON_BYTES_MAX);
+        describe::<T>(operation, true, BYTES_MAX);
     }
 }
 

@@ -9,6 +9,7 @@ use crate::memberships::Wanted;
 use crate::payments;
 use crate::plans::prices;
 use crate::purchases;
+use crate::support;
 
 /// The rows that observations may touch, by their keys.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -54,6 +55,8 @@ pub struct Touched {
     pub payouts: BTreeSet<String>,
     /// Memberships, with what they follow from.
     pub memberships: BTreeSet<String>,
+    /// Tickets, and who is about to open one; whatever else is touched.
+    pub support: support::Wanted,
     /// Licences by themselves, without their customers; nothing else is then loaded. See [`load`](crate::licenses::load).
     pub licenses: BTreeSet<String>,
 }
@@ -103,6 +106,18 @@ impl Touched {
         self
     }
 
+    /// What somebody who opens a ticket is counted by.
+    pub fn new_ticket_of(user_id: &str) -> Self {
+        let support = support::Wanted { opened_by: Some(user_id.to_owned()), ..Default::default() };
+        Self { support, ..Self::default() }
+    }
+
+    /// A ticket, with its messages.
+    pub fn ticket(id: &str) -> Self {
+        let support = support::Wanted { tickets: BTreeSet::from([id.to_owned()]), ..Default::default() };
+        Self { support, ..Self::default() }
+    }
+
     /// A request that is remembered, and nothing else.
     pub fn request(id: &str) -> Self {
         Self { requests: BTreeSet::from([id.to_owned()]), ..Self::default() }
@@ -120,9 +135,10 @@ impl Touched {
         }
     }
 
-    /// Whether requests are all that is touched.
-    pub(super) fn is_of_requests_alone(&self) -> bool {
-        !self.requests.is_empty() && Self { requests: BTreeSet::new(), ..self.clone() } == Self::default()
+    /// Whether only such rows are touched as stand for themselves.
+    pub(super) fn is_of_nobody(&self) -> bool {
+        let Self { requests, support, .. } = Self::default();
+        *self != Self::default() && Self { requests, support, ..self.clone() } == Self::default()
     }
 
     /// Adds what `observation` may touch.
