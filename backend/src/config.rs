@@ -2,7 +2,7 @@
 
 use std::io::ErrorKind::NotFound;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use chrono::Duration;
@@ -51,6 +51,9 @@ Configuration is environment variables, with a .env file read when present:
                          days to keep webhook events that have ended well [90]
   LICENSE_EVENTS_DAYS_MAX
                          days to keep what desktop apps were told [90]
+  RELEASES_DIR           where the files of releases lie, one folder for all replicas [data/releases]
+  RELEASES_ACCESS        who may have them: `public`, or `licensed` for whoever has a licence [public]
+  RELEASE_FILE_BYTES_MAX how large one of them may be [2147483648]
   APP_URL                the address of the web application (optional)
   PUBLIC_URL             the address of the relay, where /account is [APP_URL]
   RUST_LOG, LOG_FORMAT   which lines are logged [info], as `text` or `json` [text]
@@ -73,6 +76,10 @@ const LEASE_HOURS_MAX: i64 = 8760;
 const EVENTS_DAYS_MAX: i64 = 90;
 /// A hundred years: for good.
 const DAYS_MAX: i64 = 36_500;
+
+const DEFAULT_RELEASES_DIR: &str = "data/releases";
+/// More than any installer has.
+const RELEASE_FILE_BYTES_MAX: u64 = 2 << 30;
 
 const DEFAULT_ADDR: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8000);
 const DEFAULT_DATABASE_URL: &str = "sqlite://data/tollgate.db";
@@ -129,6 +136,12 @@ pub struct Config {
     pub license_events_kept: Duration,
     /// `PODS_CREATED_BY` is `operators`.
     pub pods_are_operators_alone: bool,
+    /// `RELEASES_DIR`.
+    pub releases_dir: PathBuf,
+    /// `RELEASES_ACCESS` is `licensed`.
+    pub releases_are_licensed: bool,
+    /// `RELEASE_FILE_BYTES_MAX`.
+    pub release_file_bytes_max: u64,
     /// `APP_URL`.
     pub app_url: Option<Url>,
     /// `PUBLIC_URL`, or `APP_URL`.
@@ -168,6 +181,14 @@ impl Config {
             "operators" => Some(true),
             _ => None,
         });
+        let releases_are_licensed = env.read("RELEASES_ACCESS", "`public` or `licensed`", |text| match text {
+            "public" => Some(false),
+            "licensed" => Some(true),
+            _ => None,
+        });
+        let release_file_bytes_max = env.read("RELEASE_FILE_BYTES_MAX", "a number of bytes, 1 or more", |text| {
+            text.parse().ok().filter(|bytes| (1..=i64::MAX as u64).contains(bytes))
+        });
         let [app_url, public_url] =
             ["APP_URL", "PUBLIC_URL"].map(|name| env.read(name, "an http:// or https:// address", http_url));
 
@@ -199,6 +220,9 @@ impl Config {
             license_events_kept,
             public_url: public_url.or_else(|| app_url.clone()),
             pods_are_operators_alone: pods_created_by.unwrap_or(false),
+            releases_dir: env.text_or("RELEASES_DIR", DEFAULT_RELEASES_DIR).into(),
+            releases_are_licensed: releases_are_licensed.unwrap_or(false),
+            release_file_bytes_max: release_file_bytes_max.unwrap_or(RELEASE_FILE_BYTES_MAX),
             app_url,
         })
     }

@@ -20,6 +20,7 @@
 //! | [`api_keys`], [`customers`], [`events`], [`invoices`], [`licenses`], [`payment_methods`], [`payments`], [`subscriptions`], [`users`], [`widgets`], [`webhooks`] | capabilities: their routes, jobs and calls |
 //! | [`dead_letters`] | what a person should look at, and what operators do with it |
 //! | [`terminals`] | what machines of a licence see of and tell each other |
+//! | [`releases`] | versions of the app: feeds, files, and what operators publish |
 //! | [`support`] | what customers ask of people, and what those answer |
 //! | [`billing`] | what users change at Stripe |
 //! | [`pods`] | groups that save together |
@@ -55,6 +56,7 @@ pub mod payment_methods;
 pub mod payments;
 pub mod pods;
 pub mod reconciliation;
+pub mod releases;
 pub mod schema;
 pub mod server;
 pub mod stripe_api;

@@ -27,6 +27,8 @@
 //! | `users` | the row itself, made where it is missing; after those of customers |
 //! | `remembered_requests` | the row itself, made where it is missing, the last of all |
 //! | `support_tickets`, `support_messages` | the ticket's row; to open one, the row of `support_desks` |
+//! | `releases`, `release_files` | the row of their channel in `release_channels` |
+//! | `stored_files` | the row itself, made where it is missing |
 //! | `operator_acts` | nothing: rows are only added |
 //! | `reconciliations` | the row itself, in one statement: of two runs of one name the last word stands |
 //! | `cron_runs` | the row itself: whoever inserts it runs the job |
@@ -56,6 +58,7 @@ use crate::payments::{self, Payment};
 use crate::plans::Plans;
 use crate::plans::prices::{self, KnownPrice};
 use crate::purchases::{self, Purchase};
+use crate::releases;
 use crate::settings::Settings;
 use crate::subscriptions::{self, Subscription, savings};
 use crate::support;
@@ -75,6 +78,7 @@ pub async fn load(tx: &mut Tx, settings: &Settings, now: Timestamp, touched: &To
         load_nouns(tx, settings, now, touched).await?
     };
     support::load(tx, &mut work, &touched.support).await?;
+    releases::load(tx, &mut work, &touched.releases).await?;
     idempotency::load(tx, &mut work, &touched.requests).await?;
     Ok(work)
 }

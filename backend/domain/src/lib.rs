@@ -21,6 +21,7 @@
 //! | [`licenses`], [`api_keys`], [`widgets`] | what customers are given |
 //! | [`idempotency`] | which requests were done, and how they were answered |
 //! | [`sessions`], [`acknowledgements`] | whether the app of a machine is there; what it says of what it was told |
+//! | [`releases`] | versions of the app, and who gets which |
 //! | [`terminals`] | what machines of a licence tell each other |
 //! | [`support`] | what customers ask of people, and what those answer |
 //! | [`settings`] | what the rules go by beside the rows |
@@ -55,6 +56,7 @@ pub mod plans;
 pub mod pods;
 pub mod purchases;
 pub mod reconciliation;
+pub mod releases;
 pub mod sealer;
 pub mod sessions;
 pub mod settings;

@@ -4,6 +4,7 @@ mod migrate;
 mod new_epoch;
 mod openapi;
 mod reconcile;
+mod release;
 mod replay;
 mod serve;
 mod token;
@@ -46,6 +47,8 @@ enum Command {
     Replay(replay::ReplayArguments),
     /// Compares what is here with Stripe: what happened in the last 30 days, and each subscription and invoice
     Reconcile(reconcile::ReconcileArguments),
+    /// Publishes versions of the app, rolls them out, withdraws them: at a backend that serves, with ADMIN_API_KEY alone
+    Release(release::ReleaseArguments),
     /// Prints a token that signs in as somebody, under the first of AUTH_SECRET, for development; or a link to the account page
     Token(TokenArguments),
 }
@@ -53,11 +56,14 @@ enum Command {
 /// Runs the process's command line.
 pub fn run() -> ExitCode {
     let arguments = Arguments::parse();
-    if let Some(Command::Openapi) = arguments.command {
-        // It is the same whatever the configuration.
-        return openapi::run();
-    }
     let env = Env::load();
+    let command = match arguments.command.unwrap_or(Command::Serve) {
+        // It is the same whatever the configuration.
+        Command::Openapi => return openapi::run(),
+        // It is called where there is no configuration of a backend.
+        Command::Release(arguments) => return release::run(&env, arguments),
+        command => command,
+    };
     let log = LogConfig::from_env(&env);
     let config = match Config::from_env(&env) {
         Ok(config) => config,
@@ -73,9 +79,9 @@ pub fn run() -> ExitCode {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("backend").build();
     let done = match runtime {
         Ok(runtime) => {
-            let done = match arguments.command.unwrap_or(Command::Serve) {
+            let done = match command {
                 Command::Serve => runtime.block_on(serve::run(config)).map(|()| ExitCode::SUCCESS),
-                Command::Openapi => unreachable!("it was printed before"),
+                Command::Openapi | Command::Release(_) => unreachable!("they were done before"),
                 Command::Migrate => runtime.block_on(migrate::run(config)).map(|()| ExitCode::SUCCESS),
                 Command::NewEpoch => runtime.block_on(new_epoch::run(config)).map(|()| ExitCode::SUCCESS),
                 Command::Replay(arguments) => {

@@ -1,5 +1,5 @@
 //! Removes what is too old to be kept: webhook events, licences' events, dead letters that are done with, sessions, machines
-//! that gave up their seats, remembered requests, runs of jobs. The audit trail is for good.
+//! that gave up their seats, remembered requests, runs of jobs, files of releases that were withdrawn. The audit trail is for good.
 //!
 //! Old rows are looked for in a transaction that reads, and removed by a range of an index in one that writes, in portions
 //! of some milliseconds. On SQLite, where one writes at a time, whoever wants to write waits for the portion that he meets.
@@ -25,6 +25,7 @@ use super::job::{Context, Progress};
 use crate::dead_letters::retention as dead_letters;
 use crate::events::retention as logs;
 use crate::licenses::retention as machines;
+use crate::releases::retention as releases;
 use crate::webhooks::{Status, retention as webhook_events};
 
 /// How long runs are kept: as long as somebody may ask why something did not happen.
@@ -76,6 +77,7 @@ struct Removed {
     machines: u64,
     remembered_requests: u64,
     cron_runs: u64,
+    release_files: u64,
 }
 
 /// One clean-up.
@@ -138,6 +140,8 @@ pub(super) async fn clean_up(context: Context, progress: Progress) -> Result<(),
         let mut after = Position { at: Timestamp::UNIX_EPOCH, id: String::new() };
         while cleanup.patiently(kind, &mut after).await? {}
     }
+    cleanup.removed.release_files = releases::remove(&cleanup.context.app).await?;
+    cleanup.progress.say(&cleanup.removed);
     if cleanup.removed != Removed::default() {
         cleanup.removed.tell();
     }
@@ -267,8 +271,16 @@ fn rest_after(took: Duration, is_quiet: bool) -> Duration {
 
 impl Removed {
     fn tell(self) {
-        let Self { webhook_events, license_events, dead_letters, sessions, machines, remembered_requests, cron_runs } =
-            self;
+        let Self {
+            webhook_events,
+            license_events,
+            dead_letters,
+            sessions,
+            machines,
+            remembered_requests,
+            cron_runs,
+            release_files,
+        } = self;
         info!(
             webhook_events,
             license_events,
@@ -277,9 +289,10 @@ impl Removed {
             machines,
             remembered_requests,
             cron_runs,
+            release_files,
             "removed what is too old: {webhook_events} webhook events, {license_events} events of licences, \
              {dead_letters} dead letters, {sessions} sessions, {machines} machines, \
-             {remembered_requests} remembered requests, {cron_runs} runs of jobs"
+             {remembered_requests} remembered requests, {cron_runs} runs of jobs, {release_files} files of releases"
         );
     }
 }

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::io;
+use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use futures_util::TryStreamExt as _;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use rocket::Request;
-use rocket::data::{self, Data, FromData, ToByteUnit};
+use rocket::data::{self, ByteUnit, Data, FromData, ToByteUnit};
 use rocket::http::Status;
 use rocket::outcome::Outcome;
 use schemars::JsonSchema;
@@ -131,6 +132,45 @@ impl IncomingBody {
 
     fn take(request: &Request<'_>) -> Option<Incoming> {
         request.local_cache(Self::default).0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// A body as it comes, for who writes it elsewhere than into memory.
+pub struct StreamedBody<'r> {
+    /// How many bytes it is to have, as its sender says.
+    pub announced: Option<u64>,
+    stream: Pin<Box<dyn AsyncRead + Send + 'r>>,
+}
+
+#[rocket::async_trait]
+impl<'r> FromData<'r> for StreamedBody<'r> {
+    type Error = ();
+
+    async fn from_data(request: &'r Request<'_>, data: Data<'r>) -> data::Outcome<'r, Self> {
+        let announced = request.headers().get_one("content-length").and_then(|length| length.parse().ok());
+        let stream: Pin<Box<dyn AsyncRead + Send + 'r>> = match IncomingBody::take(request) {
+            Some(body) => Box::pin(StreamReader::new(body.into_data_stream().map_err(io::Error::other))),
+            // It is for whoever reads it to say how much is too much.
+            None => Box::pin(data.open(ByteUnit::max_value())),
+        };
+        Outcome::Success(Self { announced, stream })
+    }
+}
+
+impl StreamedBody<'_> {
+    /// The next bytes of it, into the room that `piece` has; none at its end. A sender that stops half-way is not waited
+    /// for.
+    pub async fn read(&mut self, piece: &mut BytesMut) -> Result<usize, ApiError> {
+        let read = timeout(BODY_TIMEOUT, self.stream.read_buf(piece)).await;
+        read.ok().and_then(Result::ok).ok_or_else(incomplete_body)
+    }
+}
+
+impl Argument for StreamedBody<'_> {
+    fn describe(operation: &mut Operation) {
+        operation.body =
+            Some(Body { media_types: &["application/octet-stream"], schema: schema_of::<String>, is_required: true });
+        operation.refuse(incomplete_body());
     }
 }
 

@@ -102,6 +102,16 @@ fn describe() {
         "Streams of events that were told to come again, by reason"
     );
     describe_counter!(
+        "tollgate_backend_release_downloads_total",
+        count,
+        "Files of releases that were given, whole or in parts, by version and platform"
+    );
+    describe_counter!(
+        "tollgate_backend_release_files_refused_total",
+        count,
+        "Files of releases that are not there as they were published, each time one was asked for"
+    );
+    describe_counter!(
         "tollgate_backend_acknowledgements_total",
         count,
         "Events that apps said something new of, by what they said"

@@ -9,6 +9,7 @@ use crate::memberships::Wanted;
 use crate::payments;
 use crate::plans::prices;
 use crate::purchases;
+use crate::releases;
 use crate::support;
 
 /// The rows that observations may touch, by their keys.
@@ -57,6 +58,8 @@ pub struct Touched {
     pub memberships: BTreeSet<String>,
     /// Tickets, and who is about to open one; whatever else is touched.
     pub support: support::Wanted,
+    /// Releases and their files, whatever else is touched.
+    pub releases: releases::Wanted,
     /// Licences by themselves, without their customers; nothing else is then loaded. See [`load`](crate::licenses::load).
     pub licenses: BTreeSet<String>,
 }
@@ -106,6 +109,11 @@ impl Touched {
         self
     }
 
+    /// Releases and their files.
+    pub fn releases(wanted: releases::Wanted) -> Self {
+        Self { releases: wanted, ..Self::default() }
+    }
+
     /// What somebody who opens a ticket is counted by.
     pub fn new_ticket_of(user_id: &str) -> Self {
         let support = support::Wanted { opened_by: Some(user_id.to_owned()), ..Default::default() };
@@ -137,8 +145,8 @@ impl Touched {
 
     /// Whether only such rows are touched as stand for themselves.
     pub(super) fn is_of_nobody(&self) -> bool {
-        let Self { requests, support, .. } = Self::default();
-        *self != Self::default() && Self { requests, support, ..self.clone() } == Self::default()
+        let Self { requests, support, releases, .. } = Self::default();
+        *self != Self::default() && Self { requests, support, releases, ..self.clone() } == Self::default()
     }
 
     /// Adds what `observation` may touch.

@@ -9,6 +9,7 @@ use tracing::error;
 
 use super::bearer;
 use super::claims::{Claims, TokenError};
+use super::download::DownloadKeys;
 use super::link::{self, Link, LinkKeys, VISIT_COOKIE};
 use super::session::{SessionKeys, cookie, session_cookies};
 use super::token::TokenKeys;
@@ -24,6 +25,7 @@ pub struct Authenticator {
     tokens: TokenKeys,
     sessions: SessionKeys,
     links: LinkKeys,
+    downloads: DownloadKeys,
 }
 
 /// A token that counts.
@@ -68,6 +70,7 @@ impl Authenticator {
             tokens: TokenKeys::new(&config.auth_secrets, jwks, issuer, audience),
             sessions: SessionKeys::of(&config.auth_secrets),
             links: LinkKeys::of(&config.auth_secrets),
+            downloads: DownloadKeys::of(&config.auth_secrets),
         }
     }
 
@@ -119,6 +122,16 @@ impl Authenticator {
     /// The cookie with which whoever followed `link` is signed in.
     pub fn begin_visit(&self, link: &Link, now: Timestamp, is_secure: bool) -> Cookie<'static> {
         self.links.begin_visit(link, now, is_secure)
+    }
+
+    /// A token for what a licence may download, for a short time.
+    pub fn download_token(&self, license_id: &str, now: Timestamp) -> String {
+        self.downloads.token(license_id, now)
+    }
+
+    /// The licence that such a token is for, if it is good.
+    pub async fn open_download(&self, token: &str, now: Timestamp) -> Option<String> {
+        self.downloads.open(token, now).await.ok()
     }
 
     /// The cookie that signs them out.

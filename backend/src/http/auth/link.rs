@@ -115,7 +115,7 @@ pub fn make(
     url
 }
 
-fn derived(secret: &Secret, purpose: &str) -> Secret {
+pub(super) fn derived(secret: &Secret, purpose: &str) -> Secret {
     let mut key = Zeroizing::new([0; 32]);
     let expanded = Hkdf::<Sha256>::new(None, secret.expose().as_bytes()).expand(purpose.as_bytes(), &mut *key);
     expanded.expect("so short a key can be derived");

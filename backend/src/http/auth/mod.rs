@@ -11,6 +11,7 @@ mod authenticator;
 mod bearer;
 mod claims;
 mod cron;
+mod download;
 mod internal;
 pub mod link;
 pub mod mint;

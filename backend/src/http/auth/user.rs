@@ -77,6 +77,8 @@ pub fn refuse_forms(request: &Request<'_>) -> Result<(), ApiError> {
     let is_safe = match request.method() {
         Method::Get | Method::Head | Method::Options => true,
         Method::Delete => content_type.is_none_or(|given| given.is_json()),
+        // A form never is a `PUT` of bytes, and a browser asks before it sends one to another site.
+        Method::Put if content_type.is_some_and(|given| given.is_binary()) => true,
         _ => content_type.is_some_and(|given| given.is_json()),
     };
     is_safe.then_some(()).ok_or_else(ApiError::unsupported_media_type)
