@@ -33,6 +33,8 @@ const JOURNAL_BYTES_DEFAULT: u64 = 10 * 1024 * 1024 * 1024;
 /// The relay's configuration.
 #[derive(Clone, Debug)]
 pub struct Config {
+    /// `RELAY_ID`, or the host's name.
+    pub id: String,
     /// `RELAY_ADDR`: the public listener.
     pub addr: SocketAddr,
     /// `RELAY_ADMIN_ADDR`: the private one.
@@ -43,6 +45,8 @@ pub struct Config {
     pub require_https: bool,
     /// `STRIPE_WEBHOOK_SECRET`: several while one is rotated.
     pub webhook_secrets: Secrets,
+    /// `INTERNAL_API_KEY`: opens the journal on the private listener.
+    pub internal_keys: Secrets,
     /// `RELAY_ACK`.
     pub ack: Ack,
     /// `RELAY_FORWARD_DEADLINE_MS`: how long a response may wait for the backend.
@@ -82,11 +86,13 @@ impl Config {
         let deadline_ms = number(env, "RELAY_FORWARD_DEADLINE_MS", DEADLINE_MS_DEFAULT, DEADLINE_MS_MAX);
         let (days, days_max) = JOURNAL_DAYS;
         let config = Self {
+            id: env.read("RELAY_ID", "a name of 1 to 64 characters", relay_id).unwrap_or_else(host_name),
             addr,
             admin_addr,
             tls: Tls::from_env(env, "RELAY_TLS_CERT", "RELAY_TLS_KEY").map(Arc::new),
             require_https: env.switch("RELAY_REQUIRE_HTTPS"),
             webhook_secrets: env.required_secrets("STRIPE_WEBHOOK_SECRET"),
+            internal_keys: env.required_secrets("INTERNAL_API_KEY"),
             ack: ack.unwrap_or(Ack::Durable),
             forward_deadline: Duration::from_millis(deadline_ms),
             body_bytes_max: number(env, "RELAY_BODY_BYTES_MAX", BODY_BYTES_DEFAULT as u64, BODY_BYTES_MAX as u64)
@@ -109,6 +115,18 @@ impl Config {
 /// `RELAY_DATA_DIR`: where the journal is.
 pub fn data_dir(env: &Env) -> PathBuf {
     env.text_or("RELAY_DATA_DIR", "data/relay").into()
+}
+
+/// A name that can stand in any text.
+fn relay_id(text: &str) -> Option<String> {
+    let is_name = (1..=64).contains(&text.chars().count()) && !text.chars().any(char::is_control);
+    is_name.then(|| text.to_owned())
+}
+
+/// What the machine is called, where it says so.
+fn host_name() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
+    name.and_then(|name| relay_id(name.trim())).unwrap_or_else(|| "relay".to_owned())
 }
 
 fn address(env: &Env, name: &str, port: u16) -> SocketAddr {

@@ -13,6 +13,7 @@ pub mod ids;
 pub mod json_seq;
 pub mod log_safe;
 pub mod process;
+pub mod receipt;
 pub mod relay_proof;
 pub mod request_id;
 pub mod rng;

@@ -115,6 +115,12 @@ impl Reader {
             if selection.from.is_some_and(too_old) {
                 continue;
             }
+            // What is too young holds no entry that is wanted, and of one that is confirmed it says nothing that matters.
+            let too_young =
+                |to: Timestamp| name.confirmed.is_some_and(|received| received.oldest > to.timestamp_micros());
+            if selection.to.is_some_and(too_young) && found.iter().all(|found: &Found| found.confirmed) {
+                continue;
+            }
             let newest = index + 1 == names.len();
             self.read(*name, newest, selection, &mut found).map_err(|error| self.failed(error))?;
         }

@@ -12,6 +12,7 @@ use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use reqwest::redirect;
 use serde::Deserialize;
+use tollgate_shared::receipt::{self, RECEIPTS_HEADER};
 use tollgate_shared::request_id::{REQUEST_ID_HEADER, TRACEPARENT_HEADER};
 use tollgate_shared::{Clock, RequestId, Rng, Timestamp, TraceParent, json_seq};
 
@@ -115,7 +116,7 @@ impl Backend {
     /// Delivers one event.
     pub async fn deliver(&self, event: &Event) -> Outcome {
         let trace = event.trace.map_or_else(|| TraceParent::new(&self.rng), |trace| trace.child(&self.rng));
-        match self.post("application/json", &event.request_id, trace, event.body.clone()).await {
+        match self.post("application/json", &[event], &event.request_id, trace, event.body.clone()).await {
             Ok(response) => judge_alone(&response),
             Err(why) => Outcome::Unanswered(why),
         }
@@ -135,7 +136,7 @@ impl Backend {
             json_seq::push(&mut sequence, &event.as_ref().body);
         }
         let trace = TraceParent::new(&self.rng);
-        match self.post(json_seq::MEDIA_TYPE, request_id, trace, sequence.into()).await {
+        match self.post(json_seq::MEDIA_TYPE, events, request_id, trace, sequence.into()).await {
             Ok(response) => judge_together(&response, events),
             Err(why) => Err(Outcome::Unanswered(why)),
         }
@@ -150,9 +151,10 @@ impl Backend {
         }
     }
 
-    async fn post(
+    async fn post<E: AsRef<Event>>(
         &self,
         media_type: &'static str,
+        events: &[E],
         request_id: &RequestId,
         trace: TraceParent,
         body: Bytes,
@@ -162,6 +164,8 @@ impl Backend {
         headers.insert(KEY_HEADER, self.key.clone());
         headers.insert(REQUEST_ID_HEADER, header(request_id.as_str()));
         headers.insert(TRACEPARENT_HEADER, header(&trace.to_string()));
+        let receipts = receipt::to_text(events.iter().map(|event| event.as_ref().receipt()));
+        headers.extend(receipts.map(|receipts| (HeaderName::from_static(RECEIPTS_HEADER), header(&receipts))));
         let sent = self.client.post(self.intake.clone()).headers(headers).body(body).send().await;
         let mut response = sent.map_err(no_response)?;
         self.takes_sequences.store(names_sequences(response.headers()), Ordering::Relaxed);
@@ -304,6 +308,7 @@ mod tests {
             id: id.into(),
             event_type: "x.y".into(),
             request_id: RequestId::new(from_unix(0).unwrap(), &Rng::seeded(1)),
+            received_at: from_unix(0).unwrap(),
             trace: None,
             body: Bytes::new(),
         }

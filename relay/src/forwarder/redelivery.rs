@@ -277,6 +277,7 @@ impl Redeliveries {
             id: entry.event_id,
             event_type: entry.event_type,
             request_id: RequestId::adopt(Some(&entry.request_id), sender.clock.now(), &sender.rng),
+            received_at: entry.received_at,
             trace: None,
             body: entry.body,
         };

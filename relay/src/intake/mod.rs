@@ -117,20 +117,20 @@ impl Intake {
             Ok(index) => self.deps.metrics.secret_matched(index, now),
             Err(error) => return WebhookResponse::Unsigned(error),
         }
-        match event(&read.bytes, request_id, trace) {
-            Some(event) => self.persist_and_forward(event, now).await,
+        match event(&read.bytes, request_id, now, trace) {
+            Some(event) => self.persist_and_forward(event).await,
             None => WebhookResponse::Malformed,
         }
     }
 
     /// Responds to an event whose signature was good.
     #[cfg(test)]
-    pub(crate) async fn take_event(&self, event: Event, received_at: Timestamp) -> Response<Body> {
+    pub(crate) async fn take_event(&self, event: Event) -> Response<Body> {
         let request_id = event.request_id.clone();
-        self.persist_and_forward(event, received_at).await.into_response(&request_id)
+        self.persist_and_forward(event).await.into_response(&request_id)
     }
 
-    async fn persist_and_forward(&self, event: Event, received_at: Timestamp) -> WebhookResponse {
+    async fn persist_and_forward(&self, event: Event) -> WebhookResponse {
         let deps = &self.deps;
         let event_id = event.id.clone();
         let urgency = urgency(deps.ack, &event.event_type);
@@ -139,7 +139,7 @@ impl Intake {
         let entry = NewEntry {
             event_id: event.id.clone(),
             event_type: event.event_type.clone(),
-            received_at,
+            received_at: event.received_at,
             request_id: event.request_id.clone(),
             body: event.body.clone(),
         };
@@ -197,10 +197,10 @@ fn signature_header(headers: &HeaderMap) -> Result<SignatureHeader, SignatureErr
     SignatureHeader::parse(lines.map_err(|_| SignatureError::Malformed(HeaderFault::NotText))?)
 }
 
-fn event(body: &Bytes, request_id: &RequestId, trace: Option<TraceParent>) -> Option<Event> {
+fn event(body: &Bytes, request_id: &RequestId, received_at: Timestamp, trace: Option<TraceParent>) -> Option<Event> {
     let head = EventHead::parse(body).ok()?;
     let (id, event_type) = (head.id.into_owned(), head.event_type.into_owned());
-    Some(Event { id, event_type, request_id: request_id.clone(), trace, body: body.clone() })
+    Some(Event { id, event_type, request_id: request_id.clone(), received_at, trace, body: body.clone() })
 }
 
 fn trace(headers: &HeaderMap) -> Option<TraceParent> {

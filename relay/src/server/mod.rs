@@ -97,6 +97,7 @@ impl Relay {
         let admin_socket = listen(config.admin_addr).await?;
         let metrics = Arc::new(Metrics::new(config.webhook_secrets.iter().len(), &RESPONSE_CODES));
         let backend = Backend::new(&config.backend, clock.clone(), rng.clone())?;
+        let dir = config.journal.dir.clone();
         let trusted = config.proxy.trusted.clone();
         let proxy = {
             let refusals = Arc::clone(&metrics.refusals);
@@ -114,7 +115,7 @@ impl Relay {
         journal.serve_control().map_err(StartError::Control)?;
 
         let forwarder = Forwarder::start(forwarder::Deps {
-            backend,
+            backend: backend.clone(),
             journal: journal.clone(),
             clock: clock.clone(),
             rng: rng.clone(),
@@ -143,11 +144,16 @@ impl Relay {
             rng: rng.clone(),
         });
         let admin = Arc::new(Admin {
+            id: config.id,
+            keys: config.internal_keys,
             journal: journal.clone(),
+            dir,
+            backend,
             metrics: Arc::clone(&metrics),
             phase: public_phase.subscribe(),
             clock: clock.clone(),
             rng: rng.clone(),
+            looks: Admin::looks(),
         });
 
         let (addr, admin_addr) = (bound(&public_socket), bound(&admin_socket));
@@ -183,10 +189,7 @@ impl Relay {
             limits: config.limits,
             places: Arc::new(places),
             trusted: TrustedProxies::default(),
-            handler: move |request, _| -> Responding {
-                let response = admin.answer(&request);
-                Box::pin(std::future::ready(response))
-            },
+            handler: move |request, _| -> Responding { Box::pin(Arc::clone(&admin).answer(request)) },
             unreadable: unreadable(None),
             phase: admin_phase.subscribe(),
             heads: Arc::new(HeadBudget::new(Counter::noop())),

@@ -125,6 +125,7 @@ impl Courier<'_> {
             id: entry.event_id,
             event_type: entry.event_type,
             request_id: RequestId::adopt(Some(&entry.request_id), clock.now(), rng),
+            received_at: entry.received_at,
             trace: None,
             body: entry.body,
         };

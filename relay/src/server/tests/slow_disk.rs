@@ -153,10 +153,11 @@ impl Stalled {
             id: "evt_1".into(),
             event_type: event_type.into(),
             request_id: RequestId::new(now, &Rng::system()),
+            received_at: now,
             trace: None,
             body: Bytes::from(event("evt_1", event_type)),
         };
-        self.intake.take_event(event, now).await.status()
+        self.intake.take_event(event).await.status()
     }
 
     /// Waits until the journal has the event and knows that it is confirmed.
