@@ -91,6 +91,11 @@ impl UnitOfWork {
         self.table_mut::<AppendOnly<T>>().draft.push(row);
     }
 
+    /// Changes the rows that were appended by [`append`](Self::append) since the last savepoint.
+    pub fn amend_appended<T: Record>(&mut self, amend: impl FnMut(&mut T)) {
+        self.table_mut::<AppendOnly<T>>().draft.iter_mut().for_each(amend);
+    }
+
     /// Adds a row unless a unique constraint says that it is there already, which then stays as it is.
     pub fn append_if_absent<T: Record>(&mut self, row: T) {
         self.table_mut::<AppendIfAbsent<T>>().0.draft.push(row);
@@ -126,6 +131,16 @@ impl UnitOfWork {
     /// though it may be there already.
     pub fn drafts(&self) -> Vec<Draft> {
         self.tables.iter().flat_map(|(_, table)| table.drafts()).collect()
+    }
+
+    /// What has changed since the last savepoint, by name alone; as [`drafts`](Self::drafts) otherwise.
+    pub fn drafted(&self) -> Vec<Effect<'_>> {
+        self.tables.iter().flat_map(|(_, table)| table.drafted()).collect()
+    }
+
+    /// The rows that were appended by [`append`](Self::append) since the last savepoint.
+    pub fn draft_appended<T: Record>(&self) -> &[T] {
+        self.table::<AppendOnly<T>>().map_or(&[], |table| &table.draft)
     }
 
     /// Ends one event: what it did counts from here on.

@@ -71,6 +71,9 @@ const RETRY_BACKOFF: Backoff = Backoff { first: Duration::from_millis(100), long
 #[serde(rename_all = "camelCase")]
 struct Removed {
     webhook_events: u64,
+    /// What was tried with them: of no interest to anybody once they are gone.
+    #[serde(skip)]
+    webhook_batches: u64,
     license_events: u64,
     dead_letters: u64,
     sessions: u64,
@@ -95,6 +98,7 @@ struct Cleanup {
 #[derive(Clone, Copy, Debug)]
 enum Kind {
     WebhookEvents(Status),
+    WebhookBatches,
     LicenseEvents,
     Other(Other),
 }
@@ -110,9 +114,10 @@ enum Other {
 }
 
 /// All kinds, in the order in which they are looked at.
-const KINDS: [Kind; 8] = [
+const KINDS: [Kind; 9] = [
     Kind::WebhookEvents(Status::Processed),
     Kind::WebhookEvents(Status::Ignored),
+    Kind::WebhookBatches,
     Kind::LicenseEvents,
     Kind::Other(Other::DeadLetters),
     Kind::Other(Other::Sessions),
@@ -125,6 +130,8 @@ const KINDS: [Kind; 8] = [
 enum Portion<'p> {
     /// Events between two positions.
     WebhookEvents { status: Status, after: &'p Position, up_to: &'p Position },
+    /// What was tried with events that are gone.
+    WebhookBatches(&'p [String]),
     /// Of each log what stands up to a number.
     LicenseEvents(&'p BTreeMap<String, i64>),
     /// The oldest of what is left.
@@ -177,6 +184,17 @@ impl Cleanup {
                 self.remove(Portion::WebhookEvents { status, after, up_to: &up_to }).await?;
                 *after = up_to;
             }
+            Kind::WebhookBatches => {
+                let before = self.now - self.context.app.config.webhook_events_kept;
+                let mut tx = self.context.app.read_list().await?;
+                let page = webhook_events::batches(&mut tx, before, &after.id).await?;
+                drop(tx);
+                let Some(last) = page.last else { return Ok(false) };
+                if !page.removable.is_empty() {
+                    self.remove(Portion::WebhookBatches(&page.removable)).await?;
+                }
+                after.id = last;
+            }
             Kind::LicenseEvents => {
                 let before = self.now - self.context.app.config.license_events_kept;
                 let mut tx = self.context.app.read_list().await?;
@@ -204,6 +222,9 @@ impl Cleanup {
             Portion::WebhookEvents { status, after, up_to } => {
                 let removed = webhook_events::remove(&mut tx, status, after, up_to).await?;
                 (&mut self.removed.webhook_events, removed)
+            }
+            Portion::WebhookBatches(ids) => {
+                (&mut self.removed.webhook_batches, webhook_events::remove_batches(&mut tx, ids).await?)
             }
             Portion::LicenseEvents(up_to) => {
                 (&mut self.removed.license_events, license_events::remove(&mut tx, up_to).await?)
@@ -271,16 +292,8 @@ fn rest_after(took: Duration, is_quiet: bool) -> Duration {
 
 impl Removed {
     fn tell(self) {
-        let Self {
-            webhook_events,
-            license_events,
-            dead_letters,
-            sessions,
-            machines,
-            remembered_requests,
-            cron_runs,
-            release_files,
-        } = self;
+        let Self { webhook_events, license_events, dead_letters, sessions, .. } = self;
+        let Self { machines, remembered_requests, cron_runs, release_files, .. } = self;
         info!(
             webhook_events,
             license_events,

@@ -14,6 +14,7 @@ mod letters;
 mod made;
 mod outcome;
 mod rehearsal;
+mod tried;
 mod writer;
 
 use std::borrow::Cow;
@@ -26,6 +27,7 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
 use tollgate_db::{DbError, storable};
 use tollgate_shared::RequestId;
+use tollgate_shared::receipt::Receipt;
 use tollgate_stripe::{Event, is_known_version};
 
 use self::batch::BatchWriter;
@@ -102,14 +104,39 @@ impl Inbox {
         self.process(payloads, Mode::Delivery, request_id).await
     }
 
+    /// The same as a relay hands them over, which says of each when and by which request it came. What it says is of no
+    /// use unless it is of as many.
+    pub async fn take_of_relay(
+        &self,
+        payloads: Vec<Bytes>,
+        receipts: &[Receipt],
+        request_id: &RequestId,
+    ) -> Vec<Delivery> {
+        let receipts = if receipts.len() == payloads.len() { receipts } else { &[] };
+        self.process_with(payloads, Mode::Delivery, request_id, receipts).await
+    }
+
     /// Processes events as their mode allows; see [`Inbox::take_together`].
     pub async fn process(&self, payloads: Vec<Bytes>, mode: Mode, request_id: &RequestId) -> Vec<Delivery> {
+        self.process_with(payloads, mode, request_id, &[]).await
+    }
+
+    async fn process_with(
+        &self,
+        payloads: Vec<Bytes>,
+        mode: Mode,
+        request_id: &RequestId,
+        receipts: &[Receipt],
+    ) -> Vec<Delivery> {
         let since = Instant::now();
         *self.handed_in_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(since);
         let until = since + ANSWER_TIMEOUT;
         let (mut pending, mut jobs) = (Vec::with_capacity(payloads.len()), Vec::with_capacity(payloads.len()));
-        for payload in payloads {
-            pending.push(self.read(payload, mode.clone(), request_id, since).map(|(id, job, response)| {
+        for (index, payload) in payloads.into_iter().enumerate() {
+            let receipt = receipts.get(index);
+            let request_id = receipt.map_or(request_id, |receipt| &receipt.request_id);
+            pending.push(self.read(payload, mode.clone(), request_id, since).map(|(id, mut job, response)| {
+                job.received_at_relay = receipt.map(|receipt| receipt.received_at);
                 jobs.push(job);
                 (id, response)
             }));
@@ -149,7 +176,8 @@ impl Inbox {
         count_version(&event);
         let (answer, response) = oneshot::channel();
         let request_id = request_id.clone();
-        Ok((id, Job { event, intent, mode, request_id, since, put_aside_at: None, answer }, response))
+        let job = Job { event, intent, mode, request_id, received_at_relay: None, since, put_aside_at: None, answer };
+        Ok((id, job, response))
     }
 
     /// Those of these events that would have an effect here and never came: that are ours, of a type that is more than kept.

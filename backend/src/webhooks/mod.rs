@@ -5,6 +5,7 @@
 //! transaction. What fails in a way that may pass is stored as `failed` and tried again by [`retry`].
 
 pub mod attempts;
+pub mod batches;
 pub mod inbox;
 pub mod ordering;
 pub mod replay;
@@ -51,6 +52,10 @@ record! {
         pub processed_at: Option<Timestamp>,
         /// When a failed one is tried again.
         pub next_attempt_at: Option<Timestamp>,
+        /// The transaction in which it was last tried: see [`batches`].
+        pub batch_id: Option<String>,
+        /// The request that brought it.
+        pub request_id: Option<String>,
         /// The event as it was signed.
         pub payload: bytes::Bytes,
     }

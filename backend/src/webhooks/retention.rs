@@ -11,7 +11,7 @@ use tollgate_db::page::Position;
 use tollgate_db::{DbError, Tx};
 use tollgate_shared::Timestamp;
 
-use super::{Status, store};
+use super::{Status, batches, store};
 
 /// Up to where the next `limit` events stand that ended as `status` says and were taken before `before`, in the order in
 /// which they were taken and after a position. None at the end.
@@ -39,4 +39,31 @@ pub async fn lock(tx: &mut Tx, ids: &BTreeSet<String>) -> Result<(), DbError> {
 /// Removes those of these events that are dead letters: nobody wants them any more. Whoever calls it holds them.
 pub async fn remove_given_up(tx: &mut Tx, ids: impl IntoIterator<Item = &str>) -> Result<u64, DbError> {
     store::delete_dead_lettered(tx, ids).await
+}
+
+/// How many batches are looked at together: each may tell of sixty events.
+const BATCHES: i64 = 20;
+
+/// Batches that are old.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OldBatches {
+    /// Those of whose events none is kept any more.
+    pub removable: Vec<String>,
+    /// The last one that was looked at; none at the end.
+    pub last: Option<String>,
+}
+
+/// The next batches after one of that id that were written before `before`. One stays for as long as one of its events does.
+pub async fn batches(tx: &mut Tx, before: Timestamp, after: &str) -> Result<OldBatches, DbError> {
+    let old = batches::old(tx, before, after, BATCHES).await?;
+    let events = old.iter().flat_map(|(_, events)| events).cloned().collect();
+    let kept = store::known_of(tx, &events).await?;
+    let last = old.last().map(|(id, _)| id.clone());
+    let removable = old.into_iter().filter(|(_, events)| events.is_disjoint(&kept)).map(|(id, _)| id).collect();
+    Ok(OldBatches { removable, last })
+}
+
+/// Removes batches; gives how many.
+pub async fn remove_batches(tx: &mut Tx, ids: &[String]) -> Result<u64, DbError> {
+    batches::remove(tx, ids.iter().map(String::as_str)).await
 }

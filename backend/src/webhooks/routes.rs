@@ -1,10 +1,13 @@
 //! The webhook intake, and what became of the events that it took.
 
+use std::convert::Infallible;
+
 use bytes::Bytes;
 use rocket::data::{self, Data, FromData};
 use rocket::fairing::{Fairing, Info, Kind};
 use rocket::http::{ContentType, Status as HttpStatus};
 use rocket::outcome::Outcome as GuardOutcome;
+use rocket::request::{self, FromRequest};
 use rocket::response::{self, Responder, Response};
 use rocket::serde::json::Json;
 use rocket::{Request, State, get, post};
@@ -12,18 +15,18 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 use tollgate_db::page::List;
-use tollgate_shared::clock::rfc3339;
 use tollgate_shared::error_body::ErrorDetail;
 use tollgate_shared::json_seq;
+use tollgate_shared::receipt::{self, RECEIPTS_HEADER, Receipt};
 
 use super::Status;
 use super::inbox::{Delivery, Inbox, IntakeError};
-use super::view::{self, EventRow, Filter};
+use super::view::{self, EventView, Filter};
 use crate::app::App;
 use crate::http::auth::{Intake, Internal};
 use crate::http::body;
 use crate::http::context::RequestContext;
-use crate::http::endpoint::{Answers, Argument, Body, Endpoint, Operation, endpoint, query, schema_of};
+use crate::http::endpoint::{Answers, Argument, Body, Endpoint, Operation, Parameter, endpoint, query, schema_of};
 use crate::http::error::ApiError;
 use crate::http::page::Paged;
 use crate::http::query::Query;
@@ -111,12 +114,42 @@ fn is_sequence(content_type: &ContentType) -> bool {
 }
 
 #[post("/subscriptions/internal/stripe-webhook", data = "<body>")]
-async fn take(_relay: Intake, body: IntakeBody, inbox: &State<Inbox>, context: &RequestContext) -> IntakeResponse {
+async fn take(
+    _relay: Intake,
+    receipts: Receipts,
+    body: IntakeBody,
+    inbox: &State<Inbox>,
+    context: &RequestContext,
+) -> IntakeResponse {
+    let take = async |events| inbox.take_of_relay(events, &receipts.0, &context.request_id).await;
     match body {
-        IntakeBody::One(event) => IntakeResponse::One(inbox.take(event, &context.request_id).await),
-        IntakeBody::Several(events) => IntakeResponse::Several(inbox.take_together(events, &context.request_id).await),
+        IntakeBody::One(event) => IntakeResponse::One(take(vec![event]).await.remove(0)),
+        IntakeBody::Several(events) => IntakeResponse::Several(take(events).await),
     }
 }
+
+/// What the relay says of the events; nothing where it does not.
+struct Receipts(Vec<Receipt>);
+
+#[rocket::async_trait]
+impl<'r> FromRequest<'r> for Receipts {
+    type Error = Infallible;
+
+    async fn from_request(request: &'r Request<'_>) -> request::Outcome<Self, Infallible> {
+        let receipts = request.headers().get_one(RECEIPTS_HEADER).and_then(receipt::parse);
+        GuardOutcome::Success(Self(receipts.unwrap_or_default()))
+    }
+}
+
+impl Argument for Receipts {
+    fn describe(operation: &mut Operation) {
+        let text = "By which request each of the events came to the relay, and when: `req_a=1764302400123456,req_b=…`.";
+        operation.parameters.push(Parameter::header("X-Event-Receipts", RECEIPTS_CHARACTERS_MAX, text));
+    }
+}
+
+/// As long as a header may be in any case.
+const RECEIPTS_CHARACTERS_MAX: usize = 16 << 10;
 
 enum IntakeResponse {
     One(Delivery),
@@ -246,46 +279,6 @@ fn no_such_event() -> ApiError {
 fn batch_too_large() -> ApiError {
     let message = format!("a sequence holds at most {} events; none of it was stored", json_seq::EVENTS_MAX);
     ApiError::new(HttpStatus::PayloadTooLarge, "batch_too_large", message)
-}
-
-/// An event as operators see it.
-#[derive(Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-#[schemars(rename = "WebhookEvent")]
-struct EventView {
-    id: String,
-    r#type: String,
-    api_version: Option<String>,
-    status: String,
-    reason: Option<String>,
-    attempts: i64,
-    last_error: Option<String>,
-    created_at: Option<String>,
-    received_at: String,
-    processed_at: Option<String>,
-    next_attempt_at: Option<String>,
-    /// The exact bytes, as the text that they are.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    payload: Option<String>,
-}
-
-impl From<EventRow> for EventView {
-    fn from(row: EventRow) -> Self {
-        Self {
-            id: row.id,
-            r#type: row.r#type,
-            api_version: row.api_version,
-            status: row.status,
-            reason: row.reason,
-            attempts: row.attempts,
-            last_error: row.last_error,
-            created_at: row.created_at.map(rfc3339),
-            received_at: rfc3339(row.received_at),
-            processed_at: row.processed_at.map(rfc3339),
-            next_attempt_at: row.next_attempt_at.map(rfc3339),
-            payload: None,
-        }
-    }
 }
 
 #[get("/v1/webhook-events")]

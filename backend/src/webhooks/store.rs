@@ -20,6 +20,8 @@ record! {
         pub attempts: i64,
         /// When a failed one is tried again.
         pub next_attempt_at: Option<Timestamp>,
+        /// The transaction in which it was last tried.
+        pub batch_id: Option<String>,
     }
 }
 
@@ -58,10 +60,11 @@ pub async fn reclaim(
     known: &Known,
     status: Status,
     reason: Option<&str>,
+    batch_id: &str,
 ) -> Result<(), DbError> {
     tx.sql(
         "UPDATE webhook_events
-         SET status = $2, reason = $3, attempts = $4, processed_at = $5, next_attempt_at = NULL
+         SET status = $2, reason = $3, attempts = $4, processed_at = $5, next_attempt_at = NULL, batch_id = $6
          WHERE id = $1",
     )
     .bind(known.id.as_str())
@@ -69,8 +72,15 @@ pub async fn reclaim(
     .bind(reason)
     .bind(known.attempts + 1)
     .bind(now)
+    .bind(batch_id)
     .run()
     .await?;
+    Ok(())
+}
+
+/// Notes in which transaction an event was tried that is in effect and stays so.
+pub async fn note_attempt(tx: &mut Tx, id: &str, batch_id: &str) -> Result<(), DbError> {
+    tx.sql("UPDATE webhook_events SET batch_id = $2 WHERE id = $1").bind(id).bind(batch_id).run().await?;
     Ok(())
 }
 
@@ -110,10 +120,11 @@ impl Failure {
 }
 
 /// Notes a failed attempt of a known event.
-pub async fn fail(tx: &mut Tx, now: Timestamp, id: &str, failure: &Failure) -> Result<(), DbError> {
+pub async fn fail(tx: &mut Tx, now: Timestamp, id: &str, failure: &Failure, batch_id: &str) -> Result<(), DbError> {
     tx.sql(
         "UPDATE webhook_events
-         SET status = $2, reason = $3, attempts = $4, last_error = $5, processed_at = $6, next_attempt_at = $7
+         SET status = $2, reason = $3, attempts = $4, last_error = $5, processed_at = $6, next_attempt_at = $7,
+             batch_id = $8
          WHERE id = $1",
     )
     .bind(id)
@@ -123,6 +134,7 @@ pub async fn fail(tx: &mut Tx, now: Timestamp, id: &str, failure: &Failure) -> R
     .bind(failure.error)
     .bind(failure.next_attempt_at.is_none().then_some(now))
     .bind(failure.next_attempt_at)
+    .bind(batch_id)
     .run()
     .await?;
     Ok(())

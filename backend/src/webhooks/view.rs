@@ -1,8 +1,10 @@
 //! Events as operators look for them: one, or the newest first by what is asked for.
 
+use schemars::JsonSchema;
+use serde::Serialize;
 use tollgate_db::page::{List, Page, Position};
 use tollgate_shared::Timestamp;
-use tollgate_shared::clock::from_unix;
+use tollgate_shared::clock::{from_unix, rfc3339};
 
 use super::Status;
 use tollgate_db::{DbError, Query, Tx, row};
@@ -32,6 +34,50 @@ row! {
         pub processed_at: Option<Timestamp>,
         /// When a failed one is tried again.
         pub next_attempt_at: Option<Timestamp>,
+        /// The transaction in which it was last tried.
+        pub batch_id: Option<String>,
+        /// The request that brought it.
+        pub request_id: Option<String>,
+    }
+}
+
+/// An event as operators see it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(rename = "WebhookEvent")]
+pub struct EventView {
+    id: String,
+    r#type: String,
+    api_version: Option<String>,
+    status: String,
+    reason: Option<String>,
+    attempts: i64,
+    last_error: Option<String>,
+    created_at: Option<String>,
+    received_at: String,
+    processed_at: Option<String>,
+    next_attempt_at: Option<String>,
+    /// The exact bytes, as the text that they are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub payload: Option<String>,
+}
+
+impl From<EventRow> for EventView {
+    fn from(row: EventRow) -> Self {
+        Self {
+            id: row.id,
+            r#type: row.r#type,
+            api_version: row.api_version,
+            status: row.status,
+            reason: row.reason,
+            attempts: row.attempts,
+            last_error: row.last_error,
+            created_at: row.created_at.map(rfc3339),
+            received_at: rfc3339(row.received_at),
+            processed_at: row.processed_at.map(rfc3339),
+            next_attempt_at: row.next_attempt_at.map(rfc3339),
+            payload: None,
+        }
     }
 }
 
@@ -52,7 +98,7 @@ macro_rules! newest {
     ($($condition:literal),*) => {
         concat!(
             "SELECT id, type, api_version, status, reason, attempts, last_error,
-                    created_at, received_at, processed_at, next_attempt_at
+                    created_at, received_at, processed_at, next_attempt_at, batch_id, request_id
              FROM webhook_events
              WHERE (received_at, id) < ($1, $2)",
             $(" AND ", $condition,)*
@@ -94,6 +140,26 @@ pub async fn list(tx: &mut Tx, filter: &Filter, page: &Page) -> Result<List<Even
     Ok(page.list(rows, |row| Position { at: row.received_at, id: row.id.clone() }))
 }
 
+/// The same of those that were received not before the first of two moments and before the second.
+pub async fn list_between(
+    tx: &mut Tx,
+    filter: &Filter,
+    (from, to): (Option<Timestamp>, Option<Timestamp>),
+    page: &Page,
+) -> Result<List<EventRow>, DbError> {
+    let end = to.map(|at| Position { at, id: String::new() });
+    let after = page.after.iter().chain(&end).min_by_key(|place| (place.at, &place.id)).cloned();
+    let mut listed = list(tx, filter, &Page { limit: page.limit, after }).await?;
+    let Some(from) = from else { return Ok(listed) };
+    // They come in the order in which they were received.
+    let within = listed.data.partition_point(|row| row.received_at >= from);
+    if within < listed.data.len() {
+        listed.data.truncate(within);
+        (listed.has_more, listed.next_cursor) = (false, None);
+    }
+    Ok(listed)
+}
+
 fn bound<'t>(mut query: Query<'t>, filter: &Filter, page: &Page) -> Query<'t> {
     let after = page.after.clone().unwrap_or_else(|| Position { at: end_of_time(), id: String::new() });
     query = query.bind(after.at).bind(after.id.as_str()).bind(page.rows_wanted());
@@ -118,7 +184,7 @@ fn end_of_time() -> Timestamp {
 pub async fn find(tx: &mut Tx, id: &str) -> Result<Option<EventRow>, DbError> {
     tx.sql(
         "SELECT id, type, api_version, status, reason, attempts, last_error,
-                created_at, received_at, processed_at, next_attempt_at
+                created_at, received_at, processed_at, next_attempt_at, batch_id, request_id
          FROM webhook_events
          WHERE id = $1",
     )

@@ -6,10 +6,10 @@ use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection, SqliteCo
 
 use super::{Database, Kept};
 
-/// Makes PostgreSQL read a whole table only where there is no other way, however small it is, and plan for parameters of
-/// any value.
-const ONLY_WITHOUT_AN_INDEX: &str =
-    "SET enable_seqscan = off; SET enable_bitmapscan = off; SET plan_cache_mode = force_generic_plan";
+/// Makes PostgreSQL read a whole table, or join one as a whole, only where there is no other way, however small it is, and
+/// plan for parameters of any value.
+const ONLY_WITHOUT_AN_INDEX: &str = "SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_hashjoin = off;
+     SET enable_mergejoin = off; SET plan_cache_mode = force_generic_plan";
 /// Lets PostgreSQL learn what tables hold, and plan for that and for parameters of any value.
 const BY_FIGURES: &str = "ANALYZE; SET plan_cache_mode = force_generic_plan";
 /// The same for a sort.

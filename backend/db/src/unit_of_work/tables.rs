@@ -30,6 +30,8 @@ pub(super) trait Table: Any + Send + Sync {
     fn effects(&self) -> Vec<Effect<'_>>;
     /// What has changed since the last savepoint.
     fn drafts(&self) -> Vec<Draft>;
+    /// The same by name alone.
+    fn drafted(&self) -> Vec<Effect<'_>>;
 }
 
 /// What may be announced.
@@ -212,6 +214,12 @@ impl<T: Record> Table for Rows<T> {
         let changed = drafted.filter(|row| row.now() != row.before());
         changed.filter_map(|row| Some(draft(row.before(), row.now()?))).collect()
     }
+
+    fn drafted(&self) -> Vec<Effect<'_>> {
+        let drafted = self.drafted.iter().filter_map(|key| self.rows.get_key_value(key));
+        let changed = drafted.filter(|(_, row)| row.now() != row.before());
+        changed.map(|(key, row)| Effect { table: T::TABLE, key, is_new: row.before().is_none() }).collect()
+    }
 }
 
 /// Rows that are only ever added.
@@ -255,6 +263,10 @@ impl<T: Record> Table for AppendOnly<T> {
     fn drafts(&self) -> Vec<Draft> {
         self.draft.iter().map(|row| draft(None, row)).collect()
     }
+
+    fn drafted(&self) -> Vec<Effect<'_>> {
+        self.draft.iter().map(|row| Effect { table: T::TABLE, key: row.key(), is_new: true }).collect()
+    }
 }
 
 /// Rows that are added where none is yet.
@@ -293,6 +305,10 @@ impl<T: Record> Table for AppendIfAbsent<T> {
 
     fn drafts(&self) -> Vec<Draft> {
         self.0.drafts()
+    }
+
+    fn drafted(&self) -> Vec<Effect<'_>> {
+        self.0.drafted()
     }
 }
 
@@ -335,6 +351,10 @@ impl<T: Announcement> Table for Announcements<T> {
     }
 
     fn drafts(&self) -> Vec<Draft> {
+        Vec::new()
+    }
+
+    fn drafted(&self) -> Vec<Effect<'_>> {
         Vec::new()
     }
 }

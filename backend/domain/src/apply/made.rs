@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use tollgate_db::{DbError, Draft, Lock, Record, Tx, columns_of};
+use tollgate_db::{DbError, Draft, Lock, Record, Tx, UnitOfWork, columns_of};
 
 use crate::apply::touched::Touched;
 use crate::charges::Charge;
@@ -13,6 +13,20 @@ use crate::payments::Payment;
 
 /// Rows by their table and key.
 pub type Names = BTreeSet<(&'static str, String)>;
+
+/// Whether a row that has changed since the last savepoint was nothing but a name before, made so that it could be locked.
+pub fn was_placeholder(work: &UnitOfWork, table: &str, key: &str) -> bool {
+    match table {
+        Customer::TABLE => {
+            let is_new = |row: &Customer| row.first_seen_at == work.now() && row.last_change == 0;
+            work.before(key).is_some_and(|row: &Customer| row.history.is_empty() && is_new(row))
+        }
+        Invoice::TABLE => work.before(key).is_some_and(|row: &Invoice| row.status.is_empty()),
+        Payment::TABLE => work.before(key).is_some_and(|row: &Payment| row.status.is_none()),
+        PaymentMethod::TABLE => work.before(key).is_some_and(|row: &PaymentMethod| row.seen_at.is_none()),
+        _ => false,
+    }
+}
 
 /// The rows that [`load`](super::load) makes where they are missing, and some that it may make.
 pub fn names(touched: &Touched) -> Names {

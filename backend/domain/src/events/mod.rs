@@ -27,6 +27,8 @@ record! {
         pub data: Json<Value>,
         /// When it was appended.
         pub created_at: Timestamp,
+        /// The event of Stripe's that it tells of; none for what users, operators, machines or time brought about.
+        pub stripe_event_id: Option<String>,
     }
 }
 
@@ -166,6 +168,12 @@ pub fn append(work: &mut UnitOfWork, license_id: &str, last_seq: &mut i64, event
         r#type: event.event_type.name().to_owned(),
         data: Json(event.data),
         created_at: work.now(),
+        stripe_event_id: None,
     });
     id
+}
+
+/// Notes that what was appended since the last savepoint tells of an event of Stripe's.
+pub fn note_source(work: &mut UnitOfWork, stripe_event_id: &str) {
+    work.amend_appended(|event: &mut LicenseEvent| event.stripe_event_id = Some(stripe_event_id.to_owned()));
 }

@@ -43,6 +43,8 @@ impl TestApp {
             received_at,
             processed_at: None,
             next_attempt_at: None,
+            batch_id: None,
+            request_id: None,
             payload: Bytes::from_static(b"{}"),
         };
         let rows: Vec<_> = statuses.iter().map(event).collect();

@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::time::Instant;
 use tollgate_db::{Changes, DbError, Tx, UnitOfWork};
-use tollgate_domain::apply::made::Names;
+use tollgate_domain::apply::made::Names as MadeNames;
 use tollgate_domain::apply::{self, Touched};
+use tollgate_domain::events;
 use tollgate_shared::Timestamp;
 use tollgate_shared::log_safe::LogSafe;
 use tollgate_stripe::Observation;
@@ -18,6 +19,7 @@ use super::job::{Answer, Intent, Job, Mode};
 use super::letters;
 use super::made::Made;
 use super::outcome::{IntakeError, Outcome};
+use super::tried::{self, Names};
 use crate::app::App;
 use crate::webhooks::attempts::{OUTAGE_DELAY, retry_delay};
 use crate::webhooks::ordering::refetch::RefetchQueue;
@@ -50,7 +52,7 @@ pub(super) struct Applied<'b> {
     observed: Vec<(usize, &'b Observation)>,
     pub(super) answers: Vec<Answer>,
     /// The rows that each operator's attempt made by being loaded.
-    pub(super) made: BTreeMap<usize, Names>,
+    pub(super) made: BTreeMap<usize, MadeNames>,
     changes: Changes,
 }
 
@@ -93,8 +95,8 @@ impl BatchWriter {
         mut watch: impl FnMut(usize, &UnitOfWork) + Send,
     ) -> Result<Applied<'b>, DbError> {
         let App { clock, settings, .. } = &self.app;
-        let now = clock.now();
-        let claims = Claims::take(tx, now, batch).await?;
+        let (now, batch_id) = (clock.now(), tried::new_id(&self.app));
+        let claims = Claims::take(tx, now, batch, &batch_id).await?;
         let observed: Vec<(usize, &Observation)> = claims
             .ours()
             .filter_map(|index| match &batch[index].intent {
@@ -110,19 +112,21 @@ impl BatchWriter {
         let made = Made::before_load(tx, batch, &observed).await?;
         let mut work = apply::load(tx, settings, now, &touched).await?;
         let made = made.after_load(tx).await?;
-        let (mut panicked, mut unchanged) = (BTreeSet::new(), BTreeSet::new());
+        let (mut panicked, mut unchanged, mut names) = (BTreeSet::new(), BTreeSet::new(), BTreeMap::new());
         for (index, observation) in observed.iter().copied() {
             let id = &*batch[index].event.id;
             let was_in_effect = claims.was_in_effect(id);
             let applied = attempt(&mut work, |work| {
                 apply::apply(work, settings, observation);
+                events::note_source(work, id);
                 watch(index, work);
-                was_in_effect && work.drafts().is_empty() && !made.contains_key(&index)
+                let is_unchanged = was_in_effect && work.drafts().is_empty() && !made.contains_key(&index);
+                (is_unchanged, Names::drafted(work))
             });
             match applied {
-                Ok(false) => {}
                 // What was in effect still is, also where it cannot be applied once more.
-                Ok(true) => drop(unchanged.insert(index)),
+                Ok((true, _)) => drop(unchanged.insert(index)),
+                Ok((false, changed)) => drop(names.insert(index, changed)),
                 Err(Panicked) if was_in_effect => drop(unchanged.insert(index)),
                 Err(Panicked) => {
                     panicked.insert(index);
@@ -131,6 +135,7 @@ impl BatchWriter {
             }
         }
         letters::settle(tx, &mut work, batch, &claims, &panicked).await?;
+        tried::note(&mut work, &batch_id, batch, &claims, names, &panicked);
         let changes = work.write(tx).await?;
         Ok(Applied { observed, answers: claims.answers(batch, &panicked, &unchanged), made, changes })
     }
@@ -206,14 +211,17 @@ impl BatchWriter {
                 };
                 let next_attempt_at = delay.map(|delay| now + delay);
                 let failed = Failure { attempts, error: failure.class(), reason, next_attempt_at };
+                let batch_id = tried::new_id(&self.app);
                 if known.is_some() {
-                    store::fail(&mut tx, now, id, &failed).await?;
+                    store::fail(&mut tx, now, id, &failed, &batch_id).await?;
                 } else {
-                    tx.insert(&[&failed_row(job, now, &failed)]).await?;
+                    tx.insert(&[&failed_row(job, now, &failed, &batch_id)]).await?;
                 }
                 let mut work = UnitOfWork::new(now, self.app.rng.clone());
                 let status = (failed.status(), failed.reason);
                 letters::settle_failed(&mut tx, &mut work, job, known.as_ref(), status, attempts).await?;
+                let before = known.as_ref().and_then(|known| known.batch_id.clone());
+                tried::note_failure(&mut work, &batch_id, job, (failed.status(), failed.error), before);
                 work.write(&mut tx).await?;
                 match failed.next_attempt_at {
                     Some(_) => Err(IntakeError::RetryScheduled),
@@ -240,13 +248,13 @@ impl BatchWriter {
 }
 
 /// The row of an event that was never stored and has failed.
-fn failed_row(job: &Job, now: Timestamp, failed: &Failure) -> WebhookEvent {
+fn failed_row(job: &Job, now: Timestamp, failed: &Failure, batch_id: &str) -> WebhookEvent {
     WebhookEvent {
         reason: failed.reason.map(str::to_owned),
         attempts: failed.attempts,
         last_error: Some(failed.error.to_owned()),
         next_attempt_at: failed.next_attempt_at,
-        ..job.row(now, failed.status())
+        ..job.row(now, failed.status(), batch_id)
     }
 }
 

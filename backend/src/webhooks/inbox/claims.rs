@@ -22,14 +22,14 @@ pub(super) struct Claims {
 
 impl Claims {
     /// One insert claims all delivered ids that nobody has. Of the others, those that their mode may take are claimed too.
-    pub(super) async fn take(tx: &mut Tx, now: Timestamp, batch: &[&Job]) -> Result<Self, DbError> {
+    pub(super) async fn take(tx: &mut Tx, now: Timestamp, batch: &[&Job], batch_id: &str) -> Result<Self, DbError> {
         let mut first = BTreeMap::new();
         for (index, job) in batch.iter().enumerate() {
             first.entry(job.event.id.clone()).or_insert(index);
         }
         // In the order of ids: two replicas that are given the same events then wait for each other in one direction.
         let delivered = first.values().map(|index| batch[*index]).filter(|job| job.mode == Mode::Delivery);
-        let rows: Vec<_> = delivered.map(|job| job.row(now, job.intent.status())).collect();
+        let rows: Vec<_> = delivered.map(|job| job.row(now, job.intent.status(), batch_id)).collect();
         let claimed: BTreeSet<_> = tx.insert(&rows.iter().collect::<Vec<_>>()).await?.into_iter().collect();
         let unclaimed: BTreeSet<_> = first.keys().filter(|id| !claimed.contains(*id)).cloned().collect();
         // What is not even known any more cannot be claimed.
@@ -47,9 +47,11 @@ impl Claims {
                     .insert(known.id, if failed { Err(IntakeError::RetryScheduled) } else { Ok(Outcome::Duplicate) });
                 continue;
             }
-            // The row of one that is in effect says since when it is.
-            if status != Status::Processed {
-                store::reclaim(tx, now, &known, intent.status(), intent.reason().as_deref()).await?;
+            if status == Status::Processed {
+                // The row of one that is in effect says since when it is.
+                store::note_attempt(tx, &known.id, batch_id).await?;
+            } else {
+                store::reclaim(tx, now, &known, intent.status(), intent.reason().as_deref(), batch_id).await?;
             }
             not_ours.remove(&known.id);
             ours_before.insert(known.id.clone(), known);

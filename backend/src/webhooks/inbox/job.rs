@@ -24,6 +24,8 @@ pub(super) struct Job {
     pub(super) intent: Intent,
     pub(super) mode: Mode,
     pub(super) request_id: RequestId,
+    /// When a relay received it, as far as one says so.
+    pub(super) received_at_relay: Option<Timestamp>,
     /// When it was handed in.
     pub(super) since: Instant,
     /// When it was put aside because somebody else holds its rows.
@@ -108,7 +110,7 @@ impl Intent {
 }
 
 impl Job {
-    pub(super) fn row(&self, now: Timestamp, status: Status) -> WebhookEvent {
+    pub(super) fn row(&self, now: Timestamp, status: Status, batch_id: &str) -> WebhookEvent {
         let event = &self.event;
         WebhookEvent {
             id: event.id.clone(),
@@ -126,6 +128,8 @@ impl Job {
             received_at: now,
             processed_at: (status != Status::Failed).then_some(now),
             next_attempt_at: None,
+            batch_id: Some(batch_id.to_owned()),
+            request_id: Some(self.request_id.to_string()),
             payload: event.payload.clone(),
         }
     }

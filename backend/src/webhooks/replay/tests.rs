@@ -83,12 +83,12 @@ fn columns_sql(engine: Engine) -> &'static str {
     }
 }
 
-/// Every row of every table, but for what operators did.
+/// Every row of every table, but for what operators did and what was tried.
 async fn all_rows(db: &Db) -> BTreeMap<String, Vec<String>> {
     let mut tx = db.read().await.unwrap();
     let columns: Vec<(String, String)> = tx.sql(columns_sql(db.engine())).all().await.unwrap();
     let mut tables: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for (table, column) in columns {
+    for (table, column) in columns.into_iter().filter(|(_, column)| column != "batch_id") {
         let text = match (db.engine(), &*column) {
             (Engine::Sqlite, "payload" | "sealed") => format!("coalesce(hex({column}), '-')"),
             _ => format!("coalesce(CAST({column} AS TEXT), '-')"),
@@ -96,7 +96,9 @@ async fn all_rows(db: &Db) -> BTreeMap<String, Vec<String>> {
         tables.entry(table).or_default().push(text);
     }
     let mut all = BTreeMap::new();
-    for (table, texts) in tables.into_iter().filter(|(table, _)| table != "operator_acts") {
+    for (table, texts) in
+        tables.into_iter().filter(|(table, _)| !["operator_acts", "webhook_batches"].contains(&&**table))
+    {
         let sql = format!("SELECT {} FROM {table} ORDER BY 1", texts.join(" || ' | ' || "));
         let rows: Vec<(String,)> = tx.sql(sql.leak()).all().await.unwrap();
         all.insert(table, rows.into_iter().map(|(row,)| row).collect());

@@ -1,0 +1,3 @@
+-- outside a transaction
+-- What one request brought, as operators look for it.
+CREATE INDEX CONCURRENTLY IF NOT EXISTS webhook_events_by_request ON webhook_events (request_id, id) WHERE request_id IS NOT NULL;
