@@ -10,6 +10,7 @@ use tracing::error;
 use crate::bells::Bells;
 use crate::config::Config;
 use crate::last_seen::LastSeen;
+use crate::relays::Relays;
 use crate::stripe_api::Client;
 use crate::tasks::Tasks;
 use tollgate_db::{Db, DbError, Tx};
@@ -32,6 +33,8 @@ pub struct App {
     pub settings: Settings,
     /// Stripe's API, where there is a key for it.
     pub stripe: Option<Client>,
+    /// The relays' private listeners, as far as they are known.
+    pub relays: Relays,
     /// What runs beside the requests.
     pub tasks: Tasks,
     /// What streams of events listen to; they end when it is closed.
@@ -49,6 +52,11 @@ impl App {
             error!("Stripe client disabled: {error}");
             None
         });
+        let key = config.internal_keys.first();
+        let relays = Relays::open(&config.relay_admin_urls, key).unwrap_or_else(|error| {
+            error!("relays cannot be asked: {error}");
+            Relays::none(key)
+        });
         let settings = Settings {
             plans: config.plans.clone(),
             widgets: config.widgets.clone(),
@@ -60,7 +68,7 @@ impl App {
         let tasks = Tasks::new(clock.clone(), rng.clone());
         let bells = Bells::new(&rng);
         let (keys, last_seen) = (Arc::default(), LastSeen::default());
-        Self { config, db, clock, rng, settings, stripe, tasks, bells, keys, last_seen }
+        Self { config, db, clock, rng, settings, stripe, relays, tasks, bells, keys, last_seen }
     }
 
     /// The app that `request` came to.

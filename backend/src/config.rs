@@ -11,6 +11,7 @@ use tollgate_shared::env::{BadVariables, Env};
 use tollgate_shared::tls::Tls;
 use tollgate_shared::{Secret, Secrets};
 
+use crate::relays;
 use crate::stripe_api::config::{StripeConfig, http_url};
 use tollgate_db::DatabaseUrl;
 use tollgate_domain::licenses::lease::LeaseLength;
@@ -54,6 +55,7 @@ Configuration is environment variables, with a .env file read when present:
   RELEASES_DIR           where the files of releases lie, one folder for all replicas [data/releases]
   RELEASES_ACCESS        who may have them: `public`, or `licensed` for whoever has a licence [public]
   RELEASE_FILE_BYTES_MAX how large one of them may be [2147483648]
+  RELAY_ADMIN_URLS       the relays' private listeners, comma-separated, for operators (optional)
   APP_URL                the address of the web application (optional)
   PUBLIC_URL             the address of the relay, where /account is [APP_URL]
   RUST_LOG, LOG_FORMAT   which lines are logged [info], as `text` or `json` [text]
@@ -142,6 +144,8 @@ pub struct Config {
     pub releases_are_licensed: bool,
     /// `RELEASE_FILE_BYTES_MAX`.
     pub release_file_bytes_max: u64,
+    /// `RELAY_ADMIN_URLS`.
+    pub relay_admin_urls: Vec<Url>,
     /// `APP_URL`.
     pub app_url: Option<Url>,
     /// `PUBLIC_URL`, or `APP_URL`.
@@ -189,6 +193,7 @@ impl Config {
         let release_file_bytes_max = env.read("RELEASE_FILE_BYTES_MAX", "a number of bytes, 1 or more", |text| {
             text.parse().ok().filter(|bytes| (1..=i64::MAX as u64).contains(bytes))
         });
+        let relay_admin_urls = relays::urls(env);
         let [app_url, public_url] =
             ["APP_URL", "PUBLIC_URL"].map(|name| env.read(name, "an http:// or https:// address", http_url));
 
@@ -223,6 +228,7 @@ impl Config {
             releases_dir: env.text_or("RELEASES_DIR", DEFAULT_RELEASES_DIR).into(),
             releases_are_licensed: releases_are_licensed.unwrap_or(false),
             release_file_bytes_max: release_file_bytes_max.unwrap_or(RELEASE_FILE_BYTES_MAX),
+            relay_admin_urls,
             app_url,
         })
     }

@@ -94,9 +94,23 @@ impl App {
         seen: &[Observation],
         touched: Touched,
     ) -> Result<Vec<Difference>, WriteError<Infallible>> {
+        self.take_in_and(seen, touched, |_, _| ()).await
+    }
+
+    /// The same, with what else is written in the same transaction, given what was found.
+    pub async fn take_in_and(
+        &self,
+        seen: &[Observation],
+        touched: Touched,
+        mut and: impl FnMut(&mut UnitOfWork, &[Difference]) + Send,
+    ) -> Result<Vec<Difference>, WriteError<Infallible>> {
         let touched = with(touched, seen);
-        let (found, _) = self.write(&touched, |work| Ok(self.applied(work, seen))).await?;
-        Ok(found)
+        let written = self.write(&touched, |work| {
+            let found = self.applied(work, seen);
+            and(work, &found);
+            Ok(found)
+        });
+        Ok(written.await?.0)
     }
 
     /// What [`App::take_in`] would find; nothing is changed.

@@ -10,6 +10,7 @@
 //! | [`delay_queue`], [`tasks`] | things that wait for their time; background tasks, supervised |
 //! | [`bells`] | how streams of events learn that there is something to read |
 //! | [`last_seen`] | what was heard of machines and is not written yet |
+//! | [`relays`] | what only relays know, asked of their private listeners |
 //! | [`app`], [`mod@write`] | the one piece of state that all share; the one way in which rows are changed |
 //! | [`differences`] | what is not here as Stripe has it |
 //! | [`http`] | what every route shares |
@@ -27,6 +28,7 @@
 //! | [`entitlements`], [`monitoring`] | what changes by time and by the operator's files; health and metrics |
 //! | [`reconciliation`] | what webhooks did not bring, found and mended |
 //! | [`cron`] | the timetable: what is done by the clock |
+//! | [`overview`] | what operators see of several capabilities at once |
 //! | [`server`], [`commands`] | the HTTP server with all of its routes; the command line |
 
 pub mod account;
@@ -52,10 +54,12 @@ pub mod last_seen;
 pub mod licenses;
 pub mod monitoring;
 pub mod openapi;
+pub mod overview;
 pub mod payment_methods;
 pub mod payments;
 pub mod pods;
 pub mod reconciliation;
+pub mod relays;
 pub mod releases;
 pub mod schema;
 pub mod server;

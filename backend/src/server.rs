@@ -36,13 +36,14 @@ use crate::http::in_flight::InFlight;
 use crate::licenses::key_holder::LicenseLimits;
 use crate::monitoring;
 use crate::openapi::routes::Published;
+use crate::overview::health::Since;
 use crate::releases::shelf::Shelf;
 use crate::terminals::TerminalLimits;
 use crate::webhooks::inbox::Inbox;
 use crate::webhooks::replay::routes::ReplayLimit;
 use crate::{
     account, api_keys, audit, cron, customers, dead_letters, deployment_keys, events, invoices, licenses, openapi,
-    payment_methods, payments, pods, releases, subscriptions, support, terminals, users, webhooks, widgets,
+    overview, payment_methods, payments, pods, releases, subscriptions, support, terminals, users, webhooks, widgets,
 };
 
 /// How long requests in flight may take after a stop.
@@ -72,6 +73,7 @@ pub fn rocket(app: App, inbox: Inbox) -> Rocket<Build> {
         .manage(ReplayLimit::new(app.clock.clone()))
         .manage(TerminalLimits::new(&app.clock))
         .manage(Shelf::new(&app.config.releases_dir))
+        .manage(Since::default())
         .manage(app)
         .manage(streams)
         .manage(runner)
@@ -108,6 +110,7 @@ pub fn endpoints() -> Vec<Endpoint> {
         invoices::routes::routes(),
         payments::routes::routes(),
         pods::routes(),
+        overview::routes(),
         payment_methods::routes::routes(),
         subscriptions::routes::routes(),
         releases::routes(),

@@ -155,6 +155,7 @@ impl Stack {
                 pair("DATABASE_URL", &database.url()),
                 pair("INTERNAL_API_KEY", &secrets.internal),
                 pair("PUBLIC_URL", &format!("http://{address}")),
+                pair("RELAY_ADMIN_URLS", &format!("http://{admin}")),
                 pair("PLANS_FILE", &text("plans.toml")),
                 pair("WIDGETS_FILE", &text("widgets.json")),
             ];

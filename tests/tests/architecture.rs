@@ -174,7 +174,7 @@ const ORDER: [(&str, &[&[&str]]); 3] = [
         "tollgate-backend",
         &[
             &["bells", "delay_queue", "http_client", "last_seen", "schema", "tasks"],
-            &["stripe_api"],
+            &["relays", "stripe_api"],
             &["config"],
             &["app"],
             &["write"],
@@ -203,6 +203,7 @@ const ORDER: [(&str, &[&[&str]]); 3] = [
             &["webhooks"],
             &["dead_letters", "entitlements", "monitoring", "reconciliation"],
             &["cron"],
+            &["overview"],
             &["server"],
             &["commands"],
             &["main"],

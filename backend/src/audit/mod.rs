@@ -1,4 +1,5 @@
-//! What operators did, as they look it up.
+//! What operators did and looked at, as they look it up.
 
+pub mod looks;
 pub mod routes;
 mod view;

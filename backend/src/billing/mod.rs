@@ -11,7 +11,7 @@ mod ends;
 mod plans;
 mod press;
 mod subscribe;
-mod sync;
+pub mod sync;
 #[cfg(test)]
 mod tests;
 mod till;

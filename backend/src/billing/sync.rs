@@ -1,24 +1,30 @@
-//! How a user's things are at Stripe, taken in on demand.
+//! How a customer's things are at Stripe, taken in at its user's or an operator's word.
+
+use std::collections::BTreeSet;
 
 use rocket::post;
 use schemars::JsonSchema;
 use serde::Serialize;
+use tollgate_db::{Lock, UnitOfWork};
 use tollgate_domain::apply::Touched;
+use tollgate_domain::customers::Customer;
+use tollgate_domain::subscriptions::Subscription;
 use tollgate_domain::subscriptions::view::PlannedSubscriptionView;
-use tollgate_domain::user_state::UsersCustomer;
 use tollgate_stripe::{ObjectType, Observation};
 
+use super::answers;
 use super::desk::Desk;
 use super::press::{Asked, Press};
 use super::view::View;
+use crate::app::App;
 use crate::differences::Difference;
 use crate::http::body::Nothing;
 use crate::http::endpoint::{Endpoint, endpoint};
 use crate::http::error::ApiError;
 use crate::http::idempotency::{Answer, IdempotentBody};
-use crate::stripe_api::Call;
 use crate::stripe_api::form::Form;
 use crate::stripe_api::list::{OBJECTS_MAX, Page};
+use crate::stripe_api::{Call, Client};
 
 /// The routes of this module.
 pub(super) fn routes() -> Vec<Endpoint> {
@@ -34,7 +40,7 @@ const PAGES_MAX: usize = 10;
 
 /// What was found.
 #[derive(Serialize, JsonSchema)]
-struct Synced {
+pub struct Synced {
     changed: bool,
     differences: Vec<Difference>,
     subscription: Option<PlannedSubscriptionView>,
@@ -61,29 +67,52 @@ async fn in_step(ask: Asked<'_>, _: Nothing) -> Result<Synced, ApiError> {
     }
     let mut differences = Vec::new();
     for customer in &customers {
-        let seen = at_stripe(&desk, customer).await?;
+        let seen = at_stripe(app, desk.stripe, &customer.id, customer.account.as_deref()).await?;
         differences.append(&mut app.take_in(&seen, Touched::customer(&customer.id)).await?);
     }
     let state = desk.user_state().await?;
-    let subscription = state.subscription.as_ref().map(|row| PlannedSubscriptionView::of(row, &app.settings.plans));
-    Ok(Synced { changed: !differences.is_empty(), differences, subscription })
+    Ok(Synced::of(app, differences, state.subscription.as_ref()))
 }
 
-/// The customer and its subscriptions as Stripe has them.
-async fn at_stripe(desk: &Desk<'_>, customer: &UsersCustomer) -> Result<Vec<Observation>, ApiError> {
-    let account = customer.account.as_deref();
-    let read = Call::get("customers.read", &["customers", &customer.id]).in_account(account);
-    let answer = desk.stripe.read(&read).await?;
-    let mut seen = vec![desk.seen(ObjectType::Customer, account, &answer.body, answer.looked_after)?];
+/// Brings one customer, of that account where it is not our own, into step with Stripe, and writes what `and` does given what
+/// was found in the same transaction.
+pub async fn customer_in_step(
+    app: &App,
+    id: &str,
+    account: Option<&str>,
+    and: impl FnMut(&mut UnitOfWork, &[Difference]) + Send,
+) -> Result<Synced, ApiError> {
+    let stripe = app.stripe.as_ref().ok_or_else(ApiError::stripe_not_configured)?;
+    let seen = at_stripe(app, stripe, id, account).await?;
+    let differences = app.take_in_and(&seen, Touched::customer(id), and).await?;
+    let ids = BTreeSet::from([id.to_owned()]);
+    let mut tx = app.read().await?;
+    let current = tx.load::<Customer>("id", &ids, Lock::None).await?.pop().and_then(|row| row.current_subscription_id);
+    let subscription: Option<Subscription> = tx.load("id", &current.into_iter().collect(), Lock::None).await?.pop();
+    Ok(Synced::of(app, differences, subscription.as_ref()))
+}
+
+impl Synced {
+    fn of(app: &App, differences: Vec<Difference>, subscription: Option<&Subscription>) -> Self {
+        let subscription = subscription.map(|row| PlannedSubscriptionView::of(row, &app.settings.plans));
+        Self { changed: !differences.is_empty(), differences, subscription }
+    }
+}
+
+/// A customer and its subscriptions as Stripe has them.
+async fn at_stripe(app: &App, stripe: &Client, id: &str, account: Option<&str>) -> Result<Vec<Observation>, ApiError> {
+    let read = Call::get("customers.read", &["customers", id]).in_account(account);
+    let answer = stripe.read(&read).await?;
+    let mut seen = vec![answers::seen(app, ObjectType::Customer, account, &answer.body, answer.looked_after)?];
     let mut last = None;
     for _ in 0..PAGES_MAX {
-        let form = Form::default().with("customer", &customer.id).with("status", "all").with("limit", OBJECTS_MAX);
+        let form = Form::default().with("customer", id).with("status", "all").with("limit", OBJECTS_MAX);
         let call = Call::get("subscriptions.list", &["subscriptions"]).with(form.with_some("starting_after", last));
-        let answer = desk.stripe.read(&call.in_account(account)).await?;
+        let answer = stripe.read(&call.in_account(account)).await?;
         let page = Page::of(&answer)?;
         for object in &page.objects {
             let object = object.get().as_bytes();
-            seen.push(desk.seen(ObjectType::Subscription, account, object, answer.looked_after)?);
+            seen.push(answers::seen(app, ObjectType::Subscription, account, object, answer.looked_after)?);
         }
         if !page.has_more {
             break;

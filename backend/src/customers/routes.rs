@@ -67,11 +67,13 @@ async fn state(app: &App, id: &str) -> Result<Json<CustomerState>, ApiError> {
     state.map(Json).ok_or_else(no_such_customer)
 }
 
-fn no_such_customer() -> ApiError {
+/// 404: nothing was heard of a customer of that id.
+pub fn no_such_customer() -> ApiError {
     ApiError::not_found("such customer")
 }
 
-fn readable_user_id(user_id: &str) -> Result<&str, ApiError> {
+/// The id of a user, if it can be one.
+pub fn readable_user_id(user_id: &str) -> Result<&str, ApiError> {
     let is_readable = (1..=USER_ID_CHARACTERS_MAX).contains(&user_id.chars().count())
         && !user_id.chars().any(char::is_control)
         && user_id.trim() == user_id;

@@ -3,7 +3,7 @@
 mod acts;
 pub mod retention;
 pub mod routes;
-mod view;
+pub mod view;
 
 #[cfg(test)]
 mod tests;

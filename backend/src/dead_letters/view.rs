@@ -43,7 +43,7 @@ impl DeadLetter {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(rename = "DeadLetter")]
-pub(super) struct DeadLetterView {
+pub struct DeadLetterView {
     id: String,
     event_id: String,
     machine_id: Option<String>,
@@ -99,6 +99,8 @@ macro_rules! select {
 const BY_ID: &str = select!("WHERE id = $1");
 const BY_EVENT: &str = select!("WHERE event_id = $1 AND machine_id IS NULL AND source = 'webhook'");
 
+const OF_CUSTOMER: &str = select!("WHERE customer_id = $1 ORDER BY created_at DESC, id DESC LIMIT $2");
+
 /// The newest of one status and source, after a position and at most `$5`.
 const NEWEST: &str = select!(
     "WHERE status = $1 AND source = $2 AND (created_at, id) < ($3, $4)
@@ -140,6 +142,18 @@ pub(super) async fn list(tx: &mut Tx, filter: &Filter, page: &Page) -> Result<Li
     letters.truncate(page.limit + 1);
     let position = |letter: &DeadLetter| Position { at: letter.created_at, id: letter.id.clone() };
     Ok(page.list(letters, position).map(DeadLetterView::from))
+}
+
+/// The newest of what concerns one customer, `limit` at most.
+pub async fn of_customer(tx: &mut Tx, customer_id: &str, limit: i64) -> Result<Vec<DeadLetterView>, DbError> {
+    let letters: Vec<DeadLetter> = tx.sql(OF_CUSTOMER).bind(customer_id).bind(limit).all().await?;
+    Ok(letters.into_iter().map(DeadLetterView::from).collect())
+}
+
+/// The letter of an event of Stripe's, if there is one.
+pub async fn of_event(tx: &mut Tx, event_id: &str) -> Result<Option<DeadLetterView>, DbError> {
+    let letter: Option<DeadLetter> = tx.sql(BY_EVENT).bind(event_id).optional().await?;
+    Ok(letter.map(DeadLetterView::from))
 }
 
 fn one_or_all<T: Copy>(one: Option<T>, all: &[T]) -> Vec<T> {
@@ -187,4 +201,4 @@ impl From<DeadLetter> for DeadLetterView {
 
 /// The statements whose texts are put together, for the test that looks at how engines carry them out.
 #[cfg(test)]
-pub(super) const STATEMENTS: [&str; 4] = [BY_ID, BY_EVENT, NEWEST, NEWEST_OF_TYPE];
+pub(super) const STATEMENTS: [&str; 5] = [BY_ID, BY_EVENT, OF_CUSTOMER, NEWEST, NEWEST_OF_TYPE];

@@ -81,7 +81,7 @@ impl<'r, T: DeserializeOwned + Default> FromData<'r> for OptionalJsonBody<T> {
 }
 
 /// The body of a request that needs no more to be said.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 pub struct Nothing {}
 
 impl<T: JsonSchema> Argument for OptionalJsonBody<T> {

@@ -15,4 +15,5 @@ pub mod in_flight;
 pub mod page;
 pub mod query;
 pub mod rate_limit;
+pub mod reason;
 pub mod stripe;

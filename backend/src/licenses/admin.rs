@@ -1,12 +1,12 @@
-//! What operators do with licences: take one away, give it back, free a machine's seat.
+//! Licences, for operators: which there are, what one was told, and what is done with one: take it away, give it back, free
+//! a machine's seat.
 
 use rocket::response::status::NoContent;
 use rocket::serde::json::Json;
-use rocket::{State, delete, post};
-use schemars::JsonSchema;
-use serde::Deserialize;
+use rocket::{State, delete, get, post};
 use serde_json::json;
 use tollgate_db::UnitOfWork;
+use tollgate_db::page::List;
 use tollgate_domain::apply::Touched;
 use tollgate_domain::audit::acts::{self, Act};
 use tollgate_domain::entitlements::revocation::{self, UnknownLicense};
@@ -16,21 +16,36 @@ use tollgate_domain::licenses::seats::{self, DeactivationReason};
 use tollgate_domain::licenses::view::HeldLicenseView;
 use tracing::info;
 
+use super::list::{self as licenses, Filter, OwnedLicenseView, WholeLicenseView};
 use super::mine::no_such_machine;
 use super::store;
 use crate::app::App;
+use crate::audit::looks;
 use crate::http::auth::Operator;
 use crate::http::body::JsonBody;
 use crate::http::context::RequestContext;
-use crate::http::endpoint::{Endpoint, endpoint};
+use crate::http::endpoint::{Endpoint, endpoint, query};
 use crate::http::error::ApiError;
+use crate::http::page::Paged;
+use crate::http::query::Query;
+use crate::http::reason::Reason;
 
 #[cfg(test)]
 mod tests;
 
 /// The routes of this module.
 pub fn routes() -> Vec<Endpoint> {
+    let filter = [
+        query("q", "The id of a licence or a customer, a whole key, or an e-mail address."),
+        query("status", "How they stand.").one_of(&STATUSES),
+    ];
     vec![
+        endpoint!(list, "Licences, the newest first; of a key the last four characters").takes(filter),
+        endpoint!(
+            show,
+            "One licence with its key, and what its machines were told; that somebody saw the key is in the audit trail"
+        )
+        .refuses([UnknownLicense]),
         endpoint!(revoke, "Takes a licence away").refuses([UnknownLicense]),
         endpoint!(reinstate, "Gives a licence back that was taken away: it follows its subscription again")
             .refuses([UnknownLicense]),
@@ -39,14 +54,34 @@ pub fn routes() -> Vec<Endpoint> {
     ]
 }
 
-/// Why an operator does something.
-#[derive(Deserialize, JsonSchema)]
-struct Reason {
-    reason: String,
+/// What a licence may be.
+const STATUSES: [&str; 4] = ["active", "suspended", "expired", "revoked"];
+
+#[get("/api/admin/licenses")]
+async fn list(
+    _operator: Operator,
+    query: Query,
+    page: Paged,
+    app: &State<App>,
+) -> Result<Json<List<OwnedLicenseView>>, ApiError> {
+    let named = |name: &str| STATUSES.contains(&name).then(|| name.to_owned());
+    let status = query.read("status", "`active`, `suspended`, `expired` or `revoked`", named)?;
+    let filter = Filter { text: query.text("q").map(str::to_owned), status };
+    let mut tx = app.read_list().await?;
+    Ok(Json(licenses::list(&mut tx, app, &filter, &page).await?))
 }
 
-/// How long a reason may be: a paragraph, with a link to a ticket.
-const REASON_CHARACTERS_MAX: usize = 1000;
+#[get("/api/admin/licenses/<id>")]
+async fn show(
+    operator: Operator,
+    id: &str,
+    context: &RequestContext,
+    app: &State<App>,
+) -> Result<Json<WholeLicenseView>, ApiError> {
+    let license = licenses::find(&mut app.read().await?, app, id).await?.ok_or(UnknownLicense)?;
+    looks::note(app, &operator.acting(context, None), "license.look", ("license", id)).await?;
+    Ok(Json(license))
+}
 
 #[post("/api/admin/licenses/<id>/revoke", data = "<body>")]
 async fn revoke(
@@ -116,17 +151,6 @@ async fn act(
         Ok::<_, UnknownLicense>(HeldLicenseView::of(&license, &app.settings.plans, machines, work.now(), stale_after))
     });
     Ok(Json(acted.await?.0))
-}
-
-impl Reason {
-    fn readable(self) -> Result<String, ApiError> {
-        let reason = self.reason.trim();
-        if (1..=REASON_CHARACTERS_MAX).contains(&reason.chars().count()) {
-            return Ok(reason.to_owned());
-        }
-        let message = format!("`reason` has to say why, in 1 to {REASON_CHARACTERS_MAX} characters");
-        Err(ApiError::invalid_parameter("reason", message))
-    }
 }
 
 impl From<UnknownLicense> for ApiError {

@@ -4,6 +4,7 @@
 pub mod admin;
 pub mod key_holder;
 pub mod last_seen;
+mod list;
 pub mod mine;
 pub(crate) mod request;
 pub mod retention;

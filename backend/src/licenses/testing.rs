@@ -14,7 +14,7 @@ impl TestApp {
     }
 
     /// Gives a machine a seat; gives its id.
-    pub(super) async fn seat(&self, license_id: &str, fingerprint_hash: &str) -> String {
+    pub(crate) async fn seat(&self, license_id: &str, fingerprint_hash: &str) -> String {
         let info = MachineInfo {
             fingerprint_hash: fingerprint_hash.to_owned(),
             name: Some("Ada's".to_owned()),

@@ -8,12 +8,12 @@ use jsonschema::draft202012;
 use rocket::http::Method;
 use serde_json::{Value, json};
 
+use super::document::Document;
+use crate::server;
 use crate::testing::TestResponse;
 
-/// The copy in the tree, which a test holds to the routes.
-static DOCUMENT: LazyLock<Value> = LazyLock::new(|| {
-    serde_json::from_str(include_str!("../../../docs/openapi.json")).expect("the copy in the tree is JSON")
-});
+/// Made of the routes, as the copy in the tree is.
+static DOCUMENT: LazyLock<Value> = LazyLock::new(|| Document::of(&server::endpoints()).0);
 static VALIDATORS: LazyLock<Mutex<HashMap<String, Validator>>> = LazyLock::new(Mutex::default);
 
 /// Panics where the document does not know `response`, which a request to `path` was answered with.

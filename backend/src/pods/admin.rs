@@ -4,14 +4,13 @@ use rocket::http::Status;
 use rocket::response::status::Custom;
 use rocket::serde::json::Json;
 use rocket::{State, get, post};
-use schemars::JsonSchema;
-use serde::Deserialize;
 use serde_json::{Value, json};
 use tollgate_db::UnitOfWork;
 use tollgate_db::page::{List, Position};
 use tollgate_domain::apply::Touched;
 use tollgate_domain::audit::acts::{self, Act, ActedBy};
 use tollgate_domain::memberships::leaving::{cancel_pod, end_here};
+use tollgate_domain::memberships::lists;
 use tollgate_domain::memberships::view::{self, MembershipView, PodView, Viewer, WholePodView};
 use tollgate_domain::memberships::{self, Membership, MembershipStatus};
 use tollgate_domain::payouts::{Payout, PayoutError, PayoutView};
@@ -29,9 +28,7 @@ use crate::http::endpoint::{Endpoint, endpoint, query};
 use crate::http::error::ApiError;
 use crate::http::page::Paged;
 use crate::http::query::Query;
-
-/// How long a reason may be: a paragraph, with a link to a ticket.
-const REASON_CHARACTERS_MAX: usize = 1000;
+use crate::http::reason::Reason;
 
 /// The routes of this module.
 pub(super) fn routes() -> Vec<Endpoint> {
@@ -84,12 +81,6 @@ async fn create(
     Ok(Custom(Status::Created, Json(made.await?.0)))
 }
 
-#[derive(Deserialize, JsonSchema)]
-#[schemars(rename = "PodReason")]
-struct Reason {
-    reason: String,
-}
-
 #[post("/api/admin/pods/<id>/cancel", data = "<body>")]
 async fn cancel(
     operator: Operator,
@@ -122,7 +113,7 @@ async fn list_memberships(
     let status = query.read("status", named, MembershipStatus::named)?;
     let now = app.clock.now();
     let mut tx = app.read_list().await?;
-    Ok(Json(view::by_status(&mut tx, now, status, &page).await?))
+    Ok(Json(lists::by_status(&mut tx, now, status, &page).await?))
 }
 
 #[post("/api/admin/memberships/<id>/cancel", data = "<body>")]
@@ -192,15 +183,4 @@ fn record(
     after: Option<Value>,
 ) {
     acts::record(work, by, Act { action, target, before, after });
-}
-
-impl Reason {
-    fn readable(self) -> Result<String, ApiError> {
-        let reason = self.reason.trim();
-        if (1..=REASON_CHARACTERS_MAX).contains(&reason.chars().count()) {
-            return Ok(reason.to_owned());
-        }
-        let message = format!("`reason` has to say why, in 1 to {REASON_CHARACTERS_MAX} characters");
-        Err(ApiError::invalid_parameter("reason", message))
-    }
 }

@@ -9,6 +9,7 @@
 
 mod letters;
 mod store;
+pub mod told;
 pub mod undelivered;
 
 use std::collections::{BTreeMap, BTreeSet};

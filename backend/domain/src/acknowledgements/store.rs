@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 
 use tollgate_db::page::{Page, Position};
-use tollgate_db::{DbError, Tx};
+use tollgate_db::{DbError, Tx, id_set};
 use tollgate_shared::Timestamp;
 
+use super::told::Told;
 use super::{Acknowledgement, LogEvent, Subject};
 
 /// The licence of a key.
@@ -40,6 +41,50 @@ pub(super) async fn subject(
     .bind(license_id)
     .bind(fingerprint_hash)
     .optional()
+    .await
+}
+
+/// The newest events of a licence's log.
+pub(super) async fn newest_told(tx: &mut Tx, license_id: &str, limit: i64) -> Result<Vec<Told>, DbError> {
+    tx.sql(
+        "SELECT id, license_id, seq, type, stripe_event_id, created_at
+         FROM license_events
+         WHERE license_id = $1
+         ORDER BY seq DESC
+         LIMIT $2",
+    )
+    .bind(license_id)
+    .bind(limit)
+    .all()
+    .await
+}
+
+/// Events of logs by their ids, in order of making.
+pub(super) async fn told(tx: &mut Tx, ids: &BTreeSet<String>) -> Result<Vec<Told>, DbError> {
+    tx.sql(
+        "SELECT e.id, e.license_id, e.seq, e.type, e.stripe_event_id, e.created_at
+         FROM json_each($1) AS wanted
+         JOIN license_events AS e ON e.id = wanted.key
+         ORDER BY e.created_at, e.license_id, e.seq",
+    )
+    .bind(id_set(ids.iter().map(String::as_str)))
+    .all()
+    .await
+}
+
+/// What was said of events, in the order in which it was said.
+pub(super) async fn said_of<'i>(
+    tx: &mut Tx,
+    ids: impl IntoIterator<Item = &'i str>,
+) -> Result<Vec<Acknowledgement>, DbError> {
+    tx.sql(
+        "SELECT a.id, a.event_id, a.license_id, a.machine_id, a.status, a.error, a.acknowledged_at
+         FROM json_each($1) AS wanted
+         JOIN acknowledgements AS a ON a.event_id = wanted.key
+         ORDER BY a.acknowledged_at, a.id",
+    )
+    .bind(id_set(ids))
+    .all()
     .await
 }
 

@@ -1,9 +1,11 @@
 //! The audit log of a user, the newest first.
 
+use std::collections::BTreeSet;
+
 use schemars::JsonSchema;
 use serde::Serialize;
 use tollgate_db::page::{List, Page, Position};
-use tollgate_db::{DbError, Tx, row};
+use tollgate_db::{DbError, Tx, id_set, row};
 use tollgate_shared::Timestamp;
 use tollgate_shared::clock::rfc3339;
 
@@ -67,6 +69,21 @@ pub async fn list(tx: &mut Tx, customers: &[String], page: &Page) -> Result<List
         rows.extend(of_customer(tx, customer, page).await?);
     }
     Ok(page.merge(rows, Shown::position).map(ChangeView::from))
+}
+
+/// Changes by their ids, in the order in which they were made.
+pub async fn of_ids(tx: &mut Tx, ids: &BTreeSet<String>) -> Result<Vec<ChangeView>, DbError> {
+    let rows: Vec<Shown> = tx
+        .sql(
+            "SELECT c.id, c.at, c.actor, c.change, c.from_value, c.to_value, c.event_id, c.reason, c.number
+             FROM json_each($1) AS wanted
+             JOIN changes AS c ON c.id = wanted.key
+             ORDER BY c.at, c.customer_id, c.number, c.id",
+        )
+        .bind(id_set(ids.iter().map(String::as_str)))
+        .all()
+        .await?;
+    Ok(rows.into_iter().map(ChangeView::from).collect())
 }
 
 /// Those of one customer that the page may show.

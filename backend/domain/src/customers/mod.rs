@@ -25,6 +25,8 @@ record! {
         pub history: Json<History<stripe::Customer>>,
         /// The customer's name.
         pub name: Option<String>,
+        /// The name as its beginning is looked for; see [`name_key`].
+        pub name_key: Option<String>,
         /// The customer's e-mail address.
         pub email: Option<String>,
         /// Deleted at Stripe, for good.
@@ -141,6 +143,7 @@ impl Customer {
             id: id.to_owned(),
             history: Json(History::default()),
             name: None,
+            name_key: None,
             email: None,
             deleted: false,
             default_payment_method_id: None,
@@ -203,7 +206,16 @@ impl Customer {
             let value = |mention: &Option<Mention>| mention.as_ref().map(|mention| mention.value.clone());
             (self.email, self.name) = (value(&contact.email), value(&contact.name));
         }
+        self.name_key = self.name.as_deref().map(name_key);
     }
+}
+
+/// How much of a name is looked for, in characters: PostgreSQL takes some 2,700 bytes into one entry of an index.
+const NAME_KEY_CHARACTERS_MAX: usize = 255;
+
+/// A name as its beginning is looked for: in lower case, cut where it is too long for an index.
+pub fn name_key(name: &str) -> String {
+    name.chars().flat_map(char::to_lowercase).take(NAME_KEY_CHARACTERS_MAX).collect()
 }
 
 /// The customers of a user, who has a handful at most.

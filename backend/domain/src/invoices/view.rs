@@ -1,10 +1,10 @@
 //! What a customer paid, owes and was given back, as anybody outside sees it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use schemars::JsonSchema;
 use serde::Serialize;
-use tollgate_db::{DbError, Tx};
+use tollgate_db::{DbError, Tx, id_set, row};
 use tollgate_shared::Timestamp;
 use tollgate_shared::clock::rfc3339;
 
@@ -44,67 +44,79 @@ pub fn payment(row: &Invoice, outcome: PaymentOutcome) -> PaymentEventView {
 
 /// What `customer_id` paid, owes and was given back.
 pub async fn payments_of(tx: &mut Tx, customer_id: &str) -> Result<PaymentsView, DbError> {
-    let invoices = invoices(tx, customer_id).await?;
-    let sessions = sessions(tx, customer_id).await?;
-    Ok(PaymentsView { refunded: refunded(tx, customer_id).await?, ..payments(&invoices, &sessions) })
+    let of_customer = gross_of(tx, &BTreeSet::from([customer_id.to_owned()])).await?.remove(customer_id);
+    Ok(PaymentsView { refunded: refunded(tx, customer_id).await?, ..of_customer.unwrap_or_default() })
 }
 
-#[derive(Clone, Debug)]
-struct InvoiceRow {
-    id: String,
-    status: String,
-    currency: Option<String>,
-    amount_paid: i64,
-    attempts: i64,
-    paid_at: Option<Timestamp>,
+/// What each of `customers` has paid in all, and in which currency; see [`PaymentsView`].
+pub async fn totals_of(
+    tx: &mut Tx,
+    customers: &BTreeSet<String>,
+) -> Result<BTreeMap<String, (i64, Option<String>)>, DbError> {
+    let totals = gross_of(tx, customers).await?.into_iter();
+    Ok(totals.map(|(customer, view)| (customer, (view.total_paid, view.currency))).collect())
 }
 
-#[derive(Clone, Debug)]
-struct SessionRow {
-    id: String,
-    currency: Option<String>,
-    amount: i64,
-    paid_at: Option<Timestamp>,
+/// What customers paid and owe, whatever was given back of it. Of whom nothing of the kind is known there is nothing.
+async fn gross_of(tx: &mut Tx, customers: &BTreeSet<String>) -> Result<BTreeMap<String, PaymentsView>, DbError> {
+    let mut known: BTreeMap<String, (Vec<InvoiceRow>, Vec<SessionRow>)> = BTreeMap::new();
+    for row in invoices(tx, customers).await? {
+        known.entry(row.customer_id.clone()).or_default().0.push(row);
+    }
+    for row in sessions(tx, customers).await? {
+        known.entry(row.customer_id.clone()).or_default().1.push(row);
+    }
+    Ok(known.into_iter().map(|(customer, (invoices, sessions))| (customer, payments(&invoices, &sessions))).collect())
+}
+
+row! {
+    struct InvoiceRow {
+        customer_id: String,
+        id: String,
+        status: String,
+        currency: Option<String>,
+        amount_paid: i64,
+        attempts: i64,
+        paid_at: Option<Timestamp>,
+    }
+}
+
+row! {
+    struct SessionRow {
+        customer_id: String,
+        id: String,
+        currency: Option<String>,
+        amount: i64,
+        paid_at: Option<Timestamp>,
+    }
 }
 
 /// Paid and open ones, in the order in which they were made.
-#[expect(clippy::type_complexity, reason = "the columns of one statement, named right below")]
-async fn invoices(tx: &mut Tx, customer_id: &str) -> Result<Vec<InvoiceRow>, DbError> {
-    let rows: Vec<(String, String, Option<String>, i64, i64, Option<Timestamp>)> = tx
-        .sql(
-            "SELECT id, status, currency, amount_paid, attempts, paid_at
-             FROM invoices
-             WHERE customer_id = $1 AND status IN ('paid', 'open')
-             ORDER BY created_at, id",
-        )
-        .bind(customer_id)
-        .all()
-        .await?;
-    let row = |(id, status, currency, amount_paid, attempts, paid_at)| InvoiceRow {
-        id,
-        status,
-        currency,
-        amount_paid,
-        attempts,
-        paid_at,
-    };
-    Ok(rows.into_iter().map(row).collect())
+async fn invoices(tx: &mut Tx, customers: &BTreeSet<String>) -> Result<Vec<InvoiceRow>, DbError> {
+    tx.sql(
+        "SELECT i.customer_id, i.id, i.status, i.currency, i.amount_paid, i.attempts, i.paid_at
+         FROM json_each($1) AS wanted
+         JOIN invoices AS i ON i.customer_id = wanted.key
+         WHERE i.status IN ('paid', 'open')
+         ORDER BY i.created_at, i.id",
+    )
+    .bind(id_set(customers.iter().map(String::as_str)))
+    .all()
+    .await
 }
 
 /// One-off Checkout sessions that were paid and made no invoice.
-async fn sessions(tx: &mut Tx, customer_id: &str) -> Result<Vec<SessionRow>, DbError> {
-    let rows: Vec<(String, Option<String>, i64, Option<Timestamp>)> = tx
-        .sql(
-            "SELECT id, currency, amount, paid_at
-             FROM payments
-             WHERE customer_id = $1 AND kind = 'session' AND status = 'succeeded' AND belongs_to IS NULL
-             ORDER BY created_at, id",
-        )
-        .bind(customer_id)
-        .all()
-        .await?;
-    let row = |(id, currency, amount, paid_at)| SessionRow { id, currency, amount, paid_at };
-    Ok(rows.into_iter().map(row).collect())
+async fn sessions(tx: &mut Tx, customers: &BTreeSet<String>) -> Result<Vec<SessionRow>, DbError> {
+    tx.sql(
+        "SELECT p.customer_id, p.id, p.currency, p.amount, p.paid_at
+         FROM json_each($1) AS wanted
+         JOIN payments AS p ON p.customer_id = wanted.key
+         WHERE p.kind = 'session' AND p.status = 'succeeded' AND p.belongs_to IS NULL
+         ORDER BY p.created_at, p.id",
+    )
+    .bind(id_set(customers.iter().map(String::as_str)))
+    .all()
+    .await
 }
 
 /// What was given back, by currency: of the customer's own charges, and of those of which only the invoice is known.
@@ -177,6 +189,7 @@ mod tests {
 
     fn invoice(id: &str, status: &str, currency: &str, amount_paid: i64, paid_at: Option<i64>) -> InvoiceRow {
         InvoiceRow {
+            customer_id: "cus_1".to_owned(),
             id: id.to_owned(),
             status: status.to_owned(),
             currency: Some(currency.to_owned()),
@@ -187,7 +200,8 @@ mod tests {
     }
 
     fn session(id: &str, currency: &str, amount: i64, paid_at: i64) -> SessionRow {
-        SessionRow { id: id.to_owned(), currency: Some(currency.to_owned()), amount, paid_at: from_unix(paid_at) }
+        let (customer_id, id) = ("cus_1".to_owned(), id.to_owned());
+        SessionRow { customer_id, id, currency: Some(currency.to_owned()), amount, paid_at: from_unix(paid_at) }
     }
 
     #[test]

@@ -7,6 +7,7 @@
 
 pub mod joining;
 pub mod leaving;
+pub mod lists;
 mod load;
 pub mod moving;
 pub mod retrying;

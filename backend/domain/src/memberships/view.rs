@@ -1,6 +1,6 @@
 //! Pods and memberships as anybody outside sees them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -254,55 +254,6 @@ pub async fn whole(tx: &mut Tx, now: Timestamp, row: &Pod) -> Result<WholePodVie
     members.sort_by_key(|member| member.position);
     let pod = PodView::of(row, sums, &members, Viewer::Operator, now);
     Ok(WholePodView { pod, memberships: members.iter().map(|member| MembershipView::of(member, row, now)).collect() })
-}
-
-/// A page of everybody's memberships, the newest first; of one status where it is named.
-pub async fn by_status(
-    tx: &mut Tx,
-    now: Timestamp,
-    status: Option<MembershipStatus>,
-    page: &Page,
-) -> Result<List<MembershipView>, DbError> {
-    /// How many rows are looked at in one go.
-    const LOOK: i64 = 200;
-    let (mut start, mut rows) = (page.start(), Vec::new());
-    loop {
-        let ids: Vec<(String,)> = tx
-            .sql(
-                "SELECT id
-                 FROM memberships
-                 WHERE (joined_at, id) < ($1, $2)
-                 ORDER BY joined_at DESC, id DESC
-                 LIMIT $3",
-            )
-            .bind(start.at)
-            .bind(start.id.clone())
-            .bind(LOOK)
-            .all()
-            .await?;
-        let is_last = (ids.len() as i64) < LOOK;
-        let ids = ids.into_iter().map(|(id,)| id).collect();
-        let mut found: Vec<Membership> = tx.load("id", &ids, Lock::None).await?;
-        found.sort_by(|a, b| (b.joined_at, &b.id).cmp(&(a.joined_at, &a.id)));
-        if let Some(last) = found.last() {
-            start = Position { at: last.joined_at, id: last.id.clone() };
-        }
-        let is_wanted = |row: &Membership| {
-            let is = row.status(now);
-            is != MembershipStatus::Gone && status.is_none_or(|wanted| wanted == is)
-        };
-        rows.extend(found.into_iter().filter(is_wanted));
-        if is_last || rows.len() as i64 >= page.rows_wanted() {
-            break;
-        }
-    }
-    rows.truncate(page.limit + 1);
-    let pods = pods::of_ids(tx, rows.iter().map(|row| row.pod_id.clone()).collect()).await?;
-    let pods: BTreeMap<_, _> = pods.iter().map(|pod| (&pod.id, pod)).collect();
-    let list = page.list(rows, |row| Position { at: row.joined_at, id: row.id.clone() });
-    let views: Vec<_> =
-        list.data.iter().filter_map(|row| Some(MembershipView::of(row, pods.get(&row.pod_id)?, now))).collect();
-    Ok(List { data: views, has_more: list.has_more, next_cursor: list.next_cursor })
 }
 
 /// A page of pods, as `viewer` sees them.

@@ -1,0 +1,191 @@
+//! All routes of operators: who may ask, and that whatever changes something is on record.
+
+use chrono::Duration;
+use rocket::http::{ContentType, Header, Method};
+use serde_json::{Value, json};
+use tollgate_db::testing::block_on;
+use tollgate_db::{Db, Engine};
+use tollgate_domain::apply::Touched;
+use tollgate_domain::memberships::joining::{Joined, join};
+use tollgate_domain::memberships::lists;
+use tollgate_shared::clock::{from_unix, rfc3339};
+use tollgate_tests::stripe::Stripe;
+use tollgate_tests::stripe::rest::{Api, SECRET_KEY};
+
+use crate::http::auth::INTERNAL_KEY_HEADER;
+use crate::http::endpoint::Operation;
+use crate::on_each_engine;
+use crate::schema::testing::migrated;
+use crate::server::endpoints;
+use crate::testing::{
+    INTERNAL_KEY, START, TestApp, TestResponse, bearer, db_that_is_away, event, signed_in, subscription_of,
+};
+use crate::webhooks::routes::INTAKE_PATH;
+
+/// What operators can ask.
+fn operations() -> Vec<Operation> {
+    let operations = endpoints().into_iter().filter_map(|endpoint| endpoint.operation);
+    operations.filter(|operation| operation.access.iter().any(|scheme| scheme.name == "adminKey")).collect()
+}
+
+fn name_of(operation: &Operation) -> String {
+    format!("{} {}", operation.method, operation.path)
+}
+
+#[rocket::async_test]
+async fn nobody_else_is_let_into_a_route_of_operators() {
+    let app = TestApp::on(db_that_is_away()).await;
+    let operations = operations();
+    assert!(operations.len() > 20, "these are the routes: {}", operations.len());
+    for operation in &operations {
+        let path = operation.path.replace(['{', '}'], "");
+        let ask = async |shown: Header<'static>| {
+            let request = app.client.req(operation.method, path.clone()).header(ContentType::JSON).header(shown);
+            let response = TestResponse::of(request.body("{}")).await;
+            (response.status, response.json()["error"]["code"].as_str().unwrap().to_owned())
+        };
+        let name = name_of(operation);
+        let (stranger, user) = ((401, "unauthorized".to_owned()), (403, "forbidden".to_owned()));
+        assert_eq!(ask(signed_in("user_1", "user")).await, user, "{name} with a user's token");
+        assert_eq!(ask(Header::new(INTERNAL_KEY_HEADER, INTERNAL_KEY)).await, stranger, "{name} with the internal key");
+        let key = bearer("T3GHA-D4WGF-VDYH4-Y9EF2-HYU4J");
+        assert_eq!(ask(key).await, stranger, "{name} with a licence key");
+        assert_eq!(ask(bearer(INTERNAL_KEY)).await, stranger, "{name} with the internal key as a token");
+    }
+}
+
+/// A Tollgate in which there is something to be done by each of the routes.
+struct Scene {
+    app: TestApp,
+    _api: Api,
+    customer: String,
+    license: String,
+    machine: String,
+    pod: String,
+    membership: String,
+}
+
+impl Scene {
+    async fn on(db: Db) -> Self {
+        let mut stripe = Stripe::fresh();
+        stripe.now = START;
+        let customer = stripe.sign_up("ada@example.com", "Ada", Some("user_1"));
+        let api = Api::start(&stripe).await;
+        let variables = [("STRIPE_SECRET_KEY", SECRET_KEY), ("STRIPE_API_BASE", &*api.base)];
+        let app = TestApp::with(db, &variables).await;
+        app.subscriber(&customer, "user_1").await;
+        for id in ["evt_lost", "evt_given_up"] {
+            let unreadable = event(id, "customer.subscription.updated", &json!({ "object": "subscription" }));
+            assert_eq!(app.post(INTAKE_PATH, &unreadable).await.status, 200);
+        }
+        let license = app.license_of(&customer).await;
+        let machine = app.seat(&license, "a hash").await;
+        let mut scene =
+            Self { app, _api: api, customer, license, machine, pod: String::new(), membership: String::new() };
+        scene.pod = scene.pod_that_was_paid_into().await;
+        scene
+    }
+
+    /// A pod with one member, who has paid once.
+    async fn pod_that_was_paid_into(&mut self) -> String {
+        let pod = self.ask("POST /api/admin/pods").await.json()["id"].as_str().unwrap().to_owned();
+        let joined = self.app.inner.write(&Touched::pod(&pod), |work| join(work, &pod, "user_2", None, None)).await;
+        let Joined::Begun(membership) = joined.unwrap().0 else { panic!("there is a seat") };
+        let savings = json!({ "pod_id": pod, "membership_id": membership.id, "user_id": "user_2" });
+        let mut subscription = subscription_of("cus_2", "active");
+        subscription["metadata"] = savings.clone();
+        self.app.take("evt_joined", "customer.subscription.created", subscription).await;
+        let invoice = json!({
+            "id": "in_1", "object": "invoice", "customer": "cus_2", "status": "paid", "currency": "ngn", "amount_due": 5000,
+            "amount_paid": 5000, "attempt_count": 1, "created": START,
+            "parent": {
+                "type": "subscription_details",
+                "subscription_details": { "subscription": "sub_of_cus_2", "metadata": savings },
+            },
+            "lines": { "object": "list", "data": [] },
+            "status_transitions": { "paid_at": START },
+        });
+        self.app.take("evt_paid_in", "invoice.paid", invoice).await;
+        self.membership = membership.id;
+        pod
+    }
+
+    /// What is sent to each route; a route that changes something has its line here.
+    fn body_of(&self, operation: &str) -> Option<Value> {
+        Some(match operation {
+            "POST /api/admin/customers/{id}/sync" | "POST /api/dlq/retry/{id}" => json!({}),
+            "POST /api/admin/customers/{id}/link" => json!({ "userId": "user_9", "reason": "by phone" }),
+            "POST /api/admin/pods" => json!({
+                "name": "Ajo", "amount": 5000, "currency": "NGN", "cadence": "weekly", "maxMembers": 12,
+                "contributionsTotal": 3, "firstContributionDate": rfc3339(from_unix(START).unwrap() + Duration::days(7)),
+            }),
+            "POST /api/admin/pods/{id}/payouts" => {
+                json!({ "membershipId": self.membership, "amount": 1000, "reference": "bank-1" })
+            }
+            "POST /api/stripe/webhooks/replay" => json!({ "eventId": "evt_joined" }),
+            "DELETE /api/admin/licenses/{id}/machines/{machine_id}" => Value::Null,
+            "POST /api/dlq/resolve/{id}" => json!({ "note": "told them" }),
+            "POST /api/admin/licenses/{id}/revoke"
+            | "POST /api/admin/licenses/{id}/reinstate"
+            | "POST /api/admin/pods/{id}/cancel"
+            | "POST /api/admin/memberships/{id}/cancel"
+            | "POST /api/admin/events/{id}/redeliver" => json!({ "reason": "because" }),
+            _ => return None,
+        })
+    }
+
+    /// The id in a route's path.
+    fn id_of(&self, operation: &str) -> &str {
+        match operation.split('/').nth(3).unwrap_or_default() {
+            "customers" => &self.customer,
+            "licenses" => &self.license,
+            "memberships" => &self.membership,
+            "events" => "evt_joined",
+            "retry" => "evt_lost",
+            "resolve" => "evt_given_up",
+            _ => &self.pod,
+        }
+    }
+
+    async fn ask(&self, operation: &str) -> TestResponse {
+        let body = self.body_of(operation).unwrap_or_else(|| panic!("{operation} has no line in `body_of`"));
+        let (method, path) = operation.split_once(' ').unwrap();
+        let path = path.replace("{id}", self.id_of(operation)).replace("{machine_id}", &self.machine);
+        let request = self.app.client.req(method.parse::<Method>().unwrap(), path).header(signed_in("ada", "admin"));
+        let request = if body.is_null() { request } else { request.header(ContentType::JSON).body(body.to_string()) };
+        TestResponse::of(request).await
+    }
+}
+
+#[test]
+fn whatever_an_operator_changes_is_in_the_audit_trail() {
+    on_each_engine!(async |db| {
+        let scene = Scene::on(db).await;
+        let changing = operations().into_iter().filter(Operation::is_unsafe);
+        let mut names: Vec<_> = changing.map(|operation| name_of(&operation)).collect();
+        // What ends something comes after what needs it.
+        names.sort_by_key(|name| (name.ends_with("/cancel"), name.contains("pods"), name.contains("reinstate")));
+        assert!(names.len() > 10, "{names:?}");
+        for name in names {
+            let done = scene.ask(&name).await;
+            assert!((200..300).contains(&done.status), "{name}: {done:?}");
+            let acts = scene.app.look_up("/api/admin/audit?limit=100").await.json();
+            let is_its = |act: &&Value| act["requestId"].as_str() == done.request_id.as_deref();
+            let act = acts["data"].as_array().unwrap().iter().find(is_its);
+            let act = act.unwrap_or_else(|| panic!("{name} left no row: {acts}"));
+            assert_eq!(act["actor"], "ada", "{name}");
+        }
+    });
+}
+
+#[test]
+fn every_list_of_memberships_goes_by_an_index_on_both_engines() {
+    block_on(async {
+        let statements = lists::STATEMENTS.map(str::to_owned);
+        for engine in [Engine::Sqlite, Engine::Postgres] {
+            let database = migrated(engine).await;
+            assert_eq!(database.refused(&statements).await, []);
+            assert_eq!(database.slow(&statements, &[]).await, [], "on {engine:?}");
+        }
+    });
+}

@@ -1,0 +1,93 @@
+//! What operators see of a whole Tollgate, when all of it is there and when some of it is not.
+
+use std::fs;
+
+use http::Method;
+use serde_json::{Value, json};
+use tollgate_tests::stack::JSON;
+use tollgate_tests::stripe::catalogue::PRO_MONTHLY;
+use tollgate_tests::stripe::{ApiVersion, Checkout, Event, Stripe};
+use tollgate_tests::{Engine, Stack, StackConfig, engines, on_each_engine};
+
+async fn looked_up(stack: &Stack, path: &str) -> Value {
+    let response = stack.operate(Method::GET, path, &Value::Null).await;
+    assert_eq!(response.status, 200, "{path}: {}", response.error_code());
+    response.json()
+}
+
+/// Somebody who has just subscribed, and the event that says so.
+fn subscriber() -> (Stripe, Event) {
+    let mut stripe = Stripe::fresh();
+    let customer = stripe.sign_up("ada@example.com", "Ada", None);
+    stripe.checkout(&customer, &Checkout::of(&PRO_MONTHLY).by("user_1"));
+    let events = stripe.events(ApiVersion::Endive);
+    let created = events.iter().find(|event| event.event_type == "customer.subscription.created");
+    let created = created.expect("whoever subscribes has a subscription").clone();
+    (stripe, created)
+}
+
+on_each_engine!(an_event_is_seen_from_the_relays_journal_to_the_licences_log, async |engine| {
+    let stack = Stack::spawn(StackConfig::on(engine).relay("RELAY_ID", "relay-a")).await;
+    let (stripe, created) = subscriber();
+    stack.tell(&stripe.events(ApiVersion::Endive)).await;
+
+    let shown = looked_up(&stack, &format!("/api/admin/events/{}", created.id)).await;
+    let relay = &shown["relays"][0];
+    assert_eq!(
+        (&relay["relay"], &relay["reachable"], &relay["confirmed"], &relay["bytes"]),
+        (&json!("relay-a"), &json!(true), &json!(true), &json!(created.body.len()))
+    );
+    assert!(relay["receivedAt"].is_string() && relay["requestId"].is_string(), "{relay}");
+    assert_eq!((&shown["attempts"][0]["by"], &shown["event"]["status"]), (&json!("relay"), &json!("processed")));
+    assert_eq!(shown["licenseEvents"][0]["stripeEventId"], json!(created.id), "{shown}");
+    let found = looked_up(&stack, &format!("/api/admin/search?q={}", created.id)).await;
+    assert_eq!((&found["data"][0]["type"], &found["data"][0]["id"]), (&json!("event"), &json!(created.id)));
+});
+
+on_each_engine!(an_event_that_only_a_relay_has_is_found_and_delivered, async |engine| {
+    let stack = Stack::spawn(StackConfig::on(engine).backend("RELAY_INTERNAL_SECRET", "another-secret")).await;
+    let (_, created) = subscriber();
+    // The backend does not take the relay's key.
+    assert_eq!(stack.deliver(created.body.clone()).await.status, 200);
+    let path = format!("/api/admin/events/{}", created.id);
+    let shown = looked_up(&stack, &path).await;
+    assert_eq!((&shown["event"], &shown["relays"][0]["confirmed"]), (&Value::Null, &json!(false)), "{shown}");
+    let reason = json!({ "reason": "it has not come" });
+    let again = stack.operate(Method::POST, &format!("{path}/redeliver"), &reason).await.json();
+    assert_eq!(again["relays"][0]["outcome"], "refused", "{again}");
+});
+
+on_each_engine!(a_relay_that_is_stopped_is_named_as_silent, async |engine| {
+    let mut stack = Stack::spawn(StackConfig::on(engine)).await;
+    let (stripe, created) = subscriber();
+    stack.tell(&stripe.events(ApiVersion::Endive)).await;
+    stack.relay.kill();
+    let shown = looked_up(&stack, &format!("/api/admin/events/{}", created.id)).await;
+    assert_eq!((&shown["relays"][0]["reachable"], &shown["event"]["status"]), (&json!(false), &json!("processed")));
+});
+
+#[test]
+fn the_relay_passes_no_route_of_operators_on() {
+    engines::block_on(async {
+        let stack = Stack::spawn(StackConfig::on(Engine::Sqlite)).await;
+        let document = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/openapi.json")).unwrap();
+        let document: Value = serde_json::from_str(&document).unwrap();
+        let bearer = format!("Bearer {}", stack.secrets.of("ADMIN_API_KEY"));
+        let mut asked = 0;
+        for (path, operations) in document["paths"].as_object().unwrap() {
+            for (method, operation) in operations.as_object().unwrap() {
+                if !operation["security"].to_string().contains("adminKey") {
+                    continue;
+                }
+                let method: Method = method.to_uppercase().parse().unwrap();
+                let url = stack.public(&path.replace(['{', '}'], ""));
+                let headers = [("authorization", bearer.as_str()), JSON];
+                let response = stack.http.send(method.clone(), &url, &headers, "{}").await;
+                let message = response.json()["error"]["message"].clone();
+                assert_eq!((response.status, message), (404, json!("there is no such route")), "{method} {path}");
+                asked += 1;
+            }
+        }
+        assert!(asked > 20, "{asked} routes are operators'");
+    });
+}
