@@ -1,8 +1,12 @@
 //! All routes of operators: who may ask, and that whatever changes something is on record.
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use chrono::Duration;
 use rocket::http::{ContentType, Header, Method};
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha512};
+use tempfile::TempDir;
 use tollgate_db::testing::block_on;
 use tollgate_db::{Db, Engine};
 use tollgate_domain::apply::Touched;
@@ -54,6 +58,17 @@ async fn nobody_else_is_let_into_a_route_of_operators() {
     }
 }
 
+/// What is in a file of a release.
+const FILE: &[u8] = b"windows";
+
+fn release_of(version: &str) -> Value {
+    let file = json!({
+        "name": format!("app-{version}.exe"), "platform": "win", "arch": "x64", "size": FILE.len(),
+        "sha512": BASE64_STANDARD.encode(Sha512::digest(FILE)),
+    });
+    json!({ "version": version, "channel": "latest", "files": [file] })
+}
+
 /// A Tollgate in which there is something to be done by each of the routes.
 struct Scene {
     app: TestApp,
@@ -61,6 +76,9 @@ struct Scene {
     customer: String,
     license: String,
     machine: String,
+    _releases: TempDir,
+    release: String,
+    ticket: String,
     pod: String,
     membership: String,
 }
@@ -71,7 +89,12 @@ impl Scene {
         stripe.now = START;
         let customer = stripe.sign_up("ada@example.com", "Ada", Some("user_1"));
         let api = Api::start(&stripe).await;
-        let variables = [("STRIPE_SECRET_KEY", SECRET_KEY), ("STRIPE_API_BASE", &*api.base)];
+        let releases = tempfile::tempdir().unwrap();
+        let variables = [
+            ("STRIPE_SECRET_KEY", SECRET_KEY),
+            ("STRIPE_API_BASE", &*api.base),
+            ("RELEASES_DIR", releases.path().to_str().unwrap()),
+        ];
         let app = TestApp::with(db, &variables).await;
         app.subscriber(&customer, "user_1").await;
         for id in ["evt_lost", "evt_given_up"] {
@@ -80,8 +103,14 @@ impl Scene {
         }
         let license = app.license_of(&customer).await;
         let machine = app.seat(&license, "a hash").await;
+        let id_of = |made: &TestResponse| made.json()["id"].as_str().unwrap().to_owned();
+        let release = id_of(&app.act("/api/admin/releases", &release_of("1.0.0")).await);
+        let ticket = json!({ "subject": "It does not start", "message": "Since today." });
+        let asked = app.client.post("/api/support").header(signed_in("user_1", "user")).header(ContentType::JSON);
+        let ticket = id_of(&TestResponse::of(asked.body(ticket.to_string())).await);
+        let (pod, membership) = (String::new(), String::new());
         let mut scene =
-            Self { app, _api: api, customer, license, machine, pod: String::new(), membership: String::new() };
+            Self { app, _api: api, customer, license, machine, _releases: releases, release, ticket, pod, membership };
         scene.pod = scene.pod_that_was_paid_into().await;
         scene
     }
@@ -122,11 +151,17 @@ impl Scene {
             "POST /api/admin/pods/{id}/payouts" => {
                 json!({ "membershipId": self.membership, "amount": 1000, "reference": "bank-1" })
             }
+            "POST /api/admin/releases" => release_of("2.0.0"),
+            "POST /api/admin/releases/{id}/rollout" => json!({ "percent": 10 }),
+            "POST /api/admin/support/{id}/respond" => json!({ "message": "Try again." }),
             "POST /api/stripe/webhooks/replay" => json!({ "eventId": "evt_joined" }),
-            "DELETE /api/admin/licenses/{id}/machines/{machine_id}" => Value::Null,
+            "DELETE /api/admin/licenses/{id}/machines/{machine_id}"
+            | "PUT /api/admin/releases/{id}/files/{name}"
+            | "POST /api/admin/releases/{id}/publish" => Value::Null,
             "POST /api/dlq/resolve/{id}" => json!({ "note": "told them" }),
             "POST /api/admin/licenses/{id}/revoke"
             | "POST /api/admin/licenses/{id}/reinstate"
+            | "POST /api/admin/releases/{id}/withdraw"
             | "POST /api/admin/pods/{id}/cancel"
             | "POST /api/admin/memberships/{id}/cancel"
             | "POST /api/admin/events/{id}/redeliver" => json!({ "reason": "because" }),
@@ -140,6 +175,8 @@ impl Scene {
             "customers" => &self.customer,
             "licenses" => &self.license,
             "memberships" => &self.membership,
+            "releases" => &self.release,
+            "support" => &self.ticket,
             "events" => "evt_joined",
             "retry" => "evt_lost",
             "resolve" => "evt_given_up",
@@ -151,8 +188,13 @@ impl Scene {
         let body = self.body_of(operation).unwrap_or_else(|| panic!("{operation} has no line in `body_of`"));
         let (method, path) = operation.split_once(' ').unwrap();
         let path = path.replace("{id}", self.id_of(operation)).replace("{machine_id}", &self.machine);
+        let path = path.replace("{name}", "app-1.0.0.exe");
         let request = self.app.client.req(method.parse::<Method>().unwrap(), path).header(signed_in("ada", "admin"));
-        let request = if body.is_null() { request } else { request.header(ContentType::JSON).body(body.to_string()) };
+        let request = match body {
+            Value::Null if operation.starts_with("PUT ") => request.header(ContentType::Binary).body(FILE),
+            Value::Null => request,
+            body => request.header(ContentType::JSON).body(body.to_string()),
+        };
         TestResponse::of(request).await
     }
 }
