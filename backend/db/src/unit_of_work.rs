@@ -76,6 +76,12 @@ impl UnitOfWork {
         self.table::<Rows<T>>()?.before(key)
     }
 
+    /// The rows that are new or have changed since the last savepoint: what the event at hand did.
+    pub fn drafted<T: Record>(&self) -> impl Iterator<Item = Change<'_, T>> {
+        let rows = self.table::<Rows<T>>().into_iter();
+        rows.flat_map(Rows::drafted).map(|(before, after)| Change { before, after })
+    }
+
     /// Every row as it is now.
     pub fn all<T: Record>(&self) -> impl Iterator<Item = &T> {
         self.table::<Rows<T>>().into_iter().flat_map(Rows::all)
@@ -190,7 +196,7 @@ pub struct Changes {
     tables: Vec<(TypeId, Box<dyn Table>)>,
 }
 
-/// A row that was written, and how it was in the database before.
+/// A row that was written, or is to be, and how it was before.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Change<'a, T> {
     /// None for a new row.

@@ -153,6 +153,12 @@ impl<T: Record> Rows<T> {
         }
     }
 
+    /// Those that have changed since the last savepoint, with how they were at that.
+    pub(super) fn drafted(&self) -> impl Iterator<Item = (Option<&T>, &T)> {
+        let drafted = self.drafted.iter().filter_map(|key| self.rows.get(key));
+        drafted.filter(|row| row.now() != row.before()).filter_map(|row| Some((row.before(), row.now()?)))
+    }
+
     /// Those that have changed, with how they were in the database.
     pub(super) fn changes(&self) -> impl Iterator<Item = (Option<&T>, &T)> {
         self.rows.values().filter_map(|row| Some((row.loaded.as_ref(), row.changed.as_ref()?)))
@@ -210,9 +216,7 @@ impl<T: Record> Table for Rows<T> {
     }
 
     fn drafts(&self) -> Vec<Draft> {
-        let drafted = self.drafted.iter().filter_map(|key| self.rows.get(key));
-        let changed = drafted.filter(|row| row.now() != row.before());
-        changed.filter_map(|row| Some(draft(row.before(), row.now()?))).collect()
+        self.drafted().map(|(before, row)| draft(before, row)).collect()
     }
 
     fn drafted(&self) -> Vec<Effect<'_>> {
