@@ -176,7 +176,8 @@ impl Event {
             | "invoice.payment_action_required"
             | "invoice.voided"
             | "invoice.marked_uncollectible" => {
-                let invoice = self.object::<InvoiceJson>()?;
+                let mut invoice = self.object::<InvoiceJson>()?;
+                invoice.needs_action = self.event_type == "invoice.payment_action_required";
                 let created = invoice.created;
                 (Object::Invoice(invoice, self.event_type == "invoice.payment_failed"), created)
             }

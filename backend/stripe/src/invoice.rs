@@ -52,6 +52,8 @@ object! {
         pub payment_intent: Option<String>,
         /// The pod that its subscription pays into, by that one's metadata, of which an invoice carries a copy.
         pub pod: PodRef,
+        /// Whether this is Stripe's word that the payer has to confirm the payment (`invoice.payment_action_required`).
+        pub needs_action: bool,
         /// Those that the snapshot carries, in Stripe's order.
         pub lines: Vec<Line>,
     }
@@ -113,6 +115,7 @@ impl Normalize for InvoiceJson {
             invoice_pdf: self.invoice_pdf.text(),
             payment_intent: paying_intent(payments).or(self.payment_intent.text()),
             pod: pod.into_iter().find(|pod| pod.pod_id.is_some()).unwrap_or_default(),
+            needs_action: false,
             lines: lines.into_iter().map(LineJson::normalize).collect(),
         })
     }

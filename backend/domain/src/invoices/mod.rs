@@ -63,6 +63,8 @@ record! {
         pub last_failed_at: Option<Timestamp>,
         /// The pod that its subscription pays into, by its own word.
         pub pod_id: Option<String>,
+        /// When its payer was last said to have to confirm the payment.
+        pub action_required_at: Option<Timestamp>,
     }
 }
 
@@ -106,6 +108,7 @@ impl Invoice {
             failed_attempts: 0,
             last_failed_at: None,
             pod_id: None,
+            action_required_at: None,
         }
     }
 
@@ -135,6 +138,7 @@ impl Invoice {
             failed_attempts: 0,
             last_failed_at: None,
             pod_id: state.pod.pod_id.clone(),
+            action_required_at: state.needs_action.then_some(observation.seen_at),
         }
     }
 
@@ -155,6 +159,7 @@ impl Invoice {
             failed_attempts: newer.failed_attempts.max(older.failed_attempts),
             last_failed_at: newer.last_failed_at.max(older.last_failed_at),
             pod_id: newer.pod_id.or(older.pod_id),
+            action_required_at: newer.action_required_at.max(older.action_required_at),
             account: newer.account.max(older.account),
             livemode: newer.livemode.max(older.livemode),
             ..newer

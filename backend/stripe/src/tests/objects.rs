@@ -268,6 +268,7 @@ fn an_invoice_is_the_same_in_every_shape() {
         invoice_pdf: text("https://invoice.example/1.pdf"),
         payment_intent: text("pi_1"),
         pod: pod(),
+        needs_action: false,
         lines: vec![line("price_a", false, 3900), line("price_b", true, -1000)],
     };
     for shape in SHAPES {
@@ -342,10 +343,11 @@ fn only_payment_failed_says_that_an_attempt_failed() {
     for (event_type, has_failed) in
         [("invoice.payment_failed", true), ("invoice.payment_action_required", false), ("invoice.updated", false)]
     {
-        let Object::Invoice(_, failed) = observed(event_type, &shapes::invoice(SHAPES[3])) else {
+        let Object::Invoice(invoice, failed) = observed(event_type, &shapes::invoice(SHAPES[3])) else {
             panic!("no invoice")
         };
         assert_eq!(failed, has_failed, "{event_type}");
+        assert_eq!(invoice.needs_action, event_type == "invoice.payment_action_required");
     }
 }
 
