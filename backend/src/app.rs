@@ -64,6 +64,7 @@ impl App {
             rng: rng.clone(),
             livemode: config.stripe.livemode,
             machines_stale_after: config.machines_stale_after,
+            alert_attempts: config.alert_attempts,
         };
         let tasks = Tasks::new(clock.clone(), rng.clone());
         let bells = Bells::new(&rng);

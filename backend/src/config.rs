@@ -13,6 +13,7 @@ use tollgate_shared::{Secret, Secrets};
 
 use crate::relays;
 use crate::stripe_api::config::{StripeConfig, http_url};
+use crate::templates::Templates;
 use tollgate_db::DatabaseUrl;
 use tollgate_domain::licenses::lease::LeaseLength;
 use tollgate_domain::plans::Plans;
@@ -56,6 +57,8 @@ Configuration is environment variables, with a .env file read when present:
   RELEASES_ACCESS        who may have them: `public`, or `licensed` for whoever has a licence [public]
   RELEASE_FILE_BYTES_MAX how large one of them may be [2147483648]
   RELAY_ADMIN_URLS       the relays' private listeners, comma-separated, for operators (optional)
+  TEMPLATES_DIR          a folder of texts for notifications, over those that are built in (optional)
+  PAYMENT_ALERT_ATTEMPTS after how many failed attempts a payer is told that something has to be done [4]
   APP_URL                the address of the web application (optional)
   PUBLIC_URL             the address of the relay, where /account is [APP_URL]
   RUST_LOG, LOG_FORMAT   which lines are logged [info], as `text` or `json` [text]
@@ -82,6 +85,8 @@ const DAYS_MAX: i64 = 36_500;
 const DEFAULT_RELEASES_DIR: &str = "data/releases";
 /// More than any installer has.
 const RELEASE_FILE_BYTES_MAX: u64 = 2 << 30;
+/// Stripe's own retries are about as many in the first week.
+const ALERT_ATTEMPTS: i64 = 4;
 
 const DEFAULT_ADDR: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8000);
 const DEFAULT_DATABASE_URL: &str = "sqlite://data/tollgate.db";
@@ -146,6 +151,10 @@ pub struct Config {
     pub release_file_bytes_max: u64,
     /// `RELAY_ADMIN_URLS`.
     pub relay_admin_urls: Vec<Url>,
+    /// `TEMPLATES_DIR`, read.
+    pub templates: Arc<Templates>,
+    /// `PAYMENT_ALERT_ATTEMPTS`.
+    pub alert_attempts: i64,
     /// `APP_URL`.
     pub app_url: Option<Url>,
     /// `PUBLIC_URL`, or `APP_URL`.
@@ -194,6 +203,10 @@ impl Config {
             text.parse().ok().filter(|bytes| (1..=i64::MAX as u64).contains(bytes))
         });
         let relay_admin_urls = relays::urls(env);
+        let templates = Templates::from_env(env);
+        let alert_attempts = env.read("PAYMENT_ALERT_ATTEMPTS", "a number from 1 to 100", |text| {
+            text.parse().ok().filter(|attempts| (1..=100).contains(attempts))
+        });
         let [app_url, public_url] =
             ["APP_URL", "PUBLIC_URL"].map(|name| env.read(name, "an http:// or https:// address", http_url));
 
@@ -229,6 +242,8 @@ impl Config {
             releases_are_licensed: releases_are_licensed.unwrap_or(false),
             release_file_bytes_max: release_file_bytes_max.unwrap_or(RELEASE_FILE_BYTES_MAX),
             relay_admin_urls,
+            templates: templates.expect("templates that cannot be used were refused"),
+            alert_attempts: alert_attempts.unwrap_or(ALERT_ATTEMPTS),
             app_url,
         })
     }
@@ -299,99 +314,4 @@ fn days_kept(env: &Env, name: &str) -> Duration {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::testing::config;
-
-    #[test]
-    fn what_is_left_out_has_its_default() {
-        let config = config(&[]);
-        assert_eq!(config.addr.to_string(), "127.0.0.1:8000");
-        assert_eq!(config.database_url.to_string(), "sqlite://data/tollgate.db");
-        assert_eq!(config.database_listen_url.to_string(), "sqlite://data/tollgate.db");
-        assert_eq!(config.stripe.api_base.as_str(), "https://api.stripe.com/");
-        assert!(config.migrates && config.tls.is_none() && config.app_url.is_none() && config.redis_url.is_none());
-        assert!(config.stripe.secret_key.is_none() && config.admin_api_key.is_none());
-        assert_eq!(config.stripe.livemode, None);
-    }
-
-    #[test]
-    fn a_lease_is_refreshed_before_it_ends() {
-        let hours = |variables: &[(&str, &str)]| {
-            let owned = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-            let env = Env::from_vars(owned);
-            let LeaseLength { lasts, refresh_after } = lease_length(&env);
-            env.finish().map_err(|bad| bad.0.into_keys().collect::<Vec<_>>())?;
-            Ok::<_, Vec<String>>((lasts.num_hours(), refresh_after.num_hours()))
-        };
-        assert_eq!(hours(&[]), Ok((168, 24)));
-        assert_eq!(hours(&[("LEASE_HOURS", "12")]), Ok((12, 12)));
-        assert_eq!(hours(&[("LEASE_HOURS", "720"), ("LEASE_REFRESH_HOURS", "1")]), Ok((720, 1)));
-        for bad in ["0", "-1", "8761", "1.5", "week"] {
-            assert_eq!(hours(&[("LEASE_HOURS", bad)]), Err(vec!["LEASE_HOURS".to_owned()]), "{bad}");
-        }
-        let longer = hours(&[("LEASE_HOURS", "12"), ("LEASE_REFRESH_HOURS", "13")]);
-        assert_eq!(longer, Err(vec!["LEASE_REFRESH_HOURS".to_owned()]));
-    }
-
-    #[test]
-    fn events_are_kept_for_ninety_days_or_as_long_as_is_said() {
-        let days = |config: Config| (config.webhook_events_kept.num_days(), config.license_events_kept.num_days());
-        assert_eq!(days(config(&[])), (90, 90));
-        let said = [("WEBHOOK_EVENTS_DAYS_MAX", "1"), ("LICENSE_EVENTS_DAYS_MAX", "36500")];
-        assert_eq!(days(config(&said)), (1, 36_500));
-        for bad in ["0", "-1", "36501", "1.5", "for good", "9223372036854775807"] {
-            let env = Env::from_vars([("LICENSE_EVENTS_DAYS_MAX".to_owned(), bad.to_owned())]);
-            days_kept(&env, "LICENSE_EVENTS_DAYS_MAX");
-            assert_eq!(
-                env.finish().unwrap_err().0.into_keys().collect::<Vec<_>>(),
-                ["LICENSE_EVENTS_DAYS_MAX"],
-                "{bad}"
-            );
-        }
-    }
-
-    #[test]
-    fn the_intake_takes_the_relays_secret_alone_where_there_is_one() {
-        let without = config(&[("INTERNAL_API_KEY", "one,two")]);
-        assert!(without.intake_keys.matches(b"one") && without.intake_keys.matches(b"two"));
-        let with = config(&[("INTERNAL_API_KEY", "one,two"), ("RELAY_INTERNAL_SECRET", "three, four")]);
-        assert!(with.intake_keys.matches(b"three") && with.intake_keys.matches(b"four"));
-        assert!(!with.intake_keys.matches(b"one"));
-        assert!(with.internal_keys.matches(b"one") && !with.internal_keys.matches(b"three"));
-    }
-
-    #[test]
-    fn the_keys_of_tokens_are_fetched_over_https_or_from_this_machine() {
-        for good in
-            ["https://id.example.com/jwks.json", "http://localhost:3000/jwks", "http://127.0.0.2/", "http://[::1]/"]
-        {
-            assert!(jwks_url(good).is_some(), "{good}");
-        }
-        for bad in
-            ["http://id.example.com/", "http://127.0.0.1.example.com/", "http://10.0.0.1/", "file:///keys", "keys"]
-        {
-            assert!(jwks_url(bad).is_none(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn an_address_of_ipv6_is_one() {
-        assert_eq!(config(&[("BACKEND_ADDR", "[::1]:9000")]).addr.port(), 9000);
-    }
-
-    #[test]
-    fn a_configuration_does_not_show_its_secrets() {
-        let shown = format!(
-            "{:?}",
-            config(&[
-                ("INTERNAL_API_KEY", "hunter2"),
-                ("ADMIN_API_KEY", "hunter2"),
-                ("STRIPE_SECRET_KEY", "sk_live_hunter2"),
-                ("DATABASE_URL", "postgres://ada:hunter2@db/tollgate"),
-                ("REDIS_URL", "redis://:hunter2@cache"),
-            ])
-        );
-        assert!(!shown.contains("hunter2"), "{shown}");
-    }
-}
+mod tests;

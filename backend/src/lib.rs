@@ -7,6 +7,7 @@
 //! | module | what |
 //! |---|---|
 //! | `http_client`, [`stripe_api`], [`config`] | how we ask others over HTTP; calls to Stripe; what the process is told by its environment |
+//! | [`templates`] | the texts of notifications |
 //! | [`delay_queue`], [`tasks`] | things that wait for their time; background tasks, supervised |
 //! | [`bells`] | how streams of events learn that there is something to read |
 //! | [`last_seen`] | what was heard of machines and is not written yet |
@@ -18,7 +19,7 @@
 //! | [`openapi`] | what the routes say of themselves, and a page to read it |
 //! | [`audit`] | what operators did |
 //! | [`deployment_keys`] | what leases are signed and fingerprints hashed with |
-//! | [`api_keys`], [`customers`], [`events`], [`invoices`], [`licenses`], [`payment_methods`], [`payments`], [`subscriptions`], [`users`], [`widgets`], [`webhooks`] | capabilities: their routes, jobs and calls |
+//! | [`api_keys`], [`customers`], [`events`], [`invoices`], [`licenses`], [`notifications`], [`payment_methods`], [`payments`], [`subscriptions`], [`users`], [`widgets`], [`webhooks`] | capabilities: their routes, jobs and calls |
 //! | [`dead_letters`] | what a person should look at, and what operators do with it |
 //! | [`terminals`] | what machines of a licence see of and tell each other |
 //! | [`releases`] | versions of the app: feeds, files, and what operators publish |
@@ -53,6 +54,7 @@ pub mod invoices;
 pub mod last_seen;
 pub mod licenses;
 pub mod monitoring;
+pub mod notifications;
 pub mod openapi;
 pub mod overview;
 pub mod payment_methods;
@@ -67,6 +69,7 @@ pub mod stripe_api;
 pub mod subscriptions;
 pub mod support;
 pub mod tasks;
+pub mod templates;
 pub mod terminals;
 #[cfg(test)]
 pub(crate) mod testing;

@@ -42,8 +42,9 @@ use crate::terminals::TerminalLimits;
 use crate::webhooks::inbox::Inbox;
 use crate::webhooks::replay::routes::ReplayLimit;
 use crate::{
-    account, api_keys, audit, cron, customers, dead_letters, deployment_keys, events, invoices, licenses, openapi,
-    overview, payment_methods, payments, pods, releases, subscriptions, support, terminals, users, webhooks, widgets,
+    account, api_keys, audit, cron, customers, dead_letters, deployment_keys, events, invoices, licenses,
+    notifications, openapi, overview, payment_methods, payments, pods, releases, subscriptions, support, terminals,
+    users, webhooks, widgets,
 };
 
 /// How long requests in flight may take after a stop.
@@ -107,6 +108,7 @@ pub fn endpoints() -> Vec<Endpoint> {
         licenses::admin::routes(),
         licenses::mine::routes(),
         licenses::routes::routes(),
+        notifications::routes(),
         invoices::routes::routes(),
         payments::routes::routes(),
         pods::routes(),

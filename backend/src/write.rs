@@ -5,6 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use tollgate_db::{Changes, DbError, UnitOfWork};
 use tollgate_domain::apply::{self, Touched};
+use tollgate_domain::notifications;
 
 use crate::app::App;
 
@@ -50,7 +51,11 @@ impl App {
     ) -> Result<(T, Changes), WriteError<E>> {
         let mut tx = self.begin_write().await?;
         let mut work = apply::load(&mut tx, &self.settings, self.clock.now(), touched).await?;
-        let value = match attempt(&mut work, |work| rule(work)) {
+        let value = match attempt(&mut work, |work| {
+            let value = rule(work);
+            notifications::follow(work, &self.settings, None);
+            value
+        }) {
             Ok(Ok(value)) => value,
             Ok(Err(refusal)) => return Err(WriteError::Refused(refusal)),
             Err(Panicked) => return Err(WriteError::Panicked),

@@ -165,6 +165,7 @@ const ORDER: [(&str, &[&[&str]]); 3] = [
             &["acknowledgements"],
             &["terminals"],
             &["settings", "customer_state"],
+            &["notifications"],
             &["entitlements"],
             &["user_state"],
             &["apply"],
@@ -173,7 +174,7 @@ const ORDER: [(&str, &[&[&str]]); 3] = [
     (
         "tollgate-backend",
         &[
-            &["bells", "delay_queue", "http_client", "last_seen", "schema", "tasks"],
+            &["bells", "delay_queue", "http_client", "last_seen", "schema", "tasks", "templates"],
             &["relays", "stripe_api"],
             &["config"],
             &["app"],
@@ -188,6 +189,7 @@ const ORDER: [(&str, &[&[&str]]); 3] = [
                 "deployment_keys",
                 "invoices",
                 "licenses",
+                "notifications",
                 "openapi",
                 "payment_methods",
                 "payments",

@@ -24,6 +24,8 @@
 //! | `memberships` | the row itself; the pod's, to get a seat |
 //! | `contributions`, `reported_payments` | the row of their membership |
 //! | `payouts` | the row of their pod |
+//! | `notifications`, `messages` | nothing: what there is one of is a unique constraint; whoever sends a message takes its row, in one statement |
+//! | `notification_preferences`, `devices` | the row of their user; a customer's own of nobody's: the row itself |
 //! | `users` | the row itself, made where it is missing; after those of customers |
 //! | `remembered_requests` | the row itself, made where it is missing, the last of all |
 //! | `support_tickets`, `support_messages` | the ticket's row; to open one, the row of `support_desks` |
@@ -53,6 +55,7 @@ use crate::idempotency;
 use crate::invoices::{self, Invoice};
 use crate::licenses::{self, License, LicenseLog, machines};
 use crate::memberships;
+use crate::notifications;
 use crate::payment_methods::{self, PaymentMethod};
 use crate::payments::{self, Payment};
 use crate::plans::Plans;
@@ -326,6 +329,8 @@ pub fn apply_because(work: &mut UnitOfWork, settings: &Settings, observation: &O
         licenses::append_event(work, customer, event);
     }
     memberships::tied::follow(work, observation);
+    // Of what else has changed people are told by [`notifications::follow`], when whoever called this is done too.
+    notifications::note_trial_ending(work, settings, observation);
 }
 
 /// The customer whose entitlement an observation may change, with whoever bought what was paid or given back, and with whose the subscription has been so far that the

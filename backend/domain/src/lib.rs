@@ -27,6 +27,7 @@
 //! | [`settings`] | what the rules go by beside the rows |
 //! | [`users`] | whoever signed in |
 //! | [`customer_state`] | everything about one customer |
+//! | [`notifications`] | what people are told |
 //! | [`entitlements`] | who may use what |
 //! | [`user_state`] | what a user has, over all of its customers |
 //! | [`apply`] | what an observation does, in its order |
@@ -49,6 +50,7 @@ pub mod idempotency;
 pub mod invoices;
 pub mod licenses;
 pub mod memberships;
+pub mod notifications;
 pub mod payment_methods;
 pub mod payments;
 pub mod payouts;

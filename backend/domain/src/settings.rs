@@ -24,4 +24,6 @@ pub struct Settings {
     pub livemode: Option<bool>,
     /// How long a machine has to be silent before its seat may be given to another one.
     pub machines_stale_after: Duration,
+    /// After how many failed attempts a payer is told that something has to be done.
+    pub alert_attempts: i64,
 }

@@ -1,5 +1,6 @@
 //! Removes what is too old to be kept: webhook events, licences' events, dead letters that are done with, sessions, machines
-//! that gave up their seats, remembered requests, runs of jobs, files of releases that were withdrawn. The audit trail is for good.
+//! that gave up their seats, remembered requests, runs of jobs, files of releases that were withdrawn, what people were told.
+//! The audit trail is for good.
 //!
 //! Old rows are looked for in a transaction that reads, and removed by a range of an index in one that writes, in portions
 //! of some milliseconds. On SQLite, where one writes at a time, whoever wants to write waits for the portion that he meets.
@@ -16,7 +17,7 @@ use tollgate_db::DbError;
 use tollgate_db::page::Position;
 use tollgate_domain::cron::runs;
 use tollgate_domain::events::retention as license_events;
-use tollgate_domain::{idempotency, sessions};
+use tollgate_domain::{idempotency, notifications, sessions};
 use tollgate_shared::Timestamp;
 use tollgate_shared::backoff::Backoff;
 use tracing::{debug, info};
@@ -33,6 +34,9 @@ const RUNS_KEPT: chrono::Duration = chrono::Duration::days(30);
 
 /// How long a session is kept that is stale.
 const SESSIONS_KEPT: chrono::Duration = chrono::Duration::days(30);
+
+/// How long it is kept what people were told, for them and for operators.
+const NOTIFICATIONS_KEPT: chrono::Duration = chrono::Duration::days(180);
 
 /// How long a dead letter is kept that is resolved, at least: its event is kept for as long as such events are.
 const LETTERS_KEPT: chrono::Duration = chrono::Duration::days(90);
@@ -81,6 +85,7 @@ struct Removed {
     remembered_requests: u64,
     cron_runs: u64,
     release_files: u64,
+    notifications: u64,
 }
 
 /// One clean-up.
@@ -111,6 +116,7 @@ enum Other {
     Machines,
     RememberedRequests,
     CronRuns,
+    Notifications,
 }
 
 /// All kinds, in the order in which they are looked at.
@@ -124,6 +130,7 @@ const KINDS: [Kind; 9] = [
     Kind::Other(Other::Machines),
     Kind::Other(Other::RememberedRequests),
     Kind::Other(Other::CronRuns),
+    Kind::Other(Other::Notifications),
 ];
 
 /// What a transaction removes.
@@ -246,6 +253,10 @@ impl Cleanup {
             Portion::Oldest(Other::CronRuns) => {
                 (&mut self.removed.cron_runs, runs::remove_ended(&mut tx, now - RUNS_KEPT, limit).await?)
             }
+            Portion::Oldest(Other::Notifications) => (
+                &mut self.removed.notifications,
+                notifications::forget(&mut tx, now - NOTIFICATIONS_KEPT, limit).await?,
+            ),
         };
         tx.commit().await?;
         let took = begun.elapsed();
@@ -292,8 +303,8 @@ fn rest_after(took: Duration, is_quiet: bool) -> Duration {
 
 impl Removed {
     fn tell(self) {
-        let Self { webhook_events, license_events, dead_letters, sessions, .. } = self;
-        let Self { machines, remembered_requests, cron_runs, release_files, .. } = self;
+        let Self { webhook_events, license_events, dead_letters, sessions, machines, .. } = self;
+        let Self { remembered_requests, cron_runs, release_files, notifications, .. } = self;
         info!(
             webhook_events,
             license_events,
@@ -303,9 +314,11 @@ impl Removed {
             remembered_requests,
             cron_runs,
             release_files,
+            notifications,
             "removed what is too old: {webhook_events} webhook events, {license_events} events of licences, \
              {dead_letters} dead letters, {sessions} sessions, {machines} machines, \
-             {remembered_requests} remembered requests, {cron_runs} runs of jobs, {release_files} files of releases"
+             {remembered_requests} remembered requests, {cron_runs} runs of jobs, {release_files} files of releases, \
+             {notifications} notifications and messages"
         );
     }
 }

@@ -17,6 +17,7 @@ use crate::entitlements::reapply_plans::ReapplyPlans;
 use crate::events::{HEARTBEAT, presence, undelivered};
 use crate::licenses::last_seen;
 use crate::monitoring::metrics;
+use crate::notifications;
 use crate::pods::{by_time, moving, owed};
 use crate::webhooks::retry;
 
@@ -172,13 +173,16 @@ async fn detect_stale_sessions(context: Context, progress: Progress) -> Result<(
 struct Expired {
     ended: usize,
     moved: usize,
+    told: usize,
 }
 
 async fn check_expirations(context: Context, progress: Progress) -> Result<(), DbError> {
     let ended = context.expire.run(&context.app).await?;
-    progress.say(&Expired { ended, moved: 0 });
+    progress.say(&Expired { ended, moved: 0, told: 0 });
     by_time::settle_all(&context.app).await?;
+    let told = notifications::by_time::tell_all(&context.app).await?;
+    progress.say(&Expired { ended, moved: 0, told });
     let moved = moving::look_at_all(&context.app).await?;
-    progress.say(&Expired { ended, moved });
+    progress.say(&Expired { ended, moved, told });
     Ok(())
 }

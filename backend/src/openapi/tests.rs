@@ -12,7 +12,15 @@ use crate::server;
 use crate::testing::{TestApp, TestResponse, db_that_is_away};
 
 /// What is mounted and has no place in the document: pages and what they are made of, and numbers for Prometheus.
-const UNLISTED: [&str; 5] = ["GET /account", "GET /account/{name}", "GET /docs", "GET /docs/style.css", "GET /metrics"];
+const UNLISTED: [&str; 7] = [
+    "GET /account",
+    "GET /account/{name}",
+    "GET /api/notifications/unsubscribe",
+    "POST /api/notifications/unsubscribe",
+    "GET /docs",
+    "GET /docs/style.css",
+    "GET /metrics",
+];
 
 fn document() -> Value {
     Document::of(&server::endpoints()).0

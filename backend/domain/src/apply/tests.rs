@@ -10,6 +10,7 @@ mod money;
 mod plans;
 mod pods;
 mod savings;
+mod told;
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -26,6 +27,7 @@ use crate::customers::Customer;
 use crate::events::LicenseEvent;
 use crate::invoices::Invoice;
 use crate::licenses::{self, License};
+use crate::notifications;
 use crate::payments::Payment;
 use crate::plans::Plans;
 use crate::sealer::Sealer;
@@ -95,12 +97,14 @@ impl Fixture {
             rng: rng.clone(),
             livemode: None,
             machines_stale_after: Duration::days(30),
+            alert_attempts: 4,
         };
         Self { settings, work: UnitOfWork::new(now, rng) }
     }
 
     fn see(&mut self, observation: &Observation) {
         apply(&mut self.work, &self.settings, observation);
+        notifications::follow(&mut self.work, &self.settings, Some(&observation.source));
         self.work.release_savepoint();
     }
 

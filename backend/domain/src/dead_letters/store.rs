@@ -136,6 +136,17 @@ pub async fn may_open(tx: &mut Tx, license_id: &str, machine_id: &str, others_ma
     Ok(may_open)
 }
 
+/// Ends the letter of a message, if it has one: the message was sent.
+pub async fn end_of_message(tx: &mut Tx, now: Timestamp, message_id: &str) -> Result<(), DbError> {
+    let ended = tx.sql(
+        "UPDATE dead_letters
+         SET status = 'resolved', resolved_at = $2, resolved_by = COALESCE(retried_by, $3)
+         WHERE event_id = $1 AND machine_id IS NULL AND status <> 'resolved'",
+    );
+    ended.bind(message_id).bind(now).bind(BY_SYSTEM).run().await?;
+    Ok(())
+}
+
 /// Resolves a letter at an operator's word; says whether it was not resolved already.
 pub async fn resolve(tx: &mut Tx, now: Timestamp, id: &str, by: &str, note: Option<&str>) -> Result<bool, DbError> {
     let resolved = tx.sql(

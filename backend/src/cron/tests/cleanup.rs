@@ -126,7 +126,7 @@ fn old_events_that_have_ended_well_are_removed_and_no_others() {
             app.clean_up().await,
             json!({
                 "webhookEvents": 4, "licenseEvents": 0, "deadLetters": 0, "sessions": 0, "machines": 0,
-                "rememberedRequests": 0, "cronRuns": 0, "releaseFiles": 0,
+                "rememberedRequests": 0, "cronRuns": 0, "releaseFiles": 0, "notifications": 0,
             })
         );
         let kept = [

@@ -9,6 +9,7 @@ use tollgate_db::{Changes, DbError, Tx, UnitOfWork};
 use tollgate_domain::apply::made::Names as MadeNames;
 use tollgate_domain::apply::{self, Touched};
 use tollgate_domain::events;
+use tollgate_domain::notifications;
 use tollgate_shared::Timestamp;
 use tollgate_shared::log_safe::LogSafe;
 use tollgate_stripe::Observation;
@@ -118,6 +119,7 @@ impl BatchWriter {
             let was_in_effect = claims.was_in_effect(id);
             let applied = attempt(&mut work, |work| {
                 apply::apply(work, settings, observation);
+                notifications::follow(work, settings, Some(id));
                 events::note_source(work, id);
                 watch(index, work);
                 let is_unchanged = was_in_effect && work.drafts().is_empty() && !made.contains_key(&index);

@@ -24,7 +24,7 @@ enum Told {
 }
 
 /// A pod of three weekly contributions that begins a week from the start, of which a user has become a member.
-fn fixture() -> (Fixture, Pod, Membership) {
+pub(super) fn fixture() -> (Fixture, Pod, Membership) {
     let mut fixture = Fixture::new();
     let new = NewPod {
         name: "Ajo".to_owned(),
@@ -46,11 +46,11 @@ fn fixture() -> (Fixture, Pod, Membership) {
     (fixture, pod, membership)
 }
 
-fn savings(pod: &Pod, membership: &Membership) -> PodRef {
+pub(super) fn savings(pod: &Pod, membership: &Membership) -> PodRef {
     PodRef { pod_id: Some(pod.id.clone()), membership_id: Some(membership.id.clone()) }
 }
 
-fn weekly(pod: &PodRef, number: i64, status: &str) -> stripe::Invoice {
+pub(super) fn weekly(pod: &PodRef, number: i64, status: &str) -> stripe::Invoice {
     stripe::Invoice {
         id: format!("in_{number}"),
         currency: some("ngn"),

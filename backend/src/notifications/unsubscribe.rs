@@ -1,0 +1,128 @@
+//! To end mails of one kind by a link in one of them, without a sign-in. The link changes nothing when it is opened, since
+//! scanners open links; the button does, and so does a mail program by RFC 8058.
+//!
+//! The token in it is sealed and says whose mails of which category: it is good for as long as the `ENCRYPTION_KEY` that
+//! sealed it is listed.
+
+use std::io::Cursor;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use rocket::http::{ContentType, Status};
+use rocket::response::{self, Responder, Response};
+use rocket::{Request, State, get, post, routes};
+use tollgate_domain::notifications::{Category, Channel};
+
+use super::preferences::change_preferences;
+use crate::app::App;
+use crate::http::endpoint::Endpoint;
+use crate::http::error::ApiError;
+use crate::http::query::Query;
+
+/// What a token is bound to.
+const CONTEXT: &str = "unsubscribe";
+
+/// Where links lead, on the relay's address.
+const PATH: &str = "/api/notifications/unsubscribe";
+
+/// A token is a sealed user's id, of 255 characters at most.
+const TOKEN_BYTES_MAX: usize = 2048;
+
+/// Only our own stylesheet is loaded, and the form goes nowhere else.
+const CONTENT_SECURITY_POLICY: &str =
+    "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+
+/// The routes of this module: pages, which the document does not have.
+pub(super) fn routes() -> Vec<Endpoint> {
+    Endpoint::unlisted(routes![ask, end]).collect()
+}
+
+/// The address that ends a recipient's mails of a category; none where the relay's own is not known.
+#[cfg_attr(not(test), expect(dead_code, reason = "no mail is sent yet"))]
+pub(super) fn link(app: &App, recipient_id: &str, category: Category) -> Option<String> {
+    let plain = format!("{}:{recipient_id}", category.name());
+    let sealed = app.settings.sealer.seal(CONTEXT, plain.as_bytes(), &app.rng);
+    let mut url = app.config.public_url.as_ref()?.join(PATH).ok()?;
+    url.query_pairs_mut().append_pair("token", &BASE64_URL_SAFE_NO_PAD.encode(sealed));
+    Some(url.into())
+}
+
+/// Whose mails of what a token ends.
+fn read(app: &App, token: &str) -> Option<(Category, String)> {
+    let sealed = BASE64_URL_SAFE_NO_PAD.decode(token).ok().filter(|_| token.len() <= TOKEN_BYTES_MAX)?;
+    let plain = app.settings.sealer.open(CONTEXT, &sealed)?;
+    let (category, recipient) = std::str::from_utf8(&plain).ok()?.split_once(':')?;
+    Some((Category::named(category)?, recipient.to_owned()))
+}
+
+/// A page, with its status.
+struct Page(Status, String);
+
+impl<'r> Responder<'r, 'static> for Page {
+    fn respond_to(self, _: &'r Request<'_>) -> response::Result<'static> {
+        Response::build()
+            .status(self.0)
+            .header(ContentType::HTML)
+            .raw_header("Cache-Control", "no-store")
+            .raw_header("Content-Security-Policy", CONTENT_SECURITY_POLICY)
+            // The address has the token in it.
+            .raw_header("Referrer-Policy", "no-referrer")
+            .raw_header("X-Content-Type-Options", "nosniff")
+            .sized_body(self.1.len(), Cursor::new(self.1))
+            .ok()
+    }
+}
+
+#[get("/api/notifications/unsubscribe")]
+fn ask(query: Query, app: &State<App>) -> Page {
+    match query.text("token").and_then(|token| read(app, token)) {
+        Some((category, _)) => Page(Status::Ok, page("Stop these e-mails?", &question(category))),
+        None => unknown(),
+    }
+}
+
+#[post("/api/notifications/unsubscribe")]
+async fn end(query: Query, app: &State<App>) -> Result<Page, ApiError> {
+    let Some((category, recipient)) = query.text("token").and_then(|token| read(app, token)) else {
+        return Ok(unknown());
+    };
+    change_preferences(app, &recipient, |row| row.turn_off(category, Channel::Email)).await?;
+    let done = format!("<p>You get no more e-mails about {}.</p>", what(category));
+    Ok(Page(Status::Ok, page("Done", &done)))
+}
+
+/// Nobody's token, or one under a key that is not listed any more.
+fn unknown() -> Page {
+    let text = "<p>This link cannot be used. Take the one of a newer e-mail, or change what you are told where you sign \
+                in.</p>";
+    Page(Status::NotFound, page("Not found", text))
+}
+
+/// What a category is called on the page.
+fn what(category: Category) -> &'static str {
+    match category {
+        Category::Payments => "payments",
+        Category::Reminders => "dates that come near",
+        Category::Pods => "your pods",
+        Category::Support => "your questions",
+    }
+}
+
+/// The form goes to the address that the page has, with its token.
+fn question(category: Category) -> String {
+    format!(
+        "<p>You get no more e-mails about {} then. What you see in the application stays.</p>\
+         <form method=\"post\"><button type=\"submit\">Stop these e-mails</button></form>",
+        what(category)
+    )
+}
+
+/// A page of ours; nothing in it is anybody else's.
+fn page(title: &str, body: &str) -> String {
+    format!(
+        "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\">\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"><meta name=\"robots\" content=\"noindex\">\
+         <title>{title}</title><link rel=\"stylesheet\" href=\"/account/page.css\"></head>\
+         <body><main><h1>{title}</h1>{body}</main></body></html>"
+    )
+}

@@ -1,0 +1,109 @@
+use std::fs;
+
+use chrono_tz::Tz;
+use serde_json::json;
+use tempfile::TempDir;
+
+use super::*;
+
+fn reader(locale: &str) -> Reader<'_> {
+    sample::reader(locale, true)
+}
+
+fn over(files: &[(&str, &str)]) -> (TempDir, Result<Templates, Unusable>) {
+    let folder = tempfile::tempdir().unwrap();
+    for (path, text) in files {
+        let path = folder.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+    let templates = Templates::load(Some(folder.path()));
+    (folder, templates)
+}
+
+#[test]
+fn every_template_is_there_in_english_and_can_be_made() {
+    let templates = Templates::load(None).unwrap();
+    templates.try_all().unwrap();
+    for template in Template::ALL {
+        let facts = sample::facts(template);
+        let mail = templates.mail(template, &facts, &reader("en")).unwrap();
+        let short = templates.short(template, &facts, &reader("en")).unwrap();
+        assert_eq!(mail.subject, short.title);
+        assert!(mail.text.starts_with("Hello Ada <Lovelace>,"), "{}", mail.text);
+        assert!(mail.text.contains(&short.body), "{template:?}: {}", short.body);
+        for text in [&mail.subject, &mail.text, &short.body] {
+            assert!(!text.contains("none") && !text.contains("{{") && !text.contains("  "), "{text}");
+        }
+    }
+}
+
+#[test]
+fn values_are_escaped_in_html_alone_and_nothing_is_fetched() {
+    let templates = Templates::load(None).unwrap();
+    for template in Template::ALL {
+        let mail = templates.mail(template, &sample::facts(template), &reader("en")).unwrap();
+        assert!(!mail.html.contains("<friends>") && !mail.html.contains("<Lovelace>"), "{}", mail.html);
+        assert!(mail.html.contains("Ada &lt;Lovelace&gt;"), "{}", mail.html);
+        for sign in ["<img", "src=", "@import", "url(", "<script", "<link"] {
+            assert!(!mail.html.contains(sign), "{sign}: {}", mail.html);
+        }
+        assert!(mail.html.contains("token=t") && mail.text.contains("token=t"));
+    }
+}
+
+#[test]
+fn amounts_and_times_are_the_readers() {
+    let templates = Templates::load(None).unwrap();
+    let facts = |amount: i64, currency: &str| json!({ "podName": "Ajo", "amount": amount, "currency": currency, "dueAt": "2027-01-31T23:30:00Z" });
+    let subject = |amount, currency, timezone| {
+        let reader = Reader { timezone, ..reader("en") };
+        templates.short(Template::ContributionDue, &facts(amount, currency), &reader).unwrap()
+    };
+    let lagos = subject(500_000, "ngn", Tz::Africa__Lagos);
+    assert_eq!(lagos.title, "NGN 5,000.00 for Ajo is due on 1 February 2027");
+    assert!(lagos.body.contains("1 February 2027, 00:30 WAT"), "{}", lagos.body);
+    assert_eq!(subject(5000, "jpy", Tz::UTC).title, "JPY 5,000 for Ajo is due on 31 January 2027");
+    assert_eq!(subject(5000, "kwd", Tz::America__New_York).title, "KWD 5.000 for Ajo is due on 31 January 2027");
+}
+
+#[test]
+fn a_folder_goes_over_what_is_built_in_file_by_file() {
+    let (_folder, templates) = over(&[
+        ("pt/pod_joined.subject", "Bem-vindo a {{ podName }}: {{ amount|money(currency, ',', '.') }}"),
+        ("pt-BR/pod_left.subject", "Até logo, {{ podName }}"),
+        ("en/pod_left.txt", "You are out, {{ name }}."),
+        ("notes/readme.md", "no text of ours"),
+    ]);
+    let templates = templates.unwrap();
+    let title = |template, locale: &str| templates.short(template, &sample::facts(template), &reader(locale)).unwrap();
+    assert_eq!(title(Template::PodJoined, "pt").title, "Bem-vindo a Ajo & <friends>: NGN 5.000,00");
+    assert_eq!(title(Template::PodJoined, "pt-br").title, "Bem-vindo a Ajo & <friends>: NGN 5.000,00");
+    assert_eq!(title(Template::PodLeft, "pt-BR").title, "Até logo, Ajo & <friends>");
+    assert_eq!(title(Template::PodLeft, "pt-PT").title, "You have left Ajo & <friends>");
+    assert_eq!(title(Template::PodLeft, "pt").body, "You are out, Ada <Lovelace>.", "a text need have no blocks");
+    assert_eq!(title(Template::PodJoined, "fr-CA").title, "Welcome to Ajo & <friends>");
+}
+
+#[test]
+fn a_mistake_in_a_template_is_named_and_not_shown() {
+    for (text, kind) in
+        [("{% if secret %}", "syntax"), ("{{ amount|shout }}", "filter"), ("{{ dueAt|date('%Q') }}", "")]
+    {
+        let (_folder, templates) = over(&[("de/pod_left.subject", text)]);
+        let said = templates.err().unwrap_or_else(|| panic!("{text}")).to_string();
+        assert!(said.contains("de/pod_left") && said.contains(kind) && !said.contains("secret"), "{said}");
+    }
+    let missing = Templates::load(Some(Path::new("/nowhere/at/all"))).err().unwrap().to_string();
+    assert_eq!(missing, "is a folder that cannot be read");
+}
+
+#[test]
+fn languages_are_tags_and_no_paths() {
+    for good in ["en", "pt-BR", "zh-Hant-TW", "de-1996"] {
+        assert!(is_locale(good), "{good}");
+    }
+    for bad in ["", "..", "en/..", "e n", "en-", "-en", "en_US", &"a-".repeat(30), "averylongpart"] {
+        assert!(!is_locale(bad), "{bad}");
+    }
+}
