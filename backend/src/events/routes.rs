@@ -9,6 +9,7 @@ use rocket::serde::json::Json;
 use rocket::{Request, State, get, outcome};
 use schemars::JsonSchema;
 use serde::Serialize;
+use serde_json::Value;
 use tokio::time::timeout;
 use tollgate_db::DbError;
 use tollgate_domain::events::cursor::{Resume, Start};
@@ -119,7 +120,7 @@ impl<'r> FromRequest<'r> for LastEventId {
 impl Argument for LastEventId {
     fn describe(operation: &mut Operation) {
         let id = "The id of the last event that was seen: what came after it is told first.";
-        operation.parameters.push(Parameter::header("Last-Event-ID", EVENT_ID_CHARACTERS_MAX, id));
+        operation.parameters.push(Parameter::header("Last-Event-ID", 0..=EVENT_ID_CHARACTERS_MAX, id));
     }
 }
 
@@ -131,7 +132,7 @@ impl Answers for StreamResponse {
     fn describe(operation: &mut Operation) {
         // Whatever is wrong, it is not said by a status.
         operation.refusals.clear();
-        operation.succeed(Status::Ok, "text/event-stream", schema_of::<String>);
+        operation.succeed(Status::Ok, "text/event-stream", schema_of::<Value>);
         operation.succeed_empty(Status::NoContent);
     }
 }

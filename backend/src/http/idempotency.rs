@@ -297,7 +297,7 @@ impl<T: JsonSchema, const BYTES_MAX: usize> Argument for IdempotentBody<T, BYTES
         body::describe::<T>(operation, true, BYTES_MAX);
         let key =
             "A name for what is asked: the same request under it is done once, and answered the same for 24 hours.";
-        operation.parameters.push(Parameter::header(IDEMPOTENCY_KEY_HEADER, KEY_CHARACTERS_MAX, key));
+        operation.parameters.push(Parameter::header(IDEMPOTENCY_KEY_HEADER, 1..=KEY_CHARACTERS_MAX, key));
         operation.refuse(Refused::InProgress);
         operation.refuse(Refused::Mismatch);
         operation.refuse(ApiError::database_unavailable());

@@ -59,7 +59,7 @@ impl<'r> FromRequest<'r> for Installation {
 impl Argument for Installation {
     fn describe(operation: &mut Operation) {
         let id = "The installation's own id, a UUID: whom a release is rolled out to is then judged here.";
-        operation.parameters.push(Parameter::header(STAGING_ID, STAGING_ID_CHARACTERS, id));
+        operation.parameters.push(Parameter::header(STAGING_ID, 1..=STAGING_ID_CHARACTERS, id));
     }
 }
 

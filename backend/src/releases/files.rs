@@ -55,8 +55,8 @@ impl Argument for Conditions<'_> {
     fn describe(operation: &mut Operation) {
         let range = "`bytes=…`, one range or many, which are answered in one `multipart/byteranges`.";
         let if_range = "The `ETag` of which the ranges are wanted; of another file all is sent.";
-        operation.parameters.push(Parameter::header("Range", RANGE_CHARACTERS_MAX, range));
-        operation.parameters.push(Parameter::header("If-Range", ETAG_CHARACTERS + 2, if_range));
+        operation.parameters.push(Parameter::header("Range", 1..=RANGE_CHARACTERS_MAX, range));
+        operation.parameters.push(Parameter::header("If-Range", 1..=ETAG_CHARACTERS + 2, if_range));
     }
 }
 

@@ -13,7 +13,6 @@ use rocket::serde::json::Json;
 use rocket::{Request, State, get, post};
 use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::Value;
 use tollgate_db::page::List;
 use tollgate_shared::error_body::ErrorDetail;
 use tollgate_shared::json_seq;
@@ -100,10 +99,19 @@ impl<'r> FromData<'r> for IntakeBody {
     }
 }
 
+/// An event, as far as it has to be one to be taken.
+#[derive(JsonSchema)]
+#[expect(dead_code, reason = "it is there for its schema")]
+struct StripeEvent {
+    #[schemars(length(min = 1, max = 255))]
+    id: String,
+    r#type: String,
+}
+
 impl Argument for IntakeBody {
     fn describe(operation: &mut Operation) {
         let media_types = &["application/json", "application/json-seq"];
-        operation.body = Some(Body { media_types, schema: schema_of::<Value>, is_required: true });
+        operation.body = Some(Body { media_types, schema: schema_of::<StripeEvent>, is_required: true });
         body::refuse_unreadable(operation, INTAKE_BYTES_MAX);
         operation.refuse(batch_too_large());
     }

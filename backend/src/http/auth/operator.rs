@@ -95,7 +95,7 @@ impl Argument for Operator {
     fn describe(operation: &mut Operation) {
         operation.access.extend(OPERATOR);
         let name = "What the holder of ADMIN_API_KEY calls himself, for the audit trail.";
-        operation.parameters.push(Parameter::header("X-Operator", CLAIMED_NAME_CHARACTERS_MAX, name));
+        operation.parameters.push(Parameter::header("X-Operator", 0..=CLAIMED_NAME_CHARACTERS_MAX, name));
         refuse_strangers(operation);
         operation.refuse(not_an_operator());
         operation.refuse(unreadable_name());

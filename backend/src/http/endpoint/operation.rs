@@ -1,6 +1,7 @@
 //! An operation of the OpenAPI document, as the parts of an endpoint tell of it.
 
 use std::borrow::Cow;
+use std::ops::RangeInclusive;
 
 use rocket::Route;
 use rocket::http::{Method, Status};
@@ -165,14 +166,15 @@ impl Parameter {
         }
     }
 
-    /// A header that may be left out, of at most so many characters.
-    pub fn header(name: &'static str, characters_max: usize, description: &'static str) -> Self {
+    /// A header that may be left out, of so many characters.
+    pub fn header(name: &'static str, characters: RangeInclusive<usize>, description: &'static str) -> Self {
+        let (min, max) = characters.into_inner();
         Self {
             name: name.into(),
             place: "header",
             description: description.into(),
             is_required: false,
-            schema: json!({ "type": "string", "minLength": 1, "maxLength": characters_max }),
+            schema: json!({ "type": "string", "minLength": min, "maxLength": max }),
         }
     }
 
