@@ -12,6 +12,7 @@ use schemars::{Schema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 use tollgate_shared::ErrorBody;
 
+use super::shared;
 use crate::http::endpoint::{Endpoint, Operation, Parameter, Place, Scheme, Success, schema_of};
 use crate::http::error::ApiError;
 
@@ -46,6 +47,9 @@ impl Document {
             let path = paths.entry(&operation.path).or_insert_with(|| json!({}));
             path[operation.method.as_str().to_lowercase()] = schemas.operation(operation);
         }
+        let mut components = json!(shared::share(&mut paths));
+        components["schemas"] = schemas.definitions().into();
+        components["securitySchemes"] = json!(schemes);
         Self(json!({
             "openapi": "3.1.1",
             "info": {
@@ -55,7 +59,7 @@ impl Document {
                 "license": { "name": "Apache-2.0", "identifier": "Apache-2.0" },
             },
             "paths": paths,
-            "components": { "schemas": schemas.definitions(), "securitySchemes": schemes },
+            "components": components,
         }))
     }
 }
@@ -98,7 +102,9 @@ impl Generators {
             refusals.remove(&success.status.code);
             responses.insert(success.status.code.to_string(), self.success(success));
         }
-        for (status, errors) in refusals {
+        for (status, mut errors) in refusals {
+            // The same ones are the same answer, whichever guard named them first.
+            errors.sort_by_key(|error| error.code);
             responses.insert(status.to_string(), self.refusal(&errors));
         }
         responses

@@ -3,6 +3,7 @@
 pub mod document;
 pub mod page;
 pub mod routes;
+mod shared;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]

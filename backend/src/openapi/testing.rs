@@ -6,7 +6,7 @@ use std::sync::{LazyLock, Mutex, PoisonError};
 use jsonschema::Validator;
 use jsonschema::draft202012;
 use rocket::http::Method;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::document::Document;
 use crate::server;
@@ -27,6 +27,7 @@ pub(crate) fn check(method: Method, path: &str, response: &TestResponse) {
     }
     let known = operation["responses"].get(response.status.to_string());
     let known = known.unwrap_or_else(|| panic!("{name} is not in the document: {response:?}"));
+    let known = known["$ref"].as_str().map_or(known, referred_to);
     let Some(content) = known["content"].as_object() else {
         assert!(response.body.is_empty(), "{name} has a body");
         return;
@@ -43,9 +44,35 @@ pub(crate) fn check(method: Method, path: &str, response: &TestResponse) {
 }
 
 fn validator(schema: &Value) -> Validator {
-    let whole = json!({ "components": DOCUMENT["components"], "allOf": [schema] });
+    let mut components = json!({ "schemas": {} });
+    gather(schema, components["schemas"].as_object_mut().expect("it was just made"));
+    let whole = json!({ "components": components, "allOf": [schema] });
     let options = draft202012::options().should_validate_formats(true);
     options.build(&whole).expect("the document's schemas are schemas")
+}
+
+/// Puts those schemas into `found` that `schema` refers to. Each test is a process of its own, so that it pays for no others.
+fn gather(schema: &Value, found: &mut Map<String, Value>) {
+    match schema {
+        Value::Object(members) => {
+            if let Some(reference) = members.get("$ref").and_then(Value::as_str) {
+                let name = reference.rsplit('/').next().unwrap_or_default();
+                if !found.contains_key(name) {
+                    let referred_to = referred_to(reference);
+                    found.insert(name.to_owned(), referred_to.clone());
+                    gather(referred_to, found);
+                }
+            }
+            members.values().for_each(|member| gather(member, found));
+        }
+        Value::Array(values) => values.iter().for_each(|value| gather(value, found)),
+        _ => {}
+    }
+}
+
+/// What a reference in the document refers to.
+fn referred_to(reference: &str) -> &'static Value {
+    DOCUMENT.pointer(reference.trim_start_matches('#')).expect("a test checks that it is there")
 }
 
 /// The path of the document that `path` is one of, and what can be asked there. Segments that are given go before those that

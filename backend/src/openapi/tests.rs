@@ -59,16 +59,35 @@ fn the_copy_in_the_tree_is_the_document() {
     );
 }
 
+fn operations(document: &Value) -> impl Iterator<Item = &Value> {
+    document["paths"].as_object().unwrap().values().flat_map(|path| path.as_object().unwrap().values())
+}
+
 #[test]
 fn each_operation_has_a_name_of_its_own() {
     let document = document();
-    let operations =
-        || document["paths"].as_object().unwrap().values().flat_map(|path| path.as_object().unwrap().values());
-    let ids: BTreeSet<_> = operations().map(|operation| operation["operationId"].as_str().unwrap()).collect();
-    assert_eq!(ids.len(), operations().count());
+    let ids: BTreeSet<_> = operations(&document).map(|operation| operation["operationId"].as_str().unwrap()).collect();
+    assert_eq!(ids.len(), operations(&document).count());
     for id in ["getApiKeysById", "postSubscriptionsChangePlan", "getV1CustomersById", "getWellKnownJwksJson"] {
         assert!(ids.contains(id), "{id} is not among {ids:?}");
     }
+}
+
+#[test]
+fn a_refusal_or_parameter_of_several_operations_is_said_once() {
+    let document = document();
+    let mut said = BTreeSet::new();
+    for operation in operations(&document) {
+        let refusals =
+            operation["responses"].as_object().unwrap().iter().filter(|(status, _)| status.as_str() >= "400");
+        let parameters = operation["parameters"].as_array().into_iter().flatten();
+        for part in refusals.map(|(_, refusal)| refusal).chain(parameters).filter(|part| part["$ref"].is_null()) {
+            assert!(said.insert(part.to_string()), "{} says again {part}", operation["operationId"]);
+        }
+    }
+    let shared = |kind: &str, name: &str| document["components"][kind].get(name).is_some();
+    assert!(shared("responses", "401.unauthorized") && shared("parameters", "query.limit"));
+    assert!(shared("headers", "Retry-After"));
 }
 
 /// A second type of the same name gets a number after it.
