@@ -338,7 +338,8 @@ pub(crate) fn config_with_plans(plans_file: &str, variables: &[(&str, &str)]) ->
     Config::from_env(&Env::from_vars(variables)).expect("the variables of a test are usable")
 }
 
-/// A database where nobody listens.
+/// A database where nobody listens. Its socket is not there, of which we hear at once: at an address where nobody listens
+/// each request would wait for as long as a server may take to start.
 pub(crate) fn db_that_is_away() -> Db {
-    Db::open(&"postgres://nobody@127.0.0.1:1/none".parse().unwrap(), &MIGRATIONS).unwrap()
+    Db::open(&"postgres://nobody@localhost/none?host=/nowhere".parse().unwrap(), &MIGRATIONS).unwrap()
 }
