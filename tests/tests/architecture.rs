@@ -81,6 +81,21 @@ fn a_crate_uses_only_the_crates_below_it() {
     }
 }
 
+#[test]
+fn neither_tier_is_built_with_the_tests() {
+    guards("Neither tier is built with the crate `tests`.");
+    let members: BTreeMap<_, _> = members().into_iter().map(|member| (member.name.clone(), member)).collect();
+    for tier in ["tollgate-relay", "tollgate-backend"] {
+        let mut built_with = BTreeSet::from([tier]);
+        let mut next = vec![tier];
+        while let Some(member) = next.pop().and_then(|name| members.get(name)) {
+            next.extend(member.uses.iter().map(String::as_str).filter(|name| built_with.insert(*name)));
+        }
+        let tests: Vec<_> = built_with.iter().filter(|name| name.starts_with("tollgate-test")).collect();
+        assert!(tests.is_empty(), "{tier} is built with {tests:?}");
+    }
+}
+
 /// Crates of others that only some of ours may name.
 const ONLY_IN: [(&str, &[&str]); 5] = [
     ("sqlx", &["tollgate-db", "tollgate-tests", "tollgate-bench"]),
