@@ -26,6 +26,8 @@ struct Member {
     folder: PathBuf,
     /// What its own code is built with, not its tests.
     uses: BTreeSet<String>,
+    /// The files of programs that are not built to be tested.
+    untested: Vec<PathBuf>,
 }
 
 fn members() -> Vec<Member> {
@@ -43,10 +45,13 @@ fn members() -> Vec<Member> {
         .map(|package| {
             let dependencies = package["dependencies"].as_array().expect("a list").iter();
             let own = dependencies.filter(|dependency| dependency["kind"] != "dev");
+            let targets = package["targets"].as_array().expect("a list").iter();
+            let untested = targets.filter(|target| target["test"] == false);
             Member {
                 name: text(&package["name"]),
                 folder: Path::new(&text(&package["manifest_path"])).parent().expect("it is in a folder").to_owned(),
                 uses: own.map(|dependency| text(&dependency["name"])).collect(),
+                untested: untested.map(|target| text(&target["src_path"]).into()).collect(),
             }
         })
         .collect()
@@ -93,6 +98,14 @@ fn neither_tier_is_built_with_the_tests() {
         }
         let tests: Vec<_> = built_with.iter().filter(|name| name.starts_with("tollgate-test")).collect();
         assert!(tests.is_empty(), "{tier} is built with {tests:?}");
+    }
+}
+
+#[test]
+fn no_test_is_left_out_of_the_build() {
+    for file in members().into_iter().flat_map(|member| member.untested) {
+        let code = fs::read_to_string(&file).expect("a source is readable");
+        assert!(!code.contains("test]"), "{} has tests, and its manifest says that it has none", file.display());
     }
 }
 
