@@ -26,7 +26,7 @@ pub mod verbs;
 
 pub use model::Object;
 pub use shape::{ApiVersion, Event};
-pub use verbs::{Billed, Buyer, Checkout, GiveUp, NewCard, OneOff, Paying, Unpaid};
+pub use verbs::{Attempt, Billed, Buyer, Checkout, GiveUp, NewCard, OneOff, Paying, Unpaid};
 
 use model::{
     Charge, CheckoutSession, Coupon, Customer, Dispute, Invoice, InvoicePayment, Line, PaymentIntent, PaymentMethod,
@@ -70,6 +70,8 @@ pub struct Stripe {
     pub pending_lines: BTreeMap<String, Vec<Line>>,
     /// What it does when it has tried often enough.
     pub gives_up: GiveUp,
+    /// Every attempt at an invoice of a subscription that was made by itself or by a call, in order.
+    pub attempts: Vec<Attempt>,
     /// The ends of trials that were announced.
     announced_trials: BTreeSet<(String, i64)>,
     /// Visits to the customer portal.
@@ -126,6 +128,7 @@ impl Stripe {
             disputes: BTreeMap::new(),
             pending_lines: BTreeMap::new(),
             gives_up: GiveUp::Cancel,
+            attempts: Vec::new(),
             announced_trials: BTreeSet::new(),
             portal_sessions: BTreeMap::new(),
             prices: catalogue::PRICES.to_vec(),

@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 
 pub use invoice::{Invoice, InvoicePayment, InvoiceStatus, Line, LineOrigin};
 pub use payment::{
-    Charge, CheckoutSession, Dispute, IntentStatus, Mode, Opening, PaymentIntent, PaymentMethod, PortalSession, Refund,
-    RefundStatus,
+    BANK_ACCOUNT, Charge, CheckoutSession, Dispute, Failed, IntentStatus, Mode, Opening, PaymentIntent, PaymentMethod,
+    PortalSession, Refund, RefundStatus,
 };
 pub use subscription::{Coupon, Interval, Item, Lasting, Period, Price, Status, Subscription};
 

@@ -10,6 +10,7 @@ use super::model::{
     Subscription,
 };
 
+mod attempts;
 mod calls;
 mod cards;
 mod changes;
@@ -20,6 +21,7 @@ mod one_off;
 mod till;
 mod undoing;
 
+pub use attempts::Attempt;
 pub use calls::{FirstPayment, Unpaid};
 pub use cards::NewCard;
 pub use changes::{ItemChange, Prorated};
@@ -89,6 +91,8 @@ pub struct NewSubscription<'a> {
     pub metadata: Metadata,
     /// When its free days end.
     pub trial_end: Option<i64>,
+    /// When its first period begins that is paid for, without a trial before it.
+    pub anchor: Option<i64>,
     /// What is on the first invoice beside.
     pub fee: Option<&'static Price>,
     /// What is taken off.
@@ -98,7 +102,8 @@ pub struct NewSubscription<'a> {
 impl<'a> NewSubscription<'a> {
     /// One of each price, at once.
     pub fn of(customer: &'a str, prices: &'a [&'static Price]) -> Self {
-        Self { customer, prices, quantity: 1, metadata: Metadata::new(), trial_end: None, fee: None, coupon: None }
+        let metadata = Metadata::new();
+        Self { customer, prices, quantity: 1, metadata, trial_end: None, anchor: None, fee: None, coupon: None }
     }
 }
 
@@ -250,10 +255,11 @@ impl Stripe {
     }
 
     pub(super) fn subscribe_with(&mut self, new: NewSubscription) -> String {
-        let NewSubscription { customer, prices, quantity, metadata, trial_end, fee, coupon } = new;
+        let NewSubscription { customer, prices, quantity, metadata, trial_end, anchor, fee, coupon } = new;
         let now = self.now;
         let trial = trial_end.map(|end| Period { start: now, end });
-        let period = trial.unwrap_or(Period { start: now, end: now + prices[0].interval.seconds() });
+        let whole = || Period { start: now, end: prices[0].interval.end_of_period(now, now) };
+        let period = trial.or(anchor.map(|end| Period { start: now, end })).unwrap_or_else(whole);
         let items = prices.iter().enumerate().map(|(index, price)| Item {
             id: self.ids.short("si", 14),
             created: now,
@@ -267,7 +273,11 @@ impl Stripe {
             id: self.ids.long("sub"),
             customer: customer.to_owned(),
             created: now,
-            status: if trial.is_some() { Status::Trialing } else { Status::Incomplete },
+            status: match (trial, anchor) {
+                (Some(_), _) => Status::Trialing,
+                (None, Some(_)) => Status::Active,
+                (None, None) => Status::Incomplete,
+            },
             items: items.collect(),
             cancel_at_period_end: false,
             cancel_at: None,
@@ -279,6 +289,8 @@ impl Stripe {
             coupon,
             default_payment_method: self.customers[customer].default_payment_method.clone(),
             latest_invoice: None,
+            anchor: trial_end.or(anchor).unwrap_or(now),
+            is_free_until: anchor,
         };
         let id = subscription.id.clone();
         if let Some(fee) = fee {

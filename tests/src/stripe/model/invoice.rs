@@ -128,6 +128,8 @@ pub struct Invoice {
     pub auto_advance: bool,
     /// How it is paid; none for a zero amount.
     pub payment_intent: Option<String>,
+    /// The bank account that is told to pay it, and when it is known whether it did.
+    pub debit: Option<(String, i64)>,
 }
 
 /// What ties an intent to the invoice that it pays.

@@ -54,21 +54,39 @@ pub struct PaymentIntent {
     /// What for. Newer versions do not say it here; those of today name it in `payment_details.order_reference`.
     pub invoice: Option<String>,
     /// Why the last attempt failed.
-    pub declined: bool,
+    pub failure: Option<Failed>,
     /// With what.
     pub payment_method: Option<String>,
     /// When it was given up.
     pub canceled_at: Option<i64>,
 }
 
-/// A card.
+/// Why an attempt failed, and by what it was made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failed {
+    /// `last_payment_error.code`
+    pub code: &'static str,
+    /// `last_payment_error.decline_code`
+    pub decline_code: Option<&'static str>,
+    /// What was charged, and of which kind it is.
+    pub method: Option<(String, &'static str)>,
+}
+
+impl Failed {
+    /// A card without money.
+    pub fn for_want_of_money() -> Self {
+        Self { code: "card_declined", decline_code: Some("insufficient_funds"), method: None }
+    }
+}
+
+/// A card, or a bank account that is debited.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PaymentMethod {
     /// `pm_…`
     pub id: String,
     /// Whose; none once it is detached.
     pub customer: Option<String>,
-    /// For example `visa`.
+    /// For example `visa`; of a bank account [`BANK_ACCOUNT`].
     pub brand: &'static str,
     /// The number's end.
     pub last4: String,
@@ -76,6 +94,16 @@ pub struct PaymentMethod {
     pub created: i64,
     /// May change on the same card.
     pub exp_year: i64,
+}
+
+/// What a bank account is in the place of a card's brand, and the type that it has at Stripe.
+pub const BANK_ACCOUNT: &str = "us_bank_account";
+
+impl PaymentMethod {
+    /// `type`
+    pub fn kind(&self) -> &'static str {
+        if self.brand == BANK_ACCOUNT { BANK_ACCOUNT } else { "card" }
+    }
 }
 
 /// What a session is for.

@@ -1,5 +1,7 @@
 //! What is sold and subscribed to.
 
+use chrono::{DateTime, Months};
+
 use super::Metadata;
 use crate::stripe::DAY;
 
@@ -10,8 +12,12 @@ pub enum Interval {
     Day,
     /// Every 7 days.
     Week,
+    /// Every 14 days.
+    TwoWeeks,
     /// Every 30 days, in this Stripe.
     Month,
+    /// Every month of the calendar, on the day of the first one or the last that there is.
+    CalendarMonth,
     /// Every 365 days.
     Year,
     /// Once, for good.
@@ -28,11 +34,26 @@ impl Interval {
     pub fn name(self) -> Option<&'static str> {
         match self {
             Self::Day => Some("day"),
-            Self::Week => Some("week"),
-            Self::Month => Some("month"),
+            Self::Week | Self::TwoWeeks => Some("week"),
+            Self::Month | Self::CalendarMonth => Some("month"),
             Self::Year => Some("year"),
             Self::Once => None,
         }
+    }
+
+    /// `interval_count`
+    pub fn count(self) -> i64 {
+        if self == Self::TwoWeeks { 2 } else { 1 }
+    }
+
+    /// When a period ends that begins at `start`, of a subscription whose periods are counted from `anchor`.
+    pub fn end_of_period(self, anchor: i64, start: i64) -> i64 {
+        if self != Self::CalendarMonth {
+            return start + self.seconds();
+        }
+        let first = DateTime::from_timestamp(anchor, 0).expect("stories are of this century");
+        let mut ends = (0..).filter_map(|months| Some(first.checked_add_months(Months::new(months))?.timestamp()));
+        ends.find(|end| *end > start).expect("there is always another month")
     }
 
     /// Its length in seconds; none for what is billed once.
@@ -40,7 +61,8 @@ impl Interval {
         match self {
             Self::Day => DAY,
             Self::Week => 7 * DAY,
-            Self::Month => 30 * DAY,
+            Self::TwoWeeks => 14 * DAY,
+            Self::Month | Self::CalendarMonth => 30 * DAY,
             Self::Year => 365 * DAY,
             Self::Once => 0,
         }
@@ -201,4 +223,8 @@ pub struct Subscription {
     pub default_payment_method: Option<String>,
     /// Its newest.
     pub latest_invoice: Option<String>,
+    /// `billing_cycle_anchor`: what its periods are counted from.
+    pub anchor: i64,
+    /// Until then nothing is billed: it was made with an anchor that is to come.
+    pub is_free_until: Option<i64>,
 }

@@ -217,7 +217,11 @@ impl Stripe {
             lookup_key: key.map(kept),
             currency: kept(asked.value("currency").unwrap_or_default()),
             unit_amount: number(asked, "unit_amount").ok_or_else(|| Refused::needs("unit_amount"))?,
-            interval: asked.value("recurring[interval]").and_then(Interval::named).unwrap_or(Interval::Once),
+            interval: match (asked.value("recurring[interval]"), asked.value("recurring[interval_count]")) {
+                (Some("week"), Some("2")) => Interval::TwoWeeks,
+                (Some("month"), _) => Interval::CalendarMonth,
+                (named, _) => named.and_then(Interval::named).unwrap_or(Interval::Once),
+            },
             trial_days: number(asked, "recurring[trial_period_days]"),
         });
         Ok(self.show_price(price))

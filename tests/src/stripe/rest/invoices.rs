@@ -20,13 +20,26 @@ impl Stripe {
             }
             ("POST", ["invoices", "create_preview"]) => self.preview(asked, version),
             ("GET", ["invoices", id]) => self.show_invoice(id, version),
+            ("POST", ["invoices", id]) => {
+                let invoice = self.invoices.get(*id).ok_or_else(|| Refused::no_such("invoice", id))?;
+                if matches!(invoice.status, InvoiceStatus::Paid | InvoiceStatus::Void) {
+                    return Err(no_longer_changed(invoice.status));
+                }
+                if let Some(does) = asked.value("auto_advance") {
+                    self.advance_by_itself(id, does == "true");
+                }
+                self.show_invoice(id, version)
+            }
             ("POST", ["invoices", id, act]) => {
                 self.invoice_called(id, act, asked)?;
                 self.show_invoice(id, version)
             }
             ("GET", ["invoice_payments"]) => {
                 let all = self.invoice_payments.values();
-                let theirs = all.filter(|payment| is_of("invoice", Some(&payment.invoice)));
+                let theirs = all.filter(|payment| {
+                    is_of("invoice", Some(&payment.invoice))
+                        && is_of("payment[payment_intent]", Some(&payment.payment_intent))
+                });
                 self.list(asked, "/v1/invoice_payments", version, theirs.map(|payment| (payment, payment.created)))
             }
             ("GET", ["payment_intents"]) => {
@@ -72,11 +85,16 @@ impl Stripe {
         let invoice = self.invoices.get(id).ok_or_else(|| Refused::no_such("invoice", id))?;
         let is_owed = matches!(invoice.status, InvoiceStatus::Open | InvoiceStatus::Uncollectible);
         match act {
-            _ if !is_owed => {
-                let message = format!("This invoice is {} and can no longer be changed.", invoice.status.text());
-                Err(Refused::invalid(400, None, &message))
+            _ if !is_owed => Err(no_longer_changed(invoice.status)),
+            // The bank's answer to a debit takes days, and there is one at a time.
+            "pay" if invoice.debit.is_some() => {
+                Err(Refused::invalid(400, None, "There is a payment of this invoice that is being processed."))
             }
-            "pay" => self.settle(id).map_err(Refused::unpaid),
+            "pay" => {
+                let (customer, method) = (invoice.customer.clone(), asked.value("payment_method"));
+                method.map_or(Ok(()), |method| self.card_of(&customer, method))?;
+                self.settle(id, method).map_err(Refused::unpaid)
+            }
             "void" => {
                 self.void(id);
                 Ok(())
@@ -111,4 +129,8 @@ impl Stripe {
         let [due, renewal] = self.preview_of_change(id, &changes, prorated, at);
         self.show(Some(if asked.value("preview_mode") == Some("recurring") { renewal } else { due }), version)
     }
+}
+
+fn no_longer_changed(status: InvoiceStatus) -> Refused {
+    Refused::invalid(400, None, &format!("This invoice is {} and can no longer be changed.", status.text()))
 }

@@ -52,13 +52,12 @@ impl Refused {
     /// A payment that did not come.
     pub(super) fn unpaid(why: Unpaid) -> Self {
         let (code, decline) = match why {
-            Unpaid::Declined(reason @ ("expired_card" | "incorrect_cvc" | "processing_error")) => (reason, None),
-            Unpaid::Declined(reason) => ("card_declined", Some(reason)),
             Unpaid::NeedsAction => ("subscription_payment_intent_requires_action", None),
             Unpaid::NoCard => {
                 let message = "This customer has no attached payment source or default payment method.";
                 return Self::invalid(400, Some("resource_missing"), message);
             }
+            Unpaid::Declined(_) => why.codes(),
         };
         let mut error = json!({ "type": "card_error", "code": code, "message": reason_for_buyers(why) });
         if let Some(decline) = decline {

@@ -5,7 +5,7 @@ use super::form::{self, Sent};
 use super::lists::{Listed, page};
 use super::refused::{Answer, Refused};
 use super::{Asked, number};
-use crate::stripe::model::Status;
+use crate::stripe::model::{Price, Status};
 use crate::stripe::shape::ApiVersion;
 use crate::stripe::verbs::{FirstPayment, ItemChange, NewSubscription, Prorated};
 use crate::stripe::{DAY, Stripe};
@@ -176,6 +176,10 @@ impl Stripe {
         if prices.is_empty() {
             return Err(Refused::needs("items[0][price]"));
         }
+        if self.customers[customer].currency.as_deref().is_some_and(|own| own != prices[0].currency) {
+            let message = "You cannot combine currencies on a single customer.";
+            return Err(Refused::invalid(400, None, message));
+        }
         let card = asked.value("default_payment_method");
         if let Some(card) = card {
             self.card_of(customer, card)?;
@@ -190,6 +194,7 @@ impl Stripe {
             quantity: number(asked, "items[0][quantity]").unwrap_or(1),
             metadata: form::map(&asked.form, "metadata"),
             trial_end: number(asked, "trial_end").or(days),
+            anchor: self.asked_anchor(asked, prices[0])?,
             coupon: self.asked_coupon(asked)?,
             ..NewSubscription::of(customer, &prices)
         };
@@ -197,6 +202,20 @@ impl Stripe {
         if asked.value("cancel_at_period_end") == Some("true") {
             self.schedule_cancel(&id);
         }
+        if let Some(at) = number(asked, "cancel_at") {
+            self.cancel_at(&id, at);
+        }
         Ok(id)
+    }
+
+    /// The anchor that is asked for: Stripe takes none that is past, or later than the first period would end by itself.
+    fn asked_anchor(&self, asked: &Asked, price: &Price) -> Result<Option<i64>, Refused> {
+        let anchor = number(asked, "billing_cycle_anchor");
+        let latest = price.interval.end_of_period(self.now, self.now);
+        if anchor.is_some_and(|anchor| !(self.now + 1..=latest).contains(&anchor)) {
+            let message = "billing_cycle_anchor cannot be later than next natural billing date for plan";
+            return Err(Refused::invalid(400, None, message).about("billing_cycle_anchor"));
+        }
+        Ok(anchor)
     }
 }

@@ -16,7 +16,7 @@ pub(super) fn subscription(subscription: &Subscription, version: ApiVersion) -> 
         "application": null,
         "application_fee_percent": null,
         "automatic_tax": { "enabled": false, "liability": null },
-        "billing_cycle_anchor": first.period.start,
+        "billing_cycle_anchor": subscription.anchor,
         "cancel_at": subscription.cancel_at,
         "cancel_at_period_end": subscription.cancel_at_period_end,
         "canceled_at": subscription.canceled_at,
@@ -104,7 +104,7 @@ pub(super) fn price(price: &Price, lookup_key: Option<&str>) -> Value {
     let recurring = price.interval.name().map(|interval| {
         json!({
             "interval": interval,
-            "interval_count": 1,
+            "interval_count": price.interval.count(),
             "meter": null,
             "trial_period_days": price.trial_days,
             "usage_type": "licensed",
@@ -144,7 +144,7 @@ fn plan(price: &Price) -> Value {
         "created": BEGINNING,
         "currency": price.currency,
         "interval": price.interval.name(),
-        "interval_count": 1,
+        "interval_count": price.interval.count(),
         "livemode": false,
         "metadata": {},
         "meter": null,

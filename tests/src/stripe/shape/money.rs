@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 
 use super::ApiVersion;
 use crate::stripe::model::{
-    Charge, CheckoutSession, Customer, Dispute, InvoicePayment, Mode, PaymentIntent, PaymentMethod, Refund,
-    RefundStatus,
+    BANK_ACCOUNT, Charge, CheckoutSession, Customer, Dispute, Failed, InvoicePayment, Mode, PaymentIntent,
+    PaymentMethod, Refund, RefundStatus,
 };
 
 /// A customer's id; null for whoever pays without becoming one.
@@ -45,6 +45,9 @@ pub(super) fn customer(customer: &Customer) -> Value {
 }
 
 pub(super) fn payment_method(method: &PaymentMethod) -> Value {
+    if method.kind() == BANK_ACCOUNT {
+        return bank_account(method);
+    }
     json!({
         "id": method.id,
         "object": "payment_method",
@@ -77,14 +80,37 @@ pub(super) fn payment_method(method: &PaymentMethod) -> Value {
     })
 }
 
+fn bank_account(method: &PaymentMethod) -> Value {
+    json!({
+        "id": method.id,
+        "object": "payment_method",
+        "allow_redisplay": "always",
+        "billing_details": { "address": null, "email": null, "name": "Ada", "phone": null },
+        "created": method.created,
+        "customer": method.customer,
+        "metadata": {},
+        "type": BANK_ACCOUNT,
+        "us_bank_account": {
+            "account_holder_type": "individual",
+            "account_type": "checking",
+            "bank_name": "STRIPE TEST BANK",
+            "fingerprint": "JzG8mDSi4wJ9",
+            "last4": method.last4,
+            "routing_number": "110000000",
+        },
+    })
+}
+
 pub(super) fn payment_intent(intent: &PaymentIntent, version: ApiVersion) -> Value {
-    let error = intent.declined.then(|| {
+    let error = intent.failure.as_ref().map(|Failed { code, decline_code, method }| {
+        let method = method.as_ref().map(|(id, kind)| json!({ "id": id, "object": "payment_method", "type": kind }));
         json!({
             "type": "card_error",
-            "code": "card_declined",
-            "decline_code": "insufficient_funds",
-            "doc_url": "https://stripe.com/docs/error-codes/card-declined",
-            "message": "Your card has insufficient funds.",
+            "code": code,
+            "decline_code": decline_code,
+            "doc_url": format!("https://stripe.com/docs/error-codes/{}", code.replace('_', "-")),
+            "message": "This payment did not work.",
+            "payment_method": method,
         })
     });
     let mut json = json!({

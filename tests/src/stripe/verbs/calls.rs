@@ -3,7 +3,7 @@
 
 use super::NewSubscription;
 use crate::stripe::Stripe;
-use crate::stripe::model::{IntentStatus, Invoice, InvoiceStatus, Status};
+use crate::stripe::model::{IntentStatus, InvoiceStatus, Status};
 
 /// Why nothing was paid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,6 +14,18 @@ pub enum Unpaid {
     NeedsAction,
     /// There is nothing to pay with.
     NoCard,
+}
+
+impl Unpaid {
+    /// Stripe's code and decline code: <https://docs.stripe.com/error-codes>.
+    pub fn codes(self) -> (&'static str, Option<&'static str>) {
+        match self {
+            Self::Declined(reason @ ("expired_card" | "incorrect_cvc" | "processing_error")) => (reason, None),
+            Self::Declined(reason) => ("card_declined", Some(reason)),
+            Self::NeedsAction => ("authentication_required", Some("authentication_required")),
+            Self::NoCard => ("resource_missing", None),
+        }
+    }
 }
 
 /// What a subscription's first payment is to it: `payment_behavior`.
@@ -51,25 +63,6 @@ impl Stripe {
         bank_says(&self.payment_methods[method].last4)
     }
 
-    /// What is owed is tried to be paid at once, with the card that pays for it: by whoever asks for it, in the portal or
-    /// by a call.
-    pub fn settle(&mut self, invoice: &str) -> Result<(), Unpaid> {
-        let Invoice { customer, subscription, .. } = self.invoices[invoice].clone();
-        let own = subscription.as_ref().and_then(|id| self.subscriptions[id].default_payment_method.clone());
-        if let Err(why) = self.payment_of(&customer, &[own.as_ref()]) {
-            if why != Unpaid::NoCard && self.invoices[invoice].status == InvoiceStatus::Open {
-                let next = self.invoices[invoice].next_payment_attempt.map(|at| at - self.now);
-                self.payment_fails(invoice, next);
-            }
-            return Err(why);
-        }
-        match subscription {
-            Some(subscription) => self.paid_after_all(&subscription, invoice),
-            None => self.pay(invoice),
-        }
-        Ok(())
-    }
-
     /// A subscription that a server makes, paid with this method or else the customer's own.
     pub fn subscribe_by_call(
         &mut self,
@@ -77,7 +70,8 @@ impl Stripe {
         method: Option<String>,
         first: FirstPayment,
     ) -> Result<String, Unpaid> {
-        let is_free = new.trial_end.is_some() || new.prices.iter().all(|price| price.unit_amount == 0);
+        let is_free =
+            new.trial_end.is_some() || new.anchor.is_some() || new.prices.iter().all(|price| price.unit_amount == 0);
         let payment = if is_free { Ok(()) } else { self.payment_of(new.customer, &[method.as_ref()]) };
         if first == FirstPayment::OrNothing {
             payment?;

@@ -2,10 +2,8 @@
 
 use super::lifecycle::DRAFT_SECONDS;
 use crate::stripe::model::{InvoiceStatus, Status, Subscription};
-use crate::stripe::{DAY, Stripe, Unpaid};
+use crate::stripe::{DAY, Stripe};
 
-/// After how many days each attempt is made again: a schedule of the kind that an account can set.
-const RETRY_DAYS: [i64; 3] = [3, 5, 7];
 /// How long before its end a trial is announced.
 const TRIAL_WARNING: i64 = 3 * DAY;
 /// How long the first payment is waited for.
@@ -19,6 +17,7 @@ enum Due {
     FirstPaymentExpires(String),
     Ends(String),
     Draft(String),
+    DebitIsKnown(String),
     Retry(String),
     Period(String),
 }
@@ -51,6 +50,9 @@ impl Stripe {
         let subscriptions = running.flat_map(|subscription| self.due_of(subscription));
         let invoices = self.invoices.values().filter_map(|invoice| {
             let id = invoice.id.clone();
+            if let Some((_, at)) = &invoice.debit {
+                return Some((*at, Due::DebitIsKnown(id)));
+            }
             let running = |id: &String| self.subscriptions.get(id).is_some_and(|it| !it.status.is_final());
             invoice.subscription.as_ref().filter(|id| running(id))?;
             match invoice.status {
@@ -102,38 +104,8 @@ impl Stripe {
                 self.finalize(&invoice);
                 self.collect(&invoice);
             }
+            Due::DebitIsKnown(invoice) => self.debit_is_known(&invoice),
             Due::Retry(invoice) => self.collect(&invoice),
-        }
-    }
-
-    /// One attempt at what is owed, and what comes of it.
-    pub(super) fn collect(&mut self, invoice: &str) {
-        let row = &self.invoices[invoice];
-        let Some(id) = row.subscription.clone().filter(|_| row.status == InvoiceStatus::Open) else { return };
-        let subscription = &self.subscriptions[&id];
-        if subscription.pause_collection.is_some() {
-            return self.void(invoice);
-        }
-        let (customer, own) = (row.customer.clone(), subscription.default_payment_method.clone());
-        match self.payment_of(&customer, &[own.as_ref()]) {
-            Ok(()) => self.paid_after_all(&id, invoice),
-            Err(why) => self.attempt_fails(&id, invoice, why),
-        }
-    }
-
-    fn attempt_fails(&mut self, subscription: &str, invoice: &str, why: Unpaid) {
-        if why == Unpaid::NeedsAction {
-            self.payment_requires_action(invoice);
-        }
-        let attempts = usize::try_from(self.invoices[invoice].attempt_count).unwrap_or_default();
-        let next = RETRY_DAYS.get(attempts).map(|days| days * DAY);
-        self.payment_fails(invoice, next);
-        match (self.subscriptions[subscription].status, next) {
-            (_, None) => self.has_given_up(subscription, self.gives_up),
-            (Status::Active, Some(_)) => {
-                self.change_subscription(subscription, |subscription| subscription.status = Status::PastDue);
-            }
-            _ => {}
         }
     }
 }

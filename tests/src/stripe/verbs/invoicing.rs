@@ -93,81 +93,11 @@ impl Stripe {
         self.emit("invoice.marked_uncollectible", self.invoices[invoice].clone());
     }
 
-    /// Pays an open or uncollectible invoice.
-    pub fn pay(&mut self, invoice: &str) {
-        let now = self.now;
-        if let Some(intent) = self.invoices[invoice].payment_intent.clone() {
-            self.change_intent("payment_intent.succeeded", &intent, |intent| {
-                intent.status = IntentStatus::Succeeded;
-                intent.amount_received = intent.amount;
-                intent.declined = false;
-            });
-            self.charge("charge.succeeded", &intent);
-        }
-        self.change_invoice(invoice, |invoice| {
-            let payable = matches!(invoice.status, InvoiceStatus::Open | InvoiceStatus::Uncollectible);
-            assert!(payable, "only what is owed is paid");
-            invoice.status = InvoiceStatus::Paid;
-            invoice.amount_paid = invoice.amount_due;
-            invoice.paid_at = Some(now);
-            invoice.attempt_count += i64::from(invoice.payment_intent.is_some());
-            invoice.next_payment_attempt = None;
-        });
-        let paid = self.invoices[invoice].clone();
-        self.emit("invoice.paid", paid.clone());
-        self.emit("invoice.payment_succeeded", paid);
-        if let Some(payment) = self.invoice_payments.values_mut().find(|payment| payment.invoice == invoice) {
-            payment.paid_at = Some(now);
-            let payment = payment.clone();
-            self.emit("invoice_payment.paid", payment);
-        }
-    }
-
-    /// Notes that an intent has paid an invoice.
-    pub(super) fn link_intent(&mut self, invoice: &str, intent: &str, now: i64) {
-        let payment = InvoicePayment {
-            id: self.ids.long("inpay"),
-            invoice: invoice.to_owned(),
-            payment_intent: intent.to_owned(),
-            amount: self.payment_intents[intent].amount_received,
-            currency: self.payment_intents[intent].currency.clone(),
-            created: now,
-            paid_at: Some(now),
-        };
-        self.invoice_payments.insert(payment.id.clone(), payment.clone());
-        self.emit("invoice_payment.paid", payment);
-    }
-
-    /// One more attempt at an open invoice fails. `retry_after` is in seconds; `None` when it was the last.
-    pub fn payment_fails(&mut self, invoice: &str, retry_after: Option<i64>) {
-        let now = self.now;
-        let intent = self.invoices[invoice].payment_intent.clone().expect("what costs nothing cannot fail");
-        self.change_intent("payment_intent.payment_failed", &intent, |intent| {
-            intent.status = IntentStatus::RequiresPaymentMethod;
-            intent.declined = true;
-        });
-        self.charge("charge.failed", &intent);
-        self.change_invoice(invoice, |invoice| {
-            assert_eq!(invoice.status, InvoiceStatus::Open, "only what is owed is tried");
-            invoice.attempt_count += 1;
-            invoice.next_payment_attempt = retry_after.map(|seconds| now + seconds);
-        });
-        self.emit("invoice.payment_failed", self.invoices[invoice].clone());
-    }
-
-    /// The bank wants to hear from the customer before an open invoice is paid.
-    pub fn payment_requires_action(&mut self, invoice: &str) {
-        let intent = self.invoices[invoice].payment_intent.clone().expect("what costs nothing needs no action");
-        self.change_intent("payment_intent.requires_action", &intent, |intent| {
-            intent.status = IntentStatus::RequiresAction;
-        });
-        self.emit("invoice.payment_action_required", self.invoices[invoice].clone());
-    }
-
     /// A draft of what waits to be billed, and of what the subscription's items cost for their periods; nothing during a
     /// trial. Stripe lists what waited first, the newest first.
     pub(super) fn draft_invoice(&self, subscription: &Subscription, billing_reason: &'static str) -> Invoice {
-        let on_trial = subscription.trial.is_some_and(|trial| self.now < trial.end);
+        let on_trial = subscription.trial.is_some_and(|trial| self.now < trial.end)
+            || subscription.is_free_until.is_some_and(|end| self.now < end);
         let billed = subscription.items.iter().filter(|item| !item.deleted).map(|item| {
             let line = self.item_line(item);
             Line { amount: if on_trial { 0 } else { line.amount }, ..line }
@@ -265,6 +195,7 @@ impl Stripe {
             billing_reason,
             auto_advance: true,
             payment_intent: None,
+            debit: None,
         }
     }
 
@@ -307,7 +238,7 @@ impl Stripe {
             status: IntentStatus::RequiresPaymentMethod,
             created: now,
             invoice: Some(invoice.to_owned()),
-            declined: false,
+            failure: None,
             canceled_at: None,
         });
         let intent_id = intent.as_ref().map(|intent| intent.id.clone());
@@ -376,7 +307,7 @@ impl Stripe {
         self.emit(event_type, charge);
     }
 
-    fn change_invoice(&mut self, id: &str, change: impl FnOnce(&mut Invoice)) {
+    pub(super) fn change_invoice(&mut self, id: &str, change: impl FnOnce(&mut Invoice)) {
         let invoice = self.invoices.get_mut(id).expect("only an invoice that is there is changed");
         let before = invoice.clone();
         change(invoice);

@@ -86,16 +86,6 @@ impl Stripe {
         self.has_given_up(subscription, how);
     }
 
-    /// What was owed is paid, by an attempt of Stripe's own: past_due or unpaid → active, once nothing else is owed.
-    pub(super) fn paid_after_all(&mut self, subscription: &str, invoice: &str) {
-        self.pay(invoice);
-        let waits =
-            matches!(self.subscriptions[subscription].status, Status::Incomplete | Status::PastDue | Status::Unpaid);
-        if waits && !self.owes(subscription) {
-            self.change_subscription(subscription, |subscription| subscription.status = Status::Active);
-        }
-    }
-
     pub(super) fn has_given_up(&mut self, subscription: &str, how: GiveUp) {
         match how {
             GiveUp::Cancel => self.cancel(subscription),
@@ -229,6 +219,7 @@ impl Stripe {
             let start = subscription.trial.map_or(now, |trial| trial.start);
             subscription.trial = Some(Period { start, end });
             subscription.status = Status::Trialing;
+            subscription.anchor = end;
             for item in &mut subscription.items {
                 item.period.end = end;
             }
@@ -302,7 +293,7 @@ impl Stripe {
     pub(super) fn begin_period_at(&mut self, subscription: &str, start: i64) -> String {
         let begun = |subscription: &mut Subscription| {
             subscription.items.retain(|item| !item.deleted);
-            let end = start + subscription.items[0].price.interval.seconds();
+            let end = subscription.items[0].price.interval.end_of_period(subscription.anchor, start);
             for item in &mut subscription.items {
                 item.period = Period { start, end };
             }

@@ -3,7 +3,7 @@
 use crate::stripe::Stripe;
 use crate::stripe::catalogue::ONBOARDING;
 use crate::stripe::model::{
-    CheckoutSession, Coupon, IntentStatus, InvoiceStatus, Metadata, Mode, Opening, PaymentIntent, Price,
+    CheckoutSession, Coupon, Failed, IntentStatus, InvoiceStatus, Metadata, Mode, Opening, PaymentIntent, Price,
 };
 
 /// How something that is bought once is paid.
@@ -149,7 +149,7 @@ impl Stripe {
         let intent = self.intent_of(session);
         self.change_intent("payment_intent.payment_failed", &intent, |intent| {
             intent.status = IntentStatus::RequiresPaymentMethod;
-            intent.declined = true;
+            intent.failure = Some(Failed::for_want_of_money());
         });
         self.emit("checkout.session.async_payment_failed", self.sessions[session].clone());
     }
@@ -177,7 +177,7 @@ impl Stripe {
             status: IntentStatus::RequiresPaymentMethod,
             created: self.now,
             invoice: None,
-            declined: false,
+            failure: None,
             payment_method: None,
             canceled_at: None,
         })

@@ -35,7 +35,7 @@ pub(super) fn act(state: &mut State, id: &str, form: &[(String, String)]) -> Pag
             Ok("It goes on.")
         }
         Some("pay") if is_owed(stripe, &customer, named) => {
-            stripe.settle(named).map(|()| "Thank you: it is paid.").map_err(reason_for_buyers)
+            stripe.settle(named, None).map(|()| "Thank you: it is paid.").map_err(reason_for_buyers)
         }
         Some("card") => match Typed::of(form) {
             Ok(Typed { card: Some(card), has_confirmed }) => {
