@@ -61,6 +61,7 @@ impl App {
             plans: config.plans.clone(),
             widgets: config.widgets.clone(),
             sealer: Arc::new(Sealer::new(&config.encryption_keys)),
+            pod_retries: config.pod_retries,
             rng: rng.clone(),
             livemode: config.stripe.livemode,
             machines_stale_after: config.machines_stale_after,

@@ -11,10 +11,10 @@ use tollgate_shared::env::{BadVariables, Env};
 use tollgate_shared::tls::Tls;
 use tollgate_shared::{Secret, Secrets};
 
-use crate::relays;
 use crate::stripe_api::config::{StripeConfig, http_url};
 use crate::templates::Templates;
 use tollgate_db::DatabaseUrl;
+use tollgate_domain::contributions::tries::RetryOwner;
 use tollgate_domain::licenses::lease::LeaseLength;
 use tollgate_domain::plans::Plans;
 use tollgate_domain::widgets::defaults::{WidgetDefaults, WidgetsError};
@@ -49,6 +49,7 @@ Configuration is environment variables, with a .env file read when present:
   MACHINE_STALE_DAYS     how long a machine has to be silent before its seat may be given to another one [30]
   LEASE_HOURS            how long a desktop app may go on without an answer of ours [168]
   LEASE_REFRESH_HOURS    after how long it should ask again [24]
+  POD_RETRIES            who tries again what was not paid into a pod: `stripe`, or `tollgate` at growing intervals [stripe]
   WEBHOOK_EVENTS_DAYS_MAX
                          days to keep webhook events that have ended well [90]
   LICENSE_EVENTS_DAYS_MAX
@@ -56,7 +57,6 @@ Configuration is environment variables, with a .env file read when present:
   RELEASES_DIR           where the files of releases lie, one folder for all replicas [data/releases]
   RELEASES_ACCESS        who may have them: `public`, or `licensed` for whoever has a licence [public]
   RELEASE_FILE_BYTES_MAX how large one of them may be [2147483648]
-  RELAY_ADMIN_URLS       the relays' private listeners, comma-separated, for operators (optional)
   TEMPLATES_DIR          a folder of texts for notifications, over those that are built in (optional)
   PAYMENT_ALERT_ATTEMPTS after how many failed attempts a payer is told that something has to be done [4]
   APP_URL                the address of the web application (optional)
@@ -137,6 +137,8 @@ pub struct Config {
     pub machines_stale_after: Duration,
     /// `LEASE_HOURS` and `LEASE_REFRESH_HOURS`.
     pub lease_length: LeaseLength,
+    /// `POD_RETRIES`.
+    pub pod_retries: RetryOwner,
     /// `WEBHOOK_EVENTS_DAYS_MAX`.
     pub webhook_events_kept: Duration,
     /// `LICENSE_EVENTS_DAYS_MAX`.
@@ -149,8 +151,6 @@ pub struct Config {
     pub releases_are_licensed: bool,
     /// `RELEASE_FILE_BYTES_MAX`.
     pub release_file_bytes_max: u64,
-    /// `RELAY_ADMIN_URLS`.
-    pub relay_admin_urls: Vec<Url>,
     /// `TEMPLATES_DIR`, read.
     pub templates: Arc<Templates>,
     /// `PAYMENT_ALERT_ATTEMPTS`.
@@ -187,6 +187,11 @@ impl Config {
             text.parse().ok().filter(|days| (1..=3650).contains(days))
         });
         let lease_length = lease_length(env);
+        let pod_retries = env.read("POD_RETRIES", "`stripe` or `tollgate`", |text| match text {
+            "stripe" => Some(RetryOwner::Stripe),
+            "tollgate" => Some(RetryOwner::Tollgate),
+            _ => None,
+        });
         let [webhook_events_kept, license_events_kept] =
             ["WEBHOOK_EVENTS_DAYS_MAX", "LICENSE_EVENTS_DAYS_MAX"].map(|name| days_kept(env, name));
         let pods_created_by = env.read("PODS_CREATED_BY", "`users` or `operators`", |text| match text {
@@ -202,7 +207,6 @@ impl Config {
         let release_file_bytes_max = env.read("RELEASE_FILE_BYTES_MAX", "a number of bytes, 1 or more", |text| {
             text.parse().ok().filter(|bytes| (1..=i64::MAX as u64).contains(bytes))
         });
-        let relay_admin_urls = relays::urls(env);
         let templates = Templates::from_env(env);
         let alert_attempts = env.read("PAYMENT_ALERT_ATTEMPTS", "a number from 1 to 100", |text| {
             text.parse().ok().filter(|attempts| (1..=100).contains(attempts))
@@ -234,6 +238,7 @@ impl Config {
             widgets: Arc::new(widgets.expect("widgets that cannot be read were refused")),
             machines_stale_after: Duration::days(machine_stale_days.unwrap_or(MACHINE_STALE_DAYS)),
             lease_length,
+            pod_retries: pod_retries.unwrap_or_default(),
             webhook_events_kept,
             license_events_kept,
             public_url: public_url.or_else(|| app_url.clone()),
@@ -241,7 +246,6 @@ impl Config {
             releases_dir: env.text_or("RELEASES_DIR", DEFAULT_RELEASES_DIR).into(),
             releases_are_licensed: releases_are_licensed.unwrap_or(false),
             release_file_bytes_max: release_file_bytes_max.unwrap_or(RELEASE_FILE_BYTES_MAX),
-            relay_admin_urls,
             templates: templates.expect("templates that cannot be used were refused"),
             alert_attempts: alert_attempts.unwrap_or(ALERT_ATTEMPTS),
             app_url,

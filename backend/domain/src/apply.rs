@@ -32,6 +32,7 @@
 //! | `releases`, `release_files` | the row of their channel in `release_channels` |
 //! | `stored_files` | the row itself, made where it is missing |
 //! | `operator_acts` | nothing: rows are only added |
+//! | `membership_rounds` | the row itself, in one statement: its job runs once at a time |
 //! | `reconciliations` | the row itself, in one statement: of two runs of one name the last word stands |
 //! | `cron_runs` | the row itself: whoever inserts it runs the job |
 //! | `dead_letters` | the row itself, in one statement: whoever comes second renews it |
@@ -300,7 +301,10 @@ pub fn apply_because(work: &mut UnitOfWork, settings: &Settings, observation: &O
             }
             None
         }
-        Object::PaymentIntent(intent) => payments::apply_intent(work, observation, intent),
+        Object::PaymentIntent(intent) => {
+            charges::apply_intent(work, observation, intent);
+            payments::apply_intent(work, observation, intent)
+        }
         Object::PaymentMethod(method, change) => {
             payment_methods::apply(work, observation, method, *change);
             None
@@ -328,7 +332,7 @@ pub fn apply_because(work: &mut UnitOfWork, settings: &Settings, observation: &O
     if let (Some(customer), Some(event)) = (customer_of(observation), event) {
         licenses::append_event(work, customer, event);
     }
-    memberships::tied::follow(work, observation);
+    memberships::tied::follow(work, observation, settings.pod_retries);
     // Of what else has changed people are told by [`notifications::follow`], when whoever called this is done too.
     notifications::note_trial_ending(work, settings, observation);
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use chrono::Duration;
 use tollgate_shared::Rng;
 
+use crate::contributions::tries::RetryOwner;
 use crate::plans::Plans;
 use crate::sealer::Sealer;
 use crate::widgets::defaults::WidgetDefaults;
@@ -18,6 +19,8 @@ pub struct Settings {
     pub widgets: Arc<WidgetDefaults>,
     /// Encrypts the reveal-once copy of a key.
     pub sealer: Arc<Sealer>,
+    /// Who tries again what was not paid into a pod.
+    pub pod_retries: RetryOwner,
     /// For ids and keys.
     pub rng: Rng,
     /// The deployment's mode, where it has one: a key is `tg_live_` by it where an event does not say its own.

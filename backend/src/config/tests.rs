@@ -85,3 +85,11 @@ fn a_configuration_does_not_show_its_secrets() {
     );
     assert!(!shown.contains("hunter2"), "{shown}");
 }
+
+#[test]
+fn retries_of_pods_are_stripes_unless_they_are_said_to_be_ours() {
+    let owner = |variables: &[(&str, &str)]| config(variables).pod_retries;
+    assert_eq!(owner(&[]), RetryOwner::Stripe);
+    assert_eq!(owner(&[("POD_RETRIES", "stripe")]), RetryOwner::Stripe);
+    assert_eq!(owner(&[("POD_RETRIES", "tollgate")]), RetryOwner::Tollgate);
+}

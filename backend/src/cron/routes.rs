@@ -5,7 +5,6 @@ use rocket::{State, get, post};
 use schemars::JsonSchema;
 use serde::Serialize;
 use tollgate_domain::cron::runs::{self, Caller};
-use tollgate_shared::clock::rfc3339;
 
 use super::runner::{Failure, Ran, Runner};
 use super::timetable;
@@ -44,7 +43,8 @@ async fn run(_scheduler: Cron, job: &str, runner: &State<Runner>) -> Result<Json
             (false, tick, runner.last_summary(job).await?.unwrap_or_else(view::nothing))
         }
     };
-    Ok(Json(RanView { job: job.name, ran, tick: rfc3339(tick), summary }))
+    let counts = job.name == timetable::SYNC_SUBSCRIPTIONS;
+    Ok(Json(RanView::new(job.name, ran, tick, summary, counts)))
 }
 
 impl Argument for &State<Runner> {

@@ -106,12 +106,14 @@ fn clocks_and_schedulers_all_at_once_run_each_tick_once() {
         assert_eq!(by_clocks["retry-events"] + by_schedulers, 60);
         assert_eq!(by_clocks["detect-stale-sessions"], 60);
         assert_eq!((by_clocks["expiration-check"], by_clocks["cleanup-events"]), (2, 1));
+        assert_eq!(by_clocks["sync-subscriptions"], 1);
 
         let minutes = |job: &'static str| (0..60).map(move |minute| (job, first + chrono::Duration::minutes(minute)));
         let others = [
             ("cleanup-events", "2025-06-15T03:00:00Z"),
             ("expiration-check", "2025-06-15T15:00:00Z"),
             ("expiration-check", "2025-06-15T16:00:00Z"),
+            ("sync-subscriptions", "2025-06-15T00:00:00Z"),
         ];
         let others = others.map(|(job, tick)| (job, tick.parse().unwrap()));
         let expected = others.into_iter().chain(minutes("detect-stale-sessions")).chain(minutes("retry-events"));
@@ -168,6 +170,8 @@ fn missed_ticks_are_caught_up_with_by_one_run() {
             ("expiration-check", "2025-06-17T15:00:00Z"),
             ("retry-events", "2025-06-15T15:06:00Z"),
             ("retry-events", "2025-06-17T15:06:00Z"),
+            ("sync-subscriptions", "2025-06-15T00:00:00Z"),
+            ("sync-subscriptions", "2025-06-17T00:00:00Z"),
         ];
         assert_eq!(ticks, expected.map(|(job, tick)| (job.to_owned(), tick.to_owned())));
     });

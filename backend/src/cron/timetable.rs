@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 use tollgate_db::DbError;
+use tollgate_domain::cron::runs::Caller;
 use tollgate_domain::cron::schedule::Schedule;
 
 use super::cleanup::clean_up;
@@ -18,11 +19,14 @@ use crate::events::{HEARTBEAT, presence, undelivered};
 use crate::licenses::last_seen;
 use crate::monitoring::metrics;
 use crate::notifications;
-use crate::pods::{by_time, moving, owed};
+use crate::pods::{by_time, moving, owed, rounds, tries};
 use crate::webhooks::retry;
 
+/// The job whose numbers stand at the top of its answer.
+pub(super) const SYNC_SUBSCRIPTIONS: &str = "sync-subscriptions";
+
 /// The jobs, those that run most often first.
-static JOBS: [Job; 4] = [
+static JOBS: [Job; 5] = [
     Job {
         name: "retry-events",
         schedule: Schedule::minutes(1),
@@ -37,6 +41,11 @@ static JOBS: [Job; 4] = [
         name: "expiration-check",
         schedule: Schedule::hourly(),
         work: |context, progress| Box::pin(check_expirations(context, progress)),
+    },
+    Job {
+        name: SYNC_SUBSCRIPTIONS,
+        schedule: Schedule::daily(0),
+        work: |context, progress| Box::pin(sync_subscriptions(context, progress)),
     },
     Job {
         name: "cleanup-events",
@@ -54,8 +63,12 @@ const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 /// A licence ends when it says that it does.
 const EXPIRE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How soon subscriptions follow at Stripe what became of their pod: that it was called off, or a date of it moved.
+/// How soon is done at Stripe what pods owe it: that a subscription follows what became of its pod, and that an overdue
+/// invoice is tried, or tried no more.
 const OWED_INTERVAL: Duration = Duration::from_secs(5);
+
+/// How soon a round that was stopped at its limit goes on.
+const ROUND_INTERVAL: Duration = Duration::from_secs(60);
 
 /// For how long a sign of life of a machine is in memory alone.
 const LAST_SEEN_INTERVAL: Duration = Duration::from_secs(5);
@@ -92,7 +105,23 @@ pub fn start(runner: &Runner) {
             async move { runner.look(job).await }
         });
     }
+    let goes_on = runner.clone();
+    tasks.every("round-goes-on", ROUND_INTERVAL, move || {
+        let runner = goes_on.clone();
+        async move { go_on_with_round(&runner).await }
+    });
     start_looks(runner.context());
+}
+
+/// Runs the job of a round once more that was stopped at its limit.
+pub(crate) async fn go_on_with_round(runner: &Runner) -> Result<(), DbError> {
+    if !rounds::is_unfinished(&runner.context().app).await? {
+        return Ok(());
+    }
+    match job(SYNC_SUBSCRIPTIONS) {
+        Some(job) => runner.run(job, Caller::Request).await.map(drop),
+        None => Ok(()),
+    }
 }
 
 fn start_looks(context: &Context) {
@@ -112,6 +141,7 @@ fn start_looks(context: &Context) {
         let app = looks_for.clone();
         async move {
             owed::run(&app).await?;
+            tries::run(&app).await?;
             moving::follow(&app).await.map(drop)
         }
     });
@@ -141,21 +171,29 @@ fn start_looks(context: &Context) {
     });
 }
 
-#[derive(Serialize)]
+#[derive(Default, Serialize)]
 struct Retried {
     tried: usize,
     judged: usize,
     ended: usize,
+    payments: usize,
 }
 
 async fn retry_events(context: Context, progress: Progress) -> Result<(), DbError> {
-    let tried = retry::run(&context.inbox).await?;
-    progress.say(&Retried { tried, judged: 0, ended: 0 });
-    let judged = undelivered::find_undelivered(context.inbox.app()).await?;
-    progress.say(&Retried { tried, judged, ended: 0 });
-    let ended = undelivered::end_of_who_left(context.inbox.app()).await?;
-    progress.say(&Retried { tried, judged, ended });
+    let app = context.inbox.app();
+    let mut done = Retried { tried: retry::run(&context.inbox).await?, ..Retried::default() };
+    progress.say(&done);
+    done.judged = undelivered::find_undelivered(app).await?;
+    progress.say(&done);
+    done.ended = undelivered::end_of_who_left(app).await?;
+    progress.say(&done);
+    done.payments = tries::run(app).await?.tried;
+    progress.say(&done);
     Ok(())
+}
+
+async fn sync_subscriptions(context: Context, progress: Progress) -> Result<(), DbError> {
+    rounds::run(&context.app, rounds::STOPS_AFTER, |summary| progress.say(summary)).await
 }
 
 #[derive(Serialize)]
@@ -169,20 +207,23 @@ async fn detect_stale_sessions(context: Context, progress: Progress) -> Result<(
     Ok(())
 }
 
-#[derive(Serialize)]
+#[derive(Default, Serialize)]
 struct Expired {
     ended: usize,
     moved: usize,
     told: usize,
+    stopped: usize,
 }
 
 async fn check_expirations(context: Context, progress: Progress) -> Result<(), DbError> {
-    let ended = context.expire.run(&context.app).await?;
-    progress.say(&Expired { ended, moved: 0, told: 0 });
+    let mut done = Expired { ended: context.expire.run(&context.app).await?, ..Expired::default() };
+    progress.say(&done);
     by_time::settle_all(&context.app).await?;
-    let told = notifications::by_time::tell_all(&context.app).await?;
-    progress.say(&Expired { ended, moved: 0, told });
-    let moved = moving::look_at_all(&context.app).await?;
-    progress.say(&Expired { ended, moved, told });
+    done.told = notifications::by_time::tell_all(&context.app).await?;
+    progress.say(&done);
+    done.moved = moving::look_at_all(&context.app).await?;
+    progress.say(&done);
+    done.stopped = tries::run(&context.app).await?.ended;
+    progress.say(&done);
     Ok(())
 }

@@ -12,12 +12,33 @@ use super::job::Job;
 
 /// What came of asking for a job.
 #[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
 #[schemars(rename = "JobRun")]
 pub(super) struct RanView {
-    pub(super) job: &'static str,
-    pub(super) ran: bool,
-    pub(super) tick: String,
-    pub(super) summary: Value,
+    job: &'static str,
+    ran: bool,
+    tick: String,
+    summary: Value,
+    /// These four are of `sync-subscriptions` alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    synced: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    due_soon: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failed_payments: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    grace_ending: Option<i64>,
+}
+
+impl RanView {
+    /// What came of asking for `job`. `counts`: what its summary counts stands at the top too.
+    pub(super) fn new(job: &'static str, ran: bool, tick: Timestamp, summary: Value, counts: bool) -> Self {
+        // Of a job that nobody has run yet they are 0.
+        let number = |name: &str| counts.then(|| summary[name].as_i64().unwrap_or_default());
+        let [synced, due_soon, failed_payments, grace_ending] =
+            ["synced", "dueSoon", "failedPayments", "graceEnding"].map(number);
+        Self { job, ran, tick: rfc3339(tick), summary, synced, due_soon, failed_payments, grace_ending }
+    }
 }
 
 /// A line of the timetable, and its newest run.

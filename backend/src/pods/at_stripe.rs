@@ -54,7 +54,8 @@ impl<'a> Teller<'a> {
         Self { is_job: true, ..self }
     }
 
-    fn urgent(self, call: Call) -> Call {
+    /// A call, behind those of users if a job makes it.
+    pub(super) fn urgent(self, call: Call) -> Call {
         if self.is_job { call.in_background() } else { call }
     }
 

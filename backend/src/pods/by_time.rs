@@ -21,7 +21,7 @@ pub async fn settle_all(app: &App) -> Result<usize, DbError> {
     for (id, customer) in &waiting {
         let touched = Touched::membership(id, customer.as_deref());
         let settled = app.write(&touched, |work| {
-            settle(work, id);
+            settle(work, id, app.settings.pod_retries);
             Ok::<_, Infallible>(())
         });
         or_database(settled.await)?;

@@ -7,6 +7,7 @@
 mod admin;
 mod at_stripe;
 pub mod by_time;
+mod invoices;
 mod joining;
 mod leaving;
 pub mod moving;
@@ -15,10 +16,12 @@ pub mod owed;
 mod payer;
 mod reports;
 mod retrying;
+pub mod rounds;
 mod routes;
 mod services;
 #[cfg(test)]
 mod tests;
+pub mod tries;
 mod view;
 
 use std::convert::Infallible;

@@ -97,7 +97,7 @@ async fn payment(_caller: Internal, body: JsonBody<Payment>, app: &State<App>) -
             },
         )?;
         tied::join_reported(work, &told.stripe_reference);
-        settle(work, &membership.id);
+        settle(work, &membership.id, app.settings.pod_retries);
         let row: Membership = work.get_cloned(&membership.id).ok_or(Mismatch)?;
         Ok::<_, Mismatch>((contribution, row, is_new))
     });

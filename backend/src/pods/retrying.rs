@@ -7,7 +7,7 @@ use tollgate_domain::apply::Touched;
 use tollgate_domain::contributions::Contribution;
 use tollgate_domain::contributions::history::ContributionView;
 use tollgate_domain::memberships::leaving::NotAMember;
-use tollgate_domain::memberships::retrying::{CannotRetry, answered, ask};
+use tollgate_domain::memberships::retrying::{Answered, CannotRetry, answered, ask};
 use tollgate_domain::memberships::view::{MembershipView, Viewer};
 use tollgate_domain::memberships::{self, Membership};
 use tollgate_stripe::ObjectType;
@@ -55,13 +55,23 @@ pub(super) async fn retry(app: &App, user: &User, id: &str, body: Retry) -> Resu
     }
     let touched = Touched::membership(&member.id, member.customer_id.as_deref());
     let ((contribution, number), _) = app.write(&touched, |work| ask(work, &member.id)).await?;
-    let paid = teller.pay(&contribution, number, method.as_deref()).await;
-    let failure = paid.as_ref().err().and_then(CallError::refusal);
-    let code = failure.and_then(|refusal| refusal.decline_code.clone().or(refusal.code.clone()));
-    teller.see_invoice(&contribution, &member).await;
+    let invoice = contribution.invoice_id.as_deref().unwrap_or_default();
+    let form = Form::default().with_some("payment_method", method.as_ref());
+    let paid = teller.pay(invoice, form, &format!("tollgate:{invoice}:user:{number}")).await.map(drop);
+    let refusal = paid.as_ref().err().and_then(CallError::refusal);
+    // Where that cannot be, its events tell.
+    let _ = teller.look_at_invoice(invoice, &member.id, refusal.is_some_and(Refusal::is_decline)).await;
     let noted = app.write(&touched, |work| {
-        let is_open = work.get::<Contribution>(&contribution.id).is_some_and(|one| !one.status().was_paid());
-        answered(work, &contribution.id, paid.is_ok() && is_open, code.as_deref());
+        let one: &Contribution = work.get(&contribution.id).ok_or(NotAMember)?;
+        let answer = match &paid {
+            Ok(()) if one.status().was_paid() => Answered::Settled,
+            Ok(()) => Answered::UnderWay,
+            Err(_) => {
+                let used = method.clone().or_else(|| work.get::<Membership>(&member.id)?.charged_method_id.clone());
+                Answered::Failed { code: refusal.and_then(Refusal::reason), method: used }
+            }
+        };
+        answered(work, &contribution.id, &answer, app.settings.pod_retries);
         let row: Membership = work.get_cloned(&member.id).ok_or(NotAMember)?;
         let one: Contribution = work.get_cloned(&contribution.id).ok_or(NotAMember)?;
         Ok::<_, NotAMember>((row, one))
@@ -87,24 +97,6 @@ pub(super) async fn retry(app: &App, user: &User, id: &str, body: Retry) -> Resu
 }
 
 impl Teller<'_> {
-    async fn pay(self, contribution: &Contribution, number: usize, method: Option<&str>) -> Result<(), CallError> {
-        let invoice = contribution.invoice_id.as_deref().unwrap_or_default();
-        let form = Form::default().with_some("payment_method", method);
-        let call = Call::post("invoices.pay", &["invoices", invoice, "pay"]).with(form);
-        self.stripe.once(&call, &format!("tollgate:{invoice}:user:{number}")).await.map(drop)
-    }
-
-    /// Takes in how the invoice is now; where that cannot be, its event tells.
-    async fn see_invoice(self, contribution: &Contribution, member: &Membership) {
-        let invoice = contribution.invoice_id.as_deref().unwrap_or_default();
-        let call = Call::get("invoices.read", &["invoices", invoice]);
-        if let Ok(answer) = self.stripe.read(&call).await
-            && let Ok(seen) = self.seen(ObjectType::Invoice, &answer)
-        {
-            let _ = self.take_in(&seen, &member.id).await;
-        }
-    }
-
     /// Makes what was paid with what is charged from now on.
     async fn pay_from_now_on(
         self,

@@ -1,6 +1,11 @@
 //! Pods, on both engines: by their routes, and by what Stripe and the company tell of them.
 
+mod any_order;
 mod joining;
+mod moving;
+mod retries;
+mod rounds;
+mod year;
 
 use std::collections::BTreeSet;
 use std::time::Duration as StdDuration;

@@ -140,6 +140,16 @@ impl Refusal {
         matches!(self.status.as_u16(), 400 | 404) && !is_ours
     }
 
+    /// Whether a payment was declined.
+    pub fn is_decline(&self) -> bool {
+        self.status.as_u16() == 402
+    }
+
+    /// Why, in a word: the issuer's, else Stripe's own.
+    pub fn reason(&self) -> Option<String> {
+        self.decline_code.clone().or_else(|| self.code.clone())
+    }
+
     /// Whether the customer has nothing to pay with. Of an object that is not there Stripe says by which parameter it was named.
     pub fn wants_payment_method(&self) -> bool {
         self.status.as_u16() == 400 && self.code.as_deref() == Some("resource_missing") && self.param.is_none()

@@ -25,6 +25,12 @@ object! {
         pub invoice: Option<String>,
         /// The last error's `decline_code`, else its `code`.
         pub failure_code: Option<String>,
+        /// What the last error advises: `do_not_try_again`, `try_again_later` or `confirm_card_data`.
+        pub failure_advice: Option<String>,
+        /// `pm_…` that the last error came of.
+        pub failed_method: Option<String>,
+        /// What kind of payment method that is: `card`, `us_bank_account`, …
+        pub failed_method_type: Option<String>,
     }
 }
 
@@ -42,14 +48,19 @@ view! {
 }
 view! {
     /// Why the last attempt failed.
-    struct PaymentError { decline_code: Text, code: Text, }
+    struct PaymentError { decline_code: Text, code: Text, advice_code: Text, payment_method: FailedMethod, }
+}
+view! {
+    /// What it was tried with.
+    struct FailedMethod { id: Id, method_type "type": Text, }
 }
 
 impl Normalize for PaymentIntentJson {
     type Output = PaymentIntent;
 
     fn normalize(self) -> Result<PaymentIntent, Unreadable> {
-        let PaymentError { decline_code, code } = self.last_payment_error.or_default();
+        let PaymentError { decline_code, code, advice_code, payment_method } = self.last_payment_error.or_default();
+        let FailedMethod { id: failed_method, method_type } = payment_method.or_default();
         let order = self.payment_details.or_default().order_reference.text();
         Ok(PaymentIntent {
             id: required_id(self.id)?,
@@ -61,6 +72,9 @@ impl Normalize for PaymentIntentJson {
             created: self.created.seconds(),
             invoice: self.invoice.text().or(order.filter(|order| order.starts_with("in_"))),
             failure_code: decline_code.text().or(code.text()),
+            failure_advice: advice_code.text(),
+            failed_method: failed_method.text(),
+            failed_method_type: method_type.text(),
         })
     }
 }

@@ -23,6 +23,7 @@ use tollgate_shared::{Rng, Secrets, Timestamp};
 use super::apply;
 use crate::api_keys::StoredKey;
 use crate::audit::AuditEntry;
+use crate::contributions::tries::RetryOwner;
 use crate::customers::Customer;
 use crate::events::LicenseEvent;
 use crate::invoices::Invoice;
@@ -94,6 +95,7 @@ impl Fixture {
             plans: Arc::new(Plans::parse(plans).expect("the plans of this test are right")),
             widgets: Arc::new(WidgetDefaults::parse(r#"[{"name": "default", "config": {"theme": "light"}}]"#).unwrap()),
             sealer: Arc::new(Sealer::new(&Secrets::parse("0123456789abcdef0123456789abcdef").unwrap())),
+            pod_retries: RetryOwner::Stripe,
             rng: rng.clone(),
             livemode: None,
             machines_stale_after: Duration::days(30),

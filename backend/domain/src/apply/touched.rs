@@ -194,6 +194,9 @@ impl Touched {
             Object::PaymentIntent(intent) => {
                 self.guarded_payments.insert(intent.id.clone());
                 self.charge(Some(&intent.id), intent.invoice.as_deref(), intent.customer.as_deref());
+                if let Some(charge) = self.charges.get_mut(&intent.id) {
+                    charge.failures.see_intent(intent, observation.seen_at.timestamp());
+                }
             }
             Object::PaymentMethod(method, _) => {
                 self.payment_methods.insert(method.id.clone());

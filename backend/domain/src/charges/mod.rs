@@ -4,6 +4,7 @@
 //! charge that was made without an intent. A row begins with the first event that names the intent, whatever it is
 //! about: it is what two writers who both know something of one intent take in turn.
 
+pub mod failures;
 mod given_back;
 #[cfg(test)]
 mod tests;
@@ -13,6 +14,7 @@ use tollgate_shared::Timestamp;
 use tollgate_shared::clock::from_unix;
 use tollgate_stripe::{self as stripe, Observation};
 
+use crate::charges::failures::Failures;
 use crate::charges::given_back::{GivenBack, Returned};
 
 record! {
@@ -36,6 +38,8 @@ record! {
         pub lost_at: Option<Timestamp>,
         /// The membership that it was reported for.
         pub membership_id: Option<String>,
+        /// Why attempts at it failed.
+        pub failures: Json<Failures>,
     }
 }
 
@@ -52,6 +56,7 @@ impl Charge {
             refunded_at: None,
             lost_at: None,
             membership_id: None,
+            failures: Json(Failures::default()),
         }
     }
 
@@ -99,6 +104,16 @@ pub fn name(work: &mut UnitOfWork, intent: &str, payee: Option<&str>, customer: 
         work.insert(row);
     }
     payee
+}
+
+/// Takes in why the last attempt of an intent failed, if it did.
+pub fn apply_intent(work: &mut UnitOfWork, observation: &Observation, intent: &stripe::PaymentIntent) {
+    let was = Charge::of(work, &intent.id);
+    let mut row = was.clone();
+    row.failures.see_intent(intent, observation.seen_at.timestamp());
+    if row != was {
+        work.insert(row);
+    }
 }
 
 /// Takes in a charge of which something was given back.

@@ -7,6 +7,7 @@
 pub mod history;
 pub mod reported;
 mod store;
+pub mod tries;
 
 use std::collections::BTreeMap;
 
@@ -15,10 +16,12 @@ use serde::Serialize;
 use tollgate_db::{Json, UnitOfWork, record};
 use tollgate_shared::Timestamp;
 
+use crate::charges::failures::Failures;
 use crate::charges::{self, Charge};
+use crate::contributions::tries::Try;
 use crate::invoices::Invoice;
 
-pub use self::store::{of_membership, of_reference};
+pub use self::store::{Due, due, of_membership, of_reference};
 
 record! {
     /// A row of `contributions`.
@@ -53,7 +56,7 @@ record! {
         pub paid_at: Option<Timestamp>,
         /// How often a payment was tried.
         pub attempts: i64,
-        /// When Stripe tries next.
+        /// When it is tried next, by Stripe or by us.
         pub next_attempt_at: Option<Timestamp>,
         /// When its payment first failed.
         pub first_failed_at: Option<Timestamp>,
@@ -71,10 +74,20 @@ record! {
         pub last_failed_at: Option<Timestamp>,
         /// When its payer asked for it to be paid once more.
         pub asked_at: Json<Vec<Timestamp>>,
-        /// Until when such an attempt may be in flight.
+        /// Until when such an attempt, or one of ours, may be in flight.
         pub asking_until: Option<Timestamp>,
-        /// Since when the last attempt that its payer asked for is under way.
+        /// Since when the last attempt that its payer asked for, or that we made, is under way.
         pub asked_since: Option<Timestamp>,
+        /// Our own tries.
+        pub tries: Json<Vec<Try>>,
+        /// Whether Stripe has not answered the last of them.
+        pub is_trying: bool,
+        /// Why attempts failed, by payment method.
+        pub failures: Json<Failures>,
+        /// When Stripe confirmed that it tries no more by itself.
+        pub schedule_ended_at: Option<Timestamp>,
+        /// When something is to be done about it, as in [`Step`](tries::Step).
+        pub step_at: Option<Timestamp>,
     }
 }
 
@@ -199,6 +212,11 @@ impl Contribution {
             asked_at: Json(vec![]),
             asking_until: None,
             asked_since: None,
+            tries: Json(vec![]),
+            is_trying: false,
+            failures: Json(Failures::default()),
+            schedule_ended_at: None,
+            step_at: None,
         }
     }
 
@@ -212,9 +230,9 @@ impl Contribution {
         self.invoice_id.is_some() || self.reported_status.is_some()
     }
 
-    /// How often its payment was tried: by Stripe, which leaves out what its payer asked for, and so.
+    /// How often its payment was tried: by Stripe, which leaves out what its payer asked for and what we tried, and so.
     pub fn attempts_in_all(&self) -> i64 {
-        self.attempts.saturating_add(self.asked_at.len() as i64)
+        self.attempts.saturating_add((self.asked_at.len() + self.tries_answered()) as i64)
     }
 
     /// What of it is in the pot.
@@ -262,7 +280,11 @@ impl Contribution {
         let reported = reports.iter().map(|report| &report.id).find(|id| !id.starts_with("in_")).cloned();
         self.reference = reported.or_else(|| self.paying_intent(work)).or(self.reference.take());
         self.give_back(work, &reports);
-        self.judge(is_paid_at_stripe || was_reported).name().clone_into(&mut self.status);
+        self.learn_failures(work);
+        self.settle_try();
+        let status = self.judge(is_paid_at_stripe || was_reported);
+        status.name().clone_into(&mut self.status);
+        self.failure_code = self.failures.last().map(|last| last.code.clone()).filter(|_| status.is_overdue());
     }
 
     fn judge(&self, was_paid: bool) -> ContributionStatus {
@@ -297,6 +319,13 @@ impl Contribution {
         // The company says that all of it went back, and Stripe may not know.
         let is_said = reports.iter().any(|report| report.status == "refunded");
         self.refunded = if is_said { self.amount_paid.max(by_charges) } else { by_charges };
+    }
+
+    /// Takes in why attempts at its invoice failed, as far as its charges are here.
+    fn learn_failures(&mut self, work: &UnitOfWork) {
+        for charge in self.invoice_id.as_deref().into_iter().flat_map(|id| charges::of_payee(work, id)) {
+            self.failures.merge(&charge.failures);
+        }
     }
 
     /// The intent that is known to pay its invoice.

@@ -120,6 +120,7 @@ impl Membership {
             next_attempt_at: None,
             grace_ends_at: None,
             failure_code: None,
+            charged_method_id: None,
         }
     }
 

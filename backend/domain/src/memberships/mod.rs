@@ -10,10 +10,13 @@ pub mod leaving;
 pub mod lists;
 mod load;
 pub mod moving;
+mod planned;
 pub mod retrying;
+pub mod rounds;
 pub mod settled;
 mod store;
 pub mod tied;
+pub mod tries;
 pub mod view;
 
 use chrono::Duration;
@@ -21,6 +24,8 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use tollgate_db::record;
 use tollgate_shared::Timestamp;
+
+use crate::pods::Pod;
 
 pub use self::load::{Wanted, load};
 pub use self::store::{ended_here, get, live, of_pod, of_subscription, of_user_in, waiting};
@@ -92,6 +97,8 @@ record! {
         pub grace_ends_at: Option<Timestamp>,
         /// Why it failed.
         pub failure_code: Option<String>,
+        /// `pm_…` that is charged now, as far as that is known.
+        pub charged_method_id: Option<String>,
     }
 }
 
@@ -167,6 +174,12 @@ impl Membership {
             _ if self.is_over_in_time && self.pending_amount > 0 => MembershipStatus::Active,
             _ => MembershipStatus::Canceled,
         }
+    }
+
+    /// The next date on which it pays at `now`, if there is one.
+    pub fn next_date(&self, pod: &Pod, now: Timestamp) -> Option<Timestamp> {
+        let next = pod.next_contribution_date(now).map(|at| at.max(self.first_date));
+        next.filter(|at| self.status(now).holds_a_seat() && self.leaves_at.is_none_or(|leaves| leaves > *at))
     }
 
     /// Whether something of it is under way or in grace.

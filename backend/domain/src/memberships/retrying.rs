@@ -2,7 +2,10 @@
 
 use chrono::Duration;
 use tollgate_db::UnitOfWork;
+use tollgate_shared::Timestamp;
 
+use crate::charges::failures::Failure;
+use crate::contributions::tries::RetryOwner;
 use crate::contributions::{Contribution, ContributionStatus};
 use crate::memberships::settled::{oldest_overdue, settle};
 
@@ -53,14 +56,39 @@ pub fn ask(work: &mut UnitOfWork, membership_id: &str) -> Result<(Contribution, 
     Ok((row, number))
 }
 
-/// Notes what Stripe answered: that it is under way, or that it failed and why; paid it is by its invoice.
-pub fn answered(work: &mut UnitOfWork, contribution_id: &str, is_under_way: bool, failure_code: Option<&str>) {
+/// What Stripe answered whoever asked; paid it is by its invoice.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answered {
+    /// It is paid, or no longer owed.
+    Settled,
+    /// A bank is told to pay, which takes days.
+    UnderWay,
+    /// It failed, for this reason where there is one, with `pm_…` where that is known.
+    Failed {
+        /// Stripe's decline code, else its code.
+        code: Option<String>,
+        /// `pm_…`
+        method: Option<String>,
+    },
+}
+
+/// Notes what Stripe answered the user who asked.
+pub fn answered(work: &mut UnitOfWork, contribution_id: &str, answer: &Answered, retries: RetryOwner) {
     let Some(mut row) = work.get_cloned::<Contribution>(contribution_id) else { return };
-    row.asking_until = None;
-    row.asked_since = is_under_way.then_some(work.now());
-    row.failure_code = failure_code.map(str::to_owned).or(row.failure_code);
-    row.settle(work);
+    row.note_answer(answer, work.now());
     let membership_id = row.membership_id.clone();
+    row.settle(work);
     work.insert(row);
-    settle(work, &membership_id);
+    settle(work, &membership_id, retries);
+}
+
+impl Contribution {
+    /// Notes what Stripe answered an attempt that it was asked for.
+    pub(super) fn note_answer(&mut self, answer: &Answered, now: Timestamp) {
+        self.asking_until = None;
+        self.asked_since = (*answer == Answered::UnderWay).then_some(now);
+        if let Answered::Failed { code: Some(code), method } = answer {
+            self.failures.see(method.as_deref().unwrap_or_default(), Failure::of_code(now.timestamp(), code));
+        }
+    }
 }

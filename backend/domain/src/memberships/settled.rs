@@ -6,22 +6,27 @@ use tollgate_db::UnitOfWork;
 use tollgate_shared::Timestamp;
 use tollgate_shared::clock::from_unix;
 
+use crate::contributions::tries::RetryOwner;
 use crate::contributions::{Contribution, ContributionStatus};
+use crate::customers::Customer;
 use crate::memberships::Membership;
+use crate::memberships::planned::plan;
 use crate::pods::Pod;
 use crate::subscriptions::Subscription;
 
 /// How long before its pod's end a subscription may end and still have ended with it: Stripe's clock and ours differ.
 const END_TOLERANCE: Duration = Duration::hours(1);
 
-/// Brings a membership into step with what it follows from, as far as that is here.
-pub fn settle(work: &mut UnitOfWork, membership_id: &str) {
+/// Brings a membership into step with what it follows from, as far as that is here, and says what is to be done about what
+/// is overdue. `retries` are whose.
+pub fn settle(work: &mut UnitOfWork, membership_id: &str, retries: RetryOwner) {
     let Some(was) = work.get::<Membership>(membership_id) else { return };
     let Some(pod) = work.get::<Pod>(&was.pod_id) else { return };
     let mut row = was.clone();
     let subscription = row.subscription_id.as_deref().and_then(|id| work.get::<Subscription>(id));
     if let Some(subscription) = subscription {
         row.follow_subscription(subscription, pod);
+        row.charged_method_id = charged_by(work, subscription);
     }
     row.over_at = row.over_at.or(row.ended_here_at);
     let of_membership =
@@ -30,10 +35,21 @@ pub fn settle(work: &mut UnitOfWork, membership_id: &str) {
     row.sum_up(&contributions);
     let overdue = oldest_overdue(&contributions);
     row.follow_overdue(overdue, subscription, pod);
+    let oldest = overdue.map(|one| one.id.clone());
+    plan(work, &row, retries);
+    row.next_attempt_at = oldest.and_then(|id| work.get::<Contribution>(&id)?.next_attempt_at);
     row.follow_seat(work.now());
     if work.get(membership_id) != Some(&row) {
         work.insert(row);
     }
+}
+
+/// What is charged for a subscription, in Stripe's order, as far as that is known: its own method, else its customer's.
+fn charged_by(work: &UnitOfWork, subscription: &Subscription) -> Option<String> {
+    let customer = || work.get::<Customer>(&subscription.customer_id);
+    let by_customer =
+        || customer()?.default_payment_method_id.clone().or_else(|| customer()?.default_source_id.clone());
+    subscription.default_payment_method().map(str::to_owned).or_else(by_customer)
 }
 
 /// Of what should have been paid and was not, what was owed first.
@@ -89,7 +105,6 @@ impl Membership {
         };
         self.grace_ends_at = since.map(|since| since + Duration::days(pod.grace_days));
         self.attempts = overdue.map_or(0, Contribution::attempts_in_all);
-        self.next_attempt_at = overdue.and_then(|one| one.next_attempt_at);
         self.failure_code = overdue.and_then(|one| one.failure_code.clone());
     }
 }

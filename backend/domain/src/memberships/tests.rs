@@ -9,6 +9,8 @@ use crate::memberships::leaving::{AtStripe, NotAMember, cancel_pod, leave, stay,
 use crate::pods::schedule::Cadence;
 use crate::pods::{self, NewPod, Pod, PodStatus};
 
+mod tries;
+
 fn start() -> Timestamp {
     from_unix(1_750_000_000).unwrap()
 }

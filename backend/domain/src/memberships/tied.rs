@@ -6,6 +6,7 @@ use tollgate_db::UnitOfWork;
 use tollgate_stripe::{Object, Observation, PodRef};
 
 use crate::charges::{self, Charge};
+use crate::contributions::tries::RetryOwner;
 use crate::contributions::{Contribution, ReportedPayment};
 use crate::customers::Customer;
 use crate::invoices::Invoice;
@@ -15,7 +16,8 @@ use crate::pods::Pod;
 use crate::subscriptions::Subscription;
 
 /// Takes in what `observation` tells of pods: after all else of it is done. Where no membership is here it does nothing.
-pub fn follow(work: &mut UnitOfWork, observation: &Observation) {
+/// `retries` are whose.
+pub fn follow(work: &mut UnitOfWork, observation: &Observation, retries: RetryOwner) {
     if work.all::<Membership>().next().is_none() {
         return;
     }
@@ -31,7 +33,7 @@ pub fn follow(work: &mut UnitOfWork, observation: &Observation) {
     }
     for id in touched_by(work, observation) {
         settle_contributions(work, &id, observation);
-        settle(work, &id);
+        settle(work, &id, retries);
     }
 }
 

@@ -116,8 +116,6 @@ impl MembershipView {
         let time = |at: Option<Timestamp>| at.map(rfc3339);
         let status = row.status(now);
         let is_over = !status.holds_a_seat();
-        let next = pod.next_contribution_date(now).map(|at| at.max(row.first_date));
-        let next = next.filter(|at| !is_over && row.leaves_at.is_none_or(|leaves| leaves > *at));
         Self {
             id: row.id.clone(),
             pod_id: row.pod_id.clone(),
@@ -133,7 +131,7 @@ impl MembershipView {
             ended_at: time(row.ended_at.or(row.over_at).filter(|_| is_over)),
             amount: pod.amount,
             currency: pod.currency.clone(),
-            next_contribution_date: time(next),
+            next_contribution_date: time(row.next_date(pod, now)),
             contribution_progress: row.contribution_progress,
             contributions_total: row.contributions_total,
             total_contributed: row.total_contributed,

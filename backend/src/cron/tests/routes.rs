@@ -14,7 +14,7 @@ fn whoever_asks_gets_the_due_run_and_then_one_of_his_own() {
             assert_eq!(response.status, 200, "{response:?}");
             response.json()
         };
-        let answer = |ran: bool, tick: &str| json!({ "job": "retry-events", "ran": ran, "tick": tick, "summary": { "tried": 0, "judged": 0, "ended": 0 } });
+        let answer = |ran: bool, tick: &str| json!({ "job": "retry-events", "ran": ran, "tick": tick, "summary": { "tried": 0, "judged": 0, "ended": 0, "payments": 0 } });
         assert_eq!(ask(Method::Get).await, answer(true, "2025-06-15T15:06:00Z"));
         assert_eq!(ask(Method::Post).await, answer(true, "2025-06-15T15:06:40Z"));
         assert_eq!(ask(Method::Post).await, answer(false, "2025-06-15T15:06:40Z"), "in the same second");
@@ -64,7 +64,8 @@ fn operators_see_when_each_job_ran_what_it_did_and_whether_it_is_late() {
     on_each_engine!(async |db| {
         let app = TestApp::on(db).await;
         let list = async || app.look_up("/api/admin/cron").await.json();
-        let names = ["retry-events", "detect-stale-sessions", "expiration-check", "cleanup-events"];
+        let names =
+            ["retry-events", "detect-stale-sessions", "expiration-check", "sync-subscriptions", "cleanup-events"];
         let listed = list().await;
         assert_eq!(
             listed["data"].as_array().unwrap().iter().map(|job| job["job"].as_str().unwrap()).collect::<Vec<_>>(),
@@ -74,13 +75,13 @@ fn operators_see_when_each_job_ran_what_it_did_and_whether_it_is_late() {
             "job": "cleanup-events", "schedule": "daily 03:00", "lastTick": null, "lastRunAt": null, "lastOutcome": null,
             "durationMs": null, "nextAt": "2025-06-16T03:00:00Z", "late": false, "summary": null,
         });
-        assert_eq!(listed["data"][3], never);
+        assert_eq!(listed["data"][4], never);
 
         app.runner().look(retry_events()).await.unwrap();
         let mut once = json!({
             "job": "retry-events", "schedule": "each minute", "lastTick": "2025-06-15T15:06:00Z",
             "lastRunAt": "2025-06-15T15:06:40Z", "lastOutcome": "succeeded", "durationMs": 0,
-            "nextAt": "2025-06-15T15:07:00Z", "late": false, "summary": { "tried": 0, "judged": 0, "ended": 0 },
+            "nextAt": "2025-06-15T15:07:00Z", "late": false, "summary": { "tried": 0, "judged": 0, "ended": 0, "payments": 0 },
         });
         assert_eq!(list().await["data"][0], once);
         app.advance(620); // 15:17

@@ -9,9 +9,9 @@ use tokio::join;
 use tollgate_db::{Db, DbError, Faults, Moment, Operation};
 use tollgate_shared::clock::from_unix;
 use tollgate_shared::{Clock, Rng};
-use tollgate_tests::stripe::catalogue::PLANS;
+use tollgate_tests::stripe::catalogue::{PLANS, PRO_MONTHLY};
 use tollgate_tests::stripe::rest::{Api, Fault, SECRET_KEY};
-use tollgate_tests::stripe::{ApiVersion, Stripe};
+use tollgate_tests::stripe::{ApiVersion, Checkout, Stripe};
 
 use super::{DAY, ajo, day, id_of};
 use crate::app::App;
@@ -100,7 +100,7 @@ impl Scene {
 }
 
 /// Good for a year.
-fn signed_in(user: &str, role: &str) -> Header<'static> {
+pub(super) fn signed_in(user: &str, role: &str) -> Header<'static> {
     let claims = json!({ "sub": user, "role": role, "exp": START + 365 * DAY });
     bearer(&sign_token(&json!({ "alg": "HS256", "typ": "JWT" }), &claims, AUTH_SECRET))
 }
@@ -232,5 +232,25 @@ fn who_leaves_before_the_first_date_gives_the_seat_back() {
         assert_eq!(owed::run(&scene.app.inner).await, Ok(1));
         assert_eq!(scene.at_stripe(), ["canceled", "canceled"]);
         assert_eq!(owed::run(&scene.app.inner).await, Ok(0), "once");
+    });
+}
+
+#[test]
+fn who_pays_in_another_currency_is_told_so_and_holds_no_seat() {
+    on_each_engine!(async |db: Db| {
+        let mut scene = Scene::with_seats(db, 2).await;
+        scene.api.change(|stripe| {
+            let customer =
+                stripe.customers.values().find(|one| one.metadata["user_id"] == "user_2").unwrap().id.clone();
+            stripe.checkout(&customer, &Checkout::of(&PRO_MONTHLY));
+        });
+        scene.hear().await;
+        assert_eq!(scene.join("user_2").await.refusal(), (409, "currency_conflict".to_owned()));
+        assert_eq!((scene.at_stripe(), scene.members().await), (vec!["active"], 0));
+        // Another refusal of Stripe's says nothing of currencies.
+        scene.api.fault(&[Fault::Status(400)]);
+        assert_eq!(scene.join("user_3").await.status, 502);
+        assert_eq!(scene.members().await, 0);
+        assert_eq!(scene.join("user_3").await.status, 201);
     });
 }

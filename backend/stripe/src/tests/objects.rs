@@ -402,9 +402,22 @@ fn a_payment_intent_is_the_same_in_every_shape_but_for_its_invoice() {
                 created: Some(1_760_000_000),
                 invoice,
                 failure_code: text("insufficient_funds"),
+                failure_advice: None,
+                failed_method: None,
+                failed_method_type: None,
             }
         );
     }
+}
+
+#[test]
+fn an_intent_says_what_failed_and_whether_to_try_again() {
+    let mut object = shapes::payment_intent(SHAPES[3]);
+    object["last_payment_error"]["advice_code"] = json!("do_not_try_again");
+    object["last_payment_error"]["payment_method"] = json!({ "id": "pm_1", "type": "us_bank_account" });
+    let Object::PaymentIntent(intent) = observed("payment_intent.payment_failed", &object) else { panic!("no intent") };
+    assert_eq!(intent.failure_advice, text("do_not_try_again"));
+    assert_eq!((intent.failed_method, intent.failed_method_type), (text("pm_1"), text("us_bank_account")));
 }
 
 #[test]

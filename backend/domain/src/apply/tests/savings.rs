@@ -6,6 +6,7 @@ use proptest::sample::Index;
 use super::*;
 use crate::charges::Charge;
 use crate::contributions::reported::{Report, report};
+use crate::contributions::tries::RetryOwner;
 use crate::contributions::{Contribution, ContributionStatus};
 use crate::memberships::joining::{Joined, join};
 use crate::memberships::settled::settle;
@@ -141,7 +142,7 @@ fn tell(fixture: &mut Fixture, pod: &Pod, membership: &Membership, told: &Told) 
             let whose = (&*membership.id, &*pod.id, "user_1");
             let told = Report { reference, whose, amount: 5000, currency: "ngn", status, invoice: None };
             report(work, &told).expect("it is the same as before");
-            settle(work, &membership.id);
+            settle(work, &membership.id, RetryOwner::Stripe);
             work.release_savepoint();
         }
     }

@@ -1,6 +1,5 @@
 //! What people are told of, by Stripe's events and by what is done here: each thing once.
 
-use serde_json::Value;
 use tollgate_shared::clock::rfc3339;
 
 use super::savings::{self, fixture as pod_fixture};
@@ -118,7 +117,7 @@ fn a_member_is_told_of_joining_paying_and_of_the_end() {
     let told = told(&fixture);
     assert_eq!(told, ["pod_joined", "payment_received", "payment_received", "payment_received", "pod_completed"]);
     let last = fixture.work.appended::<Notification>().last().unwrap();
-    let sums = [&last.data["contributionProgress"], &last.data["totalContributed"]].map(Value::as_i64);
+    let sums = [&last.data["contributionProgress"], &last.data["totalContributed"]].map(|sum| sum.as_i64());
     assert_eq!((sums, &last.data["podName"]), ([Some(3), Some(15_000)], &"Ajo".into()));
 }
 
@@ -168,7 +167,7 @@ fn who_leaves_is_told_once_and_who_is_called_off_otherwise() {
     let state = stripe::Subscription { pod: named, ..subscription("active", "price_of_pod") };
     fixture.see(&created("made", 0, &state));
     fixture.see(&deleted("over", WEEK, &stripe::Subscription { ended_at: Some(START + WEEK), ..state }));
-    act(&mut fixture, |work| settled::settle(work, &membership.id));
+    act(&mut fixture, |work| settled::settle(work, &membership.id, RetryOwner::Stripe));
     assert_eq!(told(&fixture), ["pod_joined", "pod_left"]);
 }
 
