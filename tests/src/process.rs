@@ -94,6 +94,15 @@ impl Process {
         kill_process(pid, signal).unwrap_or_else(|error| panic!("could not signal {}: {error}", self.name));
     }
 
+    /// What sends `kill -9` to it, at whatever moment that is called.
+    pub fn killer(&self) -> impl FnOnce() + Send + 'static {
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("a process id is a positive i32");
+        // An error means that it had ended on its own, which is what we want.
+        move || {
+            let _ = kill_process(pid, Signal::KILL);
+        }
+    }
+
     /// SIGTERM, then the exit status, which has to come within `limit`.
     pub async fn terminate(&mut self, limit: Duration) -> ExitStatus {
         self.signal(Signal::TERM);

@@ -85,6 +85,11 @@ impl Tier {
         self.process = None;
     }
 
+    /// What kills it with `kill -9`, at whatever moment that is called: [`Tier::kill`] is still to be called after it.
+    pub fn killer(&self) -> impl FnOnce() + Send + 'static {
+        self.process.as_ref().expect("only a running process is killed").killer()
+    }
+
     /// SIGTERM, and the exit status.
     pub async fn terminate(&mut self) -> ExitStatus {
         let mut process = self.process.take().expect("only a running process is stopped");
