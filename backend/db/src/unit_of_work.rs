@@ -77,9 +77,9 @@ impl UnitOfWork {
     }
 
     /// The rows that are new or have changed since the last savepoint: what the event at hand did.
-    pub fn drafted<T: Record>(&self) -> impl Iterator<Item = Change<'_, T>> {
+    pub fn drafts_of<T: Record>(&self) -> impl Iterator<Item = Change<'_, T>> {
         let rows = self.table::<Rows<T>>().into_iter();
-        rows.flat_map(Rows::drafted).map(|(before, after)| Change { before, after })
+        rows.flat_map(Rows::drafts_of).map(|(before, after)| Change { before, after })
     }
 
     /// Every row as it is now.

@@ -154,7 +154,7 @@ impl<T: Record> Rows<T> {
     }
 
     /// Those that have changed since the last savepoint, with how they were at that.
-    pub(super) fn drafted(&self) -> impl Iterator<Item = (Option<&T>, &T)> {
+    pub(super) fn drafts_of(&self) -> impl Iterator<Item = (Option<&T>, &T)> {
         let drafted = self.drafted.iter().filter_map(|key| self.rows.get(key));
         drafted.filter(|row| row.now() != row.before()).filter_map(|row| Some((row.before(), row.now()?)))
     }
@@ -216,7 +216,7 @@ impl<T: Record> Table for Rows<T> {
     }
 
     fn drafts(&self) -> Vec<Draft> {
-        self.drafted().map(|(before, row)| draft(before, row)).collect()
+        self.drafts_of().map(|(before, row)| draft(before, row)).collect()
     }
 
     fn drafted(&self) -> Vec<Effect<'_>> {

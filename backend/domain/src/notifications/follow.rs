@@ -23,25 +23,25 @@ use crate::subscriptions::Subscription;
 pub fn follow(work: &mut UnitOfWork, settings: &Settings, event_id: Option<&str>) {
     let attempts = settings.alert_attempts;
     let mut notices: Vec<Notice> = Vec::new();
-    for change in work.drafted::<Contribution>() {
+    for change in work.drafts_of::<Contribution>() {
         of_pods::of_contribution(work, attempts, &change, &mut notices);
     }
-    for change in work.drafted::<Membership>() {
+    for change in work.drafts_of::<Membership>() {
         notices.extend(of_pods::of_membership(work, &change));
     }
-    for change in work.drafted::<Pod>() {
+    for change in work.drafts_of::<Pod>() {
         of_pods::of_pod(work, &change, &mut notices);
     }
-    for change in work.drafted::<Payout>() {
+    for change in work.drafts_of::<Payout>() {
         notices.extend(of_pods::of_payout(work, &change));
     }
-    for change in work.drafted::<Invoice>() {
+    for change in work.drafts_of::<Invoice>() {
         match of_pods::member_of(work, change.after) {
             Some(membership) => notices.extend(of_pods::of_invoice(work, &change, membership)),
             None => of_plans::of_invoice(work, settings, &change, &mut notices),
         }
     }
-    for change in work.drafted::<Customer>() {
+    for change in work.drafts_of::<Customer>() {
         notices.extend(of_plans::of_customer(work, settings, &change));
     }
     for notice in &notices {
