@@ -140,8 +140,8 @@ impl UnitOfWork {
     }
 
     /// What has changed since the last savepoint, by name alone; as [`drafts`](Self::drafts) otherwise.
-    pub fn drafted(&self) -> Vec<Effect<'_>> {
-        self.tables.iter().flat_map(|(_, table)| table.drafted()).collect()
+    pub fn drafted_effects(&self) -> Vec<Effect<'_>> {
+        self.tables.iter().flat_map(|(_, table)| table.drafted_effects()).collect()
     }
 
     /// The rows that were appended by [`append`](Self::append) since the last savepoint.

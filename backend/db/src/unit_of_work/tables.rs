@@ -31,7 +31,7 @@ pub(super) trait Table: Any + Send + Sync {
     /// What has changed since the last savepoint.
     fn drafts(&self) -> Vec<Draft>;
     /// The same by name alone.
-    fn drafted(&self) -> Vec<Effect<'_>>;
+    fn drafted_effects(&self) -> Vec<Effect<'_>>;
 }
 
 /// What may be announced.
@@ -219,7 +219,7 @@ impl<T: Record> Table for Rows<T> {
         self.drafts_of().map(|(before, row)| draft(before, row)).collect()
     }
 
-    fn drafted(&self) -> Vec<Effect<'_>> {
+    fn drafted_effects(&self) -> Vec<Effect<'_>> {
         let drafted = self.drafted.iter().filter_map(|key| self.rows.get_key_value(key));
         let changed = drafted.filter(|(_, row)| row.now() != row.before());
         changed.map(|(key, row)| Effect { table: T::TABLE, key, is_new: row.before().is_none() }).collect()
@@ -268,7 +268,7 @@ impl<T: Record> Table for AppendOnly<T> {
         self.draft.iter().map(|row| draft(None, row)).collect()
     }
 
-    fn drafted(&self) -> Vec<Effect<'_>> {
+    fn drafted_effects(&self) -> Vec<Effect<'_>> {
         self.draft.iter().map(|row| Effect { table: T::TABLE, key: row.key(), is_new: true }).collect()
     }
 }
@@ -311,8 +311,8 @@ impl<T: Record> Table for AppendIfAbsent<T> {
         self.0.drafts()
     }
 
-    fn drafted(&self) -> Vec<Effect<'_>> {
-        self.0.drafted()
+    fn drafted_effects(&self) -> Vec<Effect<'_>> {
+        self.0.drafted_effects()
     }
 }
 
@@ -358,7 +358,7 @@ impl<T: Announcement> Table for Announcements<T> {
         Vec::new()
     }
 
-    fn drafted(&self) -> Vec<Effect<'_>> {
+    fn drafted_effects(&self) -> Vec<Effect<'_>> {
         Vec::new()
     }
 }

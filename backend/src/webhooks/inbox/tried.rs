@@ -33,7 +33,7 @@ impl Names {
         for event in work.draft_appended::<LicenseEvent>() {
             names.created.entry(LicenseEvent::TABLE.to_owned()).or_default().push(event.id.clone());
         }
-        for effect in work.drafted() {
+        for effect in work.drafted_effects() {
             if effect.table == LicenseEvent::TABLE {
                 continue;
             }
