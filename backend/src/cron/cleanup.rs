@@ -120,7 +120,7 @@ enum Other {
 }
 
 /// All kinds, in the order in which they are looked at.
-const KINDS: [Kind; 9] = [
+const KINDS: [Kind; 10] = [
     Kind::WebhookEvents(Status::Processed),
     Kind::WebhookEvents(Status::Ignored),
     Kind::WebhookBatches,
