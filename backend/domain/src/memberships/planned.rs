@@ -19,7 +19,7 @@ pub(super) fn plan(work: &mut UnitOfWork, row: &Membership, owner: RetryOwner) {
         let next_try = || facts.as_ref()?.next_try(&was, work.now());
         let next_attempt_at = if is_ours { next_try() } else { was.next_attempt_at };
         if (step_at, next_attempt_at) != (was.step_at, was.next_attempt_at) {
-            work.insert(Contribution { step_at, next_attempt_at, ..was });
+            work.insert(Contribution { next_attempt_at, step_at, ..was });
         }
     }
 }

@@ -117,7 +117,7 @@ fn a_member_is_told_of_joining_paying_and_of_the_end() {
     let told = told(&fixture);
     assert_eq!(told, ["pod_joined", "payment_received", "payment_received", "payment_received", "pod_completed"]);
     let last = fixture.work.appended::<Notification>().last().unwrap();
-    let sums = [&last.data["contributionProgress"], &last.data["totalContributed"]].map(|sum| sum.as_i64());
+    let sums = [&last.data["contributionProgress"], &last.data["totalContributed"]].map(serde_json::Value::as_i64);
     assert_eq!((sums, &last.data["podName"]), ([Some(3), Some(15_000)], &"Ajo".into()));
 }
 

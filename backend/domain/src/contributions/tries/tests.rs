@@ -100,7 +100,7 @@ fn what_is_not_overdue_is_left_alone() {
         [("paid", 5000, None), ("void", 0, None), ("uncollectible", 0, None), ("open", 0, Some(at(1)))]
     {
         let work = UnitOfWork::new(at(0), Rng::seeded(1));
-        let mut row = Contribution { asked_since, amount_paid, ..taken("insufficient_funds") };
+        let mut row = Contribution { amount_paid, asked_since, ..taken("insufficient_funds") };
         row.invoice_status = Some(status.to_owned());
         row.settle(&work);
         assert_eq!(row.next_step(&seven_days()), None, "{status}");
