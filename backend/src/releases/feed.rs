@@ -86,7 +86,7 @@ impl Answers for Yaml {
 
 #[get("/api/releases/<feed>")]
 async fn yaml(asking: Asking<'_>, feed: &str, installation: Installation, app: &State<App>) -> Result<Yaml, ApiError> {
-    let name = FeedName::parse(feed).ok_or_else(|| ApiError::not_found("such feed"))?;
+    let name = FeedName::parse(feed).ok_or_else(no_release)?;
     let mut tx = app.read().await?;
     let access = asking.access(&mut tx).await?;
     let offers = |file: &ReleaseFile| name.offers(file);
