@@ -152,7 +152,7 @@ impl<'r> FromRequest<'r> for Receipts {
 impl Argument for Receipts {
     fn describe(operation: &mut Operation) {
         let text = "By which request each of the events came to the relay, and when: `req_a=1764302400123456,req_b=…`.";
-        operation.parameters.push(Parameter::header("X-Event-Receipts", RECEIPTS_CHARACTERS_MAX, text));
+        operation.parameters.push(Parameter::header("X-Event-Receipts", 1..=RECEIPTS_CHARACTERS_MAX, text));
     }
 }
 
