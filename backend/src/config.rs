@@ -11,6 +11,7 @@ use tollgate_shared::env::{BadVariables, Env};
 use tollgate_shared::tls::Tls;
 use tollgate_shared::{Secret, Secrets};
 
+use crate::relays;
 use crate::stripe_api::config::{StripeConfig, http_url};
 use crate::templates::Templates;
 use tollgate_db::DatabaseUrl;
@@ -57,6 +58,7 @@ Configuration is environment variables, with a .env file read when present:
   RELEASES_DIR           where the files of releases lie, one folder for all replicas [data/releases]
   RELEASES_ACCESS        who may have them: `public`, or `licensed` for whoever has a licence [public]
   RELEASE_FILE_BYTES_MAX how large one of them may be [2147483648]
+  RELAY_ADMIN_URLS       the relays' private listeners, comma-separated, for operators (optional)
   TEMPLATES_DIR          a folder of texts for notifications, over those that are built in (optional)
   PAYMENT_ALERT_ATTEMPTS after how many failed attempts a payer is told that something has to be done [4]
   APP_URL                the address of the web application (optional)
@@ -151,6 +153,8 @@ pub struct Config {
     pub releases_are_licensed: bool,
     /// `RELEASE_FILE_BYTES_MAX`.
     pub release_file_bytes_max: u64,
+    /// `RELAY_ADMIN_URLS`.
+    pub relay_admin_urls: Vec<Url>,
     /// `TEMPLATES_DIR`, read.
     pub templates: Arc<Templates>,
     /// `PAYMENT_ALERT_ATTEMPTS`.
@@ -207,6 +211,7 @@ impl Config {
         let release_file_bytes_max = env.read("RELEASE_FILE_BYTES_MAX", "a number of bytes, 1 or more", |text| {
             text.parse().ok().filter(|bytes| (1..=i64::MAX as u64).contains(bytes))
         });
+        let relay_admin_urls = relays::urls(env);
         let templates = Templates::from_env(env);
         let alert_attempts = env.read("PAYMENT_ALERT_ATTEMPTS", "a number from 1 to 100", |text| {
             text.parse().ok().filter(|attempts| (1..=100).contains(attempts))
@@ -246,6 +251,7 @@ impl Config {
             releases_dir: env.text_or("RELEASES_DIR", DEFAULT_RELEASES_DIR).into(),
             releases_are_licensed: releases_are_licensed.unwrap_or(false),
             release_file_bytes_max: release_file_bytes_max.unwrap_or(RELEASE_FILE_BYTES_MAX),
+            relay_admin_urls,
             templates: templates.expect("templates that cannot be used were refused"),
             alert_attempts: alert_attempts.unwrap_or(ALERT_ATTEMPTS),
             app_url,
