@@ -73,6 +73,18 @@ row! {
     }
 }
 
+row! {
+    /// An event of a log, of which it is shown what was said.
+    struct Told {
+        id: String,
+        license_id: String,
+        seq: i64,
+        r#type: String,
+        stripe_event_id: Option<String>,
+        created_at: Timestamp,
+    }
+}
+
 /// What became of an event at a machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {

@@ -6,8 +6,7 @@ use tollgate_db::page::{Page, Position};
 use tollgate_db::{DbError, Tx, id_set};
 use tollgate_shared::Timestamp;
 
-use super::told::Told;
-use super::{Acknowledgement, LogEvent, Subject};
+use super::{Acknowledgement, LogEvent, Subject, Told};
 
 /// The licence of a key.
 pub(super) async fn license_of(tx: &mut Tx, key: &str) -> Result<Option<String>, DbError> {

@@ -4,11 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use schemars::JsonSchema;
 use serde::Serialize;
-use tollgate_db::{DbError, Tx, row};
-use tollgate_shared::Timestamp;
+use tollgate_db::{DbError, Tx};
 use tollgate_shared::clock::rfc3339;
 
-use super::{Acknowledgement, store};
+use super::{Acknowledgement, Told, store};
 use crate::events::cursor::Cursor;
 use crate::events::epoch;
 
@@ -37,18 +36,6 @@ pub struct SaidView {
     status: String,
     error: Option<String>,
     acknowledged_at: String,
-}
-
-row! {
-    /// An event of a log.
-    pub(super) struct Told {
-        pub(super) id: String,
-        pub(super) license_id: String,
-        pub(super) seq: i64,
-        pub(super) r#type: String,
-        pub(super) stripe_event_id: Option<String>,
-        pub(super) created_at: Timestamp,
-    }
 }
 
 /// The newest events of a licence's log, `limit` at most.
