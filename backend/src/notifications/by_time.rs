@@ -109,7 +109,9 @@ async fn tell(app: &App, mut notices: Vec<Notice>) -> Result<usize, DbError> {
     let touched = Touched::default();
     for some in notices.chunks(TOLD_AT_ONCE) {
         let told = app.write(&touched, |work| {
-            some.iter().for_each(|notice| notifications::tell(work, notice, None));
+            for notice in some {
+                notifications::tell(work, notice, None);
+            }
             Ok::<_, Infallible>(())
         });
         if let Err(WriteError::Database(failure)) = told.await {

@@ -24,12 +24,11 @@ pub(super) fn text(amount: i64, currency: &str, decimal: &str, group: &str) -> S
     let unit = 10_u64.pow(counted);
     let (whole, rest) = (amount.unsigned_abs() / unit, amount.unsigned_abs() % unit);
     let sign = if amount < 0 { "-" } else { "" };
-    let mut text = format!("{} {sign}{}", currency.to_ascii_uppercase(), grouped(whole, group));
-    if shown > 0 || rest > 0 {
-        text.push_str(decimal);
-        text.push_str(&format!("{rest:0width$}", width = counted as usize));
+    let text = format!("{} {sign}{}", currency.to_ascii_uppercase(), grouped(whole, group));
+    if shown == 0 && rest == 0 {
+        return text;
     }
-    text
+    format!("{text}{decimal}{rest:0width$}", width = counted as usize)
 }
 
 fn grouped(number: u64, group: &str) -> String {
