@@ -105,6 +105,8 @@ struct Shared {
 
 struct State {
     stripe: Stripe,
+    /// By their ids. They have their own clocks, and tell nobody.
+    connected: BTreeMap<String, Stripe>,
     /// How far its clock is ahead of the machine's, where it goes with that.
     keeps_time: Option<i64>,
     /// What becomes of the next calls; `None`: nothing goes wrong with that one.
@@ -144,6 +146,7 @@ impl Api {
         let webhooks = Webhooks::after(stripe.occurrences.len());
         let state = State {
             stripe,
+            connected: BTreeMap::new(),
             keeps_time: None,
             faults: VecDeque::new(),
             test_clock: None,
@@ -172,6 +175,18 @@ impl Api {
         let changed = change(&mut state.stripe);
         state.announce();
         changed
+    }
+
+    /// From here on it answers for the connected `account`, too, of which its caller names it by `Stripe-Account`.
+    pub fn connect(&self, account: &str, stripe: &Stripe) {
+        let mut stripe = stripe.clone();
+        stripe.pages.clone_from(&self.base);
+        self.shared.lock().connected.insert(account.to_owned(), stripe);
+    }
+
+    /// Lets something happen in a connected account.
+    pub fn change_in<T>(&self, account: &str, change: impl FnOnce(&mut Stripe) -> T) -> T {
+        change(self.shared.lock().connected.get_mut(account).expect("only an account that is connected is changed"))
     }
 
     /// From now on its clock goes with the machine's, and stands at the same time.

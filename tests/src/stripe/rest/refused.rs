@@ -43,6 +43,12 @@ impl Refused {
         Self::invalid(400, Some("parameter_missing"), &format!("Missing required param: {param}.")).about(param)
     }
 
+    /// Nobody has connected such an account, or not to this one.
+    pub(super) fn no_such_account() -> Self {
+        let message = "The provided key does not have access to this account (or it does not exist).";
+        Self::invalid(403, Some("account_invalid"), message)
+    }
+
     /// There is no such call.
     pub(super) fn no_such_call(call: &str) -> Self {
         let call = call.replacen(' ', ": ", 1);

@@ -130,8 +130,16 @@ impl State {
             let error = json!({ "type": "idempotency_error", "message": message });
             return self.response(400, &json!({ "error": error }), &headers);
         }
-        let own = webhooks::called(shared, self, asked).or_else(|| clocks::called(self, asked));
-        let done = own.unwrap_or_else(|| self.stripe.called(asked, version));
+        let done = match call.header("stripe-account") {
+            Some(account) => match self.connected.get_mut(account) {
+                Some(stripe) => stripe.called(asked, version),
+                None => Err(Refused::no_such_account()),
+            },
+            None => {
+                let own = webhooks::called(shared, self, asked).or_else(|| clocks::called(self, asked));
+                own.unwrap_or_else(|| self.stripe.called(asked, version))
+            }
+        };
         self.announce();
         let (status, body) = match done {
             Ok(body) => (200, body),

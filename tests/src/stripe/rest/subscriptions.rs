@@ -5,7 +5,7 @@ use super::form::{self, Sent};
 use super::lists::{Listed, page};
 use super::refused::{Answer, Refused};
 use super::{Asked, number};
-use crate::stripe::model::{Price, Status};
+use crate::stripe::model::{Item, Price, Status};
 use crate::stripe::shape::ApiVersion;
 use crate::stripe::verbs::{FirstPayment, ItemChange, NewSubscription, Prorated};
 use crate::stripe::{DAY, Stripe};
@@ -145,6 +145,17 @@ impl Stripe {
         let comes = changes.iter().any(|change| matches!(change, ItemChange::New(..)));
         if changes.iter().filter(goes).count() == own.len() && !comes {
             return Err(Refused::invalid(400, None, "A subscription must have at least one active plan."));
+        }
+        let becomes = |item: &Item| {
+            let change = changes.iter().find(|change| change.is_of(&item.id));
+            change.map_or(Some(item.price), ItemChange::price)
+        };
+        let added = changes.iter().filter(|change| matches!(change, ItemChange::New(..))).filter_map(ItemChange::price);
+        let mut intervals = own.iter().filter_map(becomes).chain(added).map(|price| price.interval);
+        let first = intervals.next();
+        if intervals.any(|interval| Some(interval) != first) {
+            let message = "All prices of a subscription must have the same `recurring.interval`.";
+            return Err(Refused::invalid(400, None, message));
         }
         Ok(changes)
     }

@@ -16,6 +16,21 @@ pub enum ItemChange {
     Gone(String),
 }
 
+impl ItemChange {
+    /// Whether it is of the item with this id.
+    pub fn is_of(&self, id: &str) -> bool {
+        matches!(self, Self::Is(item, ..) | Self::Gone(item) if item == id)
+    }
+
+    /// What is then paid for the item, if it is still there.
+    pub fn price(&self) -> Option<&'static Price> {
+        match self {
+            Self::Is(_, price, _) | Self::New(price, _) => Some(price),
+            Self::Gone(_) => None,
+        }
+    }
+}
+
 /// When the difference within a period is billed: `proration_behavior`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Prorated {
