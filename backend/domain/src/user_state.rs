@@ -19,6 +19,8 @@ use crate::subscriptions::Subscription;
 pub struct UserState {
     /// The user's current subscription, whatever its status.
     pub subscription: Option<Subscription>,
+    /// All that there ever were.
+    pub subscriptions: Vec<Subscription>,
     /// The plan that the user has, or will have once a subscription is paid; none when all has ended.
     pub plan_id: Option<String>,
     /// What the user may use.
@@ -111,7 +113,7 @@ pub async fn load(tx: &mut Tx, settings: &Settings, now: Timestamp, user_id: &st
         let rank = |row: &UsersCustomer| (holder_id.as_deref() == Some(&row.id), row.first_seen_at);
         rank(b).cmp(&rank(a)).then_with(|| b.id.cmp(&a.id))
     });
-    Ok(UserState { subscription, plan_id, tier, license, customers, bought, payment_methods })
+    Ok(UserState { subscription, subscriptions, plan_id, tier, license, customers, bought, payment_methods })
 }
 
 impl UserState {

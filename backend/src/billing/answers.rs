@@ -8,6 +8,7 @@ use tollgate_stripe::{ObjectType, Observation};
 use crate::app::App;
 use crate::http::error::ApiError;
 use crate::stripe_api::error::CallError;
+use crate::stripe_api::{Call, Client};
 
 /// The object in an answer that was given at `at`, in `account` where it is not our own.
 pub fn seen(
@@ -19,6 +20,23 @@ pub fn seen(
 ) -> Result<Observation, ApiError> {
     let account = account.map(str::to_owned);
     Observation::of_object(object_type, body, at, account, source(app)).map_err(|_| unreadable())
+}
+
+/// A customer as Stripe has it, which may be that it was deleted; none where Stripe never had it.
+pub async fn customer(
+    app: &App,
+    stripe: &Client,
+    id: &str,
+    account: Option<&str>,
+) -> Result<Option<Observation>, ApiError> {
+    let read = Call::get("customers.read", &["customers", id]).in_account(account);
+    match stripe.read(&read).await {
+        Err(error) if error.refusal().is_some_and(|refusal| refusal.has_no("id")) => Ok(None),
+        read => {
+            let answer = read?;
+            seen(app, ObjectType::Customer, account, &answer.body, answer.looked_after).map(Some)
+        }
+    }
 }
 
 /// The name of an answer: those of one second come in the order of their names, and after events that do not say what

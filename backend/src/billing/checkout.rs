@@ -5,6 +5,7 @@ use rocket::post;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tollgate_domain::plans::{Plan, Sale};
+use tollgate_domain::user_state::{UserState, UsersCustomer};
 
 use super::answers::unreadable;
 use super::desk::{Desk, already_subscribed};
@@ -75,21 +76,37 @@ async fn session_for(ask: Asked<'_>, body: CreateSession) -> Result<SessionView,
         own_url(ask.app, "successUrl", body.success_url, "?checkout=success&session_id={CHECKOUT_SESSION_ID}")?,
         own_url(ask.app, "cancelUrl", body.cancel_url, "?checkout=cancelled")?,
     ];
-    let desk = Desk::open(ask, "checkout")?;
+    let mut desk = Desk::open(ask, "checkout")?;
     let plan = desk.plan(&body.plan_id)?;
-    let state = desk.user_state().await?;
-    if state.has(plan) {
-        return Err(already_subscribed());
+    loop {
+        let state = desk.user_state().await?;
+        if state.has(plan) {
+            return Err(already_subscribed());
+        }
+        let opened = open_till(&desk, plan, &state, &urls).await;
+        match state.customer() {
+            Some(customer) if opened.as_ref().is_err_and(ApiError::is_no_customer) => desk.let_go(customer).await?,
+            _ => return opened,
+        }
     }
+}
+
+async fn open_till(
+    desk: &Desk<'_>,
+    plan: &Plan,
+    state: &UserState,
+    urls: &[String; 2],
+) -> Result<SessionView, ApiError> {
     let customer = state.customer();
     let account = customer.and_then(|customer| customer.account.as_deref());
     let price = desk.price_in(plan, account).await?;
     let is_first = state.subscription.is_none();
-    let form = session_form(&desk.user.id, plan, &price, is_first, customer.map(|row| &*row.id), &urls);
+    let customer_id = customer.map(|row| &*row.id);
+    let form = session_form(&desk.user.id, plan, &price, is_first, customer_id, urls);
     let call = Call::post("checkout.create", &["checkout", "sessions"]).with(form).in_account(account);
-    let [success, cancel] = &urls;
+    let [success, cancel] = urls;
     let had = customer.map_or_else(String::new, |row| format!("{} {}", row.id, row.last_change));
-    let mut action = desk.action(&[&plan.id, &price.id, success, cancel, &had]);
+    let mut action = desk.action(&[&plan.id, &price.id, success, cancel, &had]).step(customer_id.unwrap_or_default());
     for _ in 0..SPENT_SESSIONS_MAX {
         let answer = desk.stripe.act(&call, &action).await?;
         let mut session: Session = serde_json::from_slice(&answer.body).map_err(|_| unreadable())?;
@@ -160,13 +177,24 @@ async fn portal_for(ask: Asked<'_>, body: OpenPortal) -> Result<Portal, ApiError
         (None, None) => None,
         (given, _) => Some(own_url(ask.app, "returnUrl", given, "")?),
     };
-    let desk = Desk::open(ask, "portal")?;
-    let state = desk.user_state().await?;
-    let customer = state.customer().ok_or_else(ApiError::no_customer)?;
+    let mut desk = Desk::open(ask, "portal")?;
+    loop {
+        let state = desk.user_state().await?;
+        let customer = state.customer().ok_or_else(ApiError::no_customer)?;
+        let opened = portal_of(&desk, customer, return_url.as_deref()).await;
+        if !opened.as_ref().is_err_and(ApiError::is_no_customer) {
+            return opened;
+        }
+        desk.let_go(customer).await?;
+    }
+}
+
+async fn portal_of(desk: &Desk<'_>, customer: &UsersCustomer, return_url: Option<&str>) -> Result<Portal, ApiError> {
     let form = Form::default().with("customer", &customer.id).with_some("return_url", return_url);
     let call = Call::post("portal.create", &["billing_portal", "sessions"]).with(form);
     // Its address is good for minutes: one for each request.
-    let answer = desk.stripe.act(&call.in_account(customer.account.as_deref()), &desk.action_of_request()).await?;
+    let action = desk.action_of_request().step(&customer.id);
+    let answer = desk.stripe.act(&call.in_account(customer.account.as_deref()), &action).await?;
     serde_json::from_slice(&answer.body).map_err(|_| unreadable())
 }
 

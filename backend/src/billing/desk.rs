@@ -1,5 +1,6 @@
 //! Where a user's request and Stripe meet: whose things they are, what a call is named by, and how its answer becomes ours.
 
+use std::collections::BTreeSet;
 use std::convert::Infallible;
 
 use rocket::http::Status;
@@ -9,7 +10,7 @@ use tollgate_domain::audit::Cause;
 use tollgate_domain::subscriptions::requests::Impossible;
 use tollgate_domain::subscriptions::view::PlannedSubscriptionView;
 use tollgate_domain::subscriptions::{self, Subscription};
-use tollgate_domain::user_state::{self, UserState};
+use tollgate_domain::user_state::{self, UserState, UsersCustomer};
 use tollgate_shared::{Timestamp, ids};
 use tollgate_stripe::{Object, ObjectType, Observation};
 use tracing::error;
@@ -23,7 +24,7 @@ use crate::http::context::RequestContext;
 use crate::http::error::ApiError;
 use crate::http::idempotency::Attempt;
 use crate::stripe_api::action::Action;
-use crate::stripe_api::error::Refusal;
+use crate::stripe_api::error::{CallError, Refusal};
 use crate::stripe_api::{Answer, Call, Client};
 
 /// What a user's request is carried out with.
@@ -34,6 +35,8 @@ pub(super) struct Desk<'a> {
     context: &'a RequestContext,
     route: &'static str,
     attempt: Attempt,
+    /// Customers of the user whom Stripe has said not to have.
+    gone: BTreeSet<String>,
 }
 
 impl<'a> Desk<'a> {
@@ -41,18 +44,39 @@ impl<'a> Desk<'a> {
     pub(super) fn open(asked: Asked<'a>, route: &'static str) -> Result<Self, ApiError> {
         let Asked { app, user, context, attempt } = asked;
         let stripe = app.stripe.as_ref().ok_or_else(ApiError::stripe_not_configured)?;
-        Ok(Self { app, stripe, user, context, route, attempt })
+        Ok(Self { app, stripe, user, context, route, attempt, gone: BTreeSet::new() })
     }
 
     /// What the user has.
     pub(super) async fn user_state(&self) -> Result<UserState, ApiError> {
         let app = self.app;
-        Ok(user_state::load(&mut app.read().await?, &app.settings, app.clock.now(), &self.user.id).await?)
+        let mut tx = app.read().await?;
+        let mut state = user_state::load(&mut tx, &app.settings, app.clock.now(), &self.user.id).await?;
+        state.customers.retain(|customer| !self.gone.contains(&customer.id));
+        Ok(state)
+    }
+
+    /// Looks at a customer whom Stripe has refused as not being there. From here on the user has others, or is none; for good
+    /// where it was deleted.
+    pub(super) async fn let_go(&mut self, customer: &UsersCustomer) -> Result<(), ApiError> {
+        let account = customer.account.as_deref();
+        if let Some(seen) = answers::customer(self.app, self.stripe, &customer.id, account).await? {
+            self.app.take_in(&[seen], Touched::customer(&customer.id)).await?;
+        }
+        self.gone.insert(customer.id.clone());
+        Ok(())
     }
 
     /// What the user is subscribed to, as Stripe has shown it: where only its invoices tell of it so far, Stripe is asked.
+    /// Asked again by the same name it is what it was, though there may be another one by now.
     pub(super) async fn current(&self) -> Result<Subscription, ApiError> {
-        let subscription = self.user_state().await?.subscription.ok_or_else(no_subscription)?;
+        let state = self.user_state().await?;
+        let subscription = match self.attempt.subject() {
+            Some(id) => state.subscriptions.into_iter().find(|row| row.id == id),
+            None => state.subscription,
+        };
+        let subscription = subscription.ok_or_else(no_subscription)?;
+        self.attempt.note_subject(self.app, &subscription.id).await?;
         if subscription.history.is_empty() {
             return Ok(self.look_again(&subscription).await?.0);
         }
@@ -101,7 +125,7 @@ impl<'a> Desk<'a> {
         match self.stripe.act(&call.in_account(subscription.account.as_deref()), action).await {
             Ok(answer) if answer.is_replayed => {
                 // What it was when it was first said; it may have changed since.
-                match self.stripe.read(&read(subscription)).await {
+                match self.read(subscription).await {
                     Ok(now) => {
                         Ok(self.take_in(&seen_of(self, subscription, &now)?, Some(Cause::user(reason))).await?.1)
                     }
@@ -110,11 +134,11 @@ impl<'a> Desk<'a> {
             }
             Ok(answer) => Ok(self.take_in(&seen_of(self, subscription, &answer)?, Some(Cause::user(reason))).await?.1),
             Err(error) if error.refusal().is_some_and(Refusal::is_out_of_date) => {
-                let now = self.stripe.read(&read(subscription)).await?;
+                let now = self.read(subscription).await?;
                 let (row, changed) = self.take_in(&seen_of(self, subscription, &now)?, None).await?;
                 match row {
                     Some(row) if is_done(&row) => Ok(changed),
-                    Some(row) => Err(rule(&row).err().map_or_else(|| error.into(), ApiError::from)),
+                    Some(row) => Err(why_not(rule(&row).err(), error)),
                     None => Err(error.into()),
                 }
             }
@@ -122,9 +146,18 @@ impl<'a> Desk<'a> {
         }
     }
 
+    /// A subscription as Stripe has it now; 404 where it has it no longer.
+    async fn read(&self, subscription: &Subscription) -> Result<Answer, ApiError> {
+        let read = Call::get("subscriptions.read", &["subscriptions", &subscription.id]);
+        match self.stripe.read(&read.in_account(subscription.account.as_deref())).await {
+            Err(error) if error.refusal().is_some_and(|refusal| refusal.has_no("id")) => Err(no_subscription()),
+            read => Ok(read?),
+        }
+    }
+
     /// Takes in how `subscription` is at Stripe now.
     pub(super) async fn look_again(&self, subscription: &Subscription) -> Result<(Subscription, Changed), ApiError> {
-        let now = self.stripe.read(&read(subscription)).await?;
+        let now = self.read(subscription).await?;
         let (row, changed) = self.take_in(&seen_of(self, subscription, &now)?, None).await?;
         // Nothing was asked of Stripe that could wait to be written.
         row.map(|row| (row, changed)).ok_or_else(ApiError::database_unavailable)
@@ -184,10 +217,6 @@ impl<'a> Desk<'a> {
     }
 }
 
-fn read(subscription: &Subscription) -> Call {
-    Call::get("subscriptions.read", &["subscriptions", &subscription.id]).in_account(subscription.account.as_deref())
-}
-
 /// `subscription` as Stripe's answer has it.
 fn seen_of(desk: &Desk<'_>, subscription: &Subscription, answer: &Answer) -> Result<Observation, ApiError> {
     let account = subscription.account.as_deref();
@@ -220,6 +249,28 @@ pub(super) fn no_subscription() -> ApiError {
 /// 409: nobody is to pay twice.
 pub(super) fn already_subscribed() -> ApiError {
     ApiError::new(Status::Conflict, "already_subscribed", "there is a subscription already; change its plan instead")
+}
+
+/// 409: Stripe does not do it.
+pub(super) fn not_as_it_stands() -> ApiError {
+    ApiError::new(
+        Status::Conflict,
+        "change_not_possible",
+        "Stripe does not do this with the subscription as it stands; look at it again, then decide",
+    )
+}
+
+/// Why Stripe refused what was asked of a subscription, which was then looked at again: by our own rule, else as it stands.
+pub(super) fn why_not(impossible: Option<Impossible>, error: CallError) -> ApiError {
+    match (impossible, error.refusal()) {
+        (Some(impossible), _) => impossible.into(),
+        (None, Some(refusal)) if refusal.param.as_deref() == Some("proration_date") => {
+            let message = "`prorationDate` is not within the present period; have the change previewed again";
+            ApiError::invalid_parameter("prorationDate", message)
+        }
+        (None, Some(refusal)) if refusal.is_of_state() => not_as_it_stands(),
+        _ => error.into(),
+    }
 }
 
 impl From<Impossible> for ApiError {

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use tollgate_domain::subscriptions::Subscription;
 use tollgate_domain::subscriptions::requests::{Cancellation, Impossible, Reactivation};
 
-use super::desk::{Desk, no_subscription};
+use super::desk::{Desk, no_subscription, not_as_it_stands};
 use super::press::{Asked, Press};
 use super::view::Changed;
 use crate::http::body::Nothing;
@@ -22,10 +22,11 @@ pub(super) fn routes() -> Vec<Endpoint> {
     vec![
         endpoint!(cancel, "Ends what the user is subscribed to, with its period or at once")
             .answers(&[Status::Ok, Status::Accepted])
-            .refuses([no_subscription(), Impossible::AlreadyCanceled.into()]),
+            .refuses([no_subscription(), Impossible::AlreadyCanceled.into(), not_as_it_stands()]),
         endpoint!(reactivate, "Takes the end back that the user's subscription is to have")
             .answers(&[Status::Ok, Status::Accepted])
-            .refuses([no_subscription(), Impossible::AlreadyCanceled.into(), Impossible::NotCancelScheduled.into()]),
+            .refuses([no_subscription(), not_as_it_stands()])
+            .refuses([Impossible::AlreadyCanceled, Impossible::NotCancelScheduled]),
     ]
 }
 

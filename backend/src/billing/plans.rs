@@ -11,7 +11,7 @@ use tollgate_shared::Timestamp;
 use tollgate_shared::clock::{from_unix, rfc3339};
 
 use super::answers::unreadable;
-use super::desk::{Desk, no_subscription};
+use super::desk::{Desk, no_subscription, not_as_it_stands, why_not};
 use super::press::{Asked, Press};
 use super::till::unknown_plan;
 use super::view::{Changed, View};
@@ -32,14 +32,14 @@ pub(super) fn routes() -> Vec<Endpoint> {
              once, what is less is credited; if that cannot be paid nothing changes"
         )
         .answers(&[Status::Ok, Status::Accepted])
-        .refuses([no_subscription(), unknown_plan()])
+        .refuses([no_subscription(), unknown_plan(), not_as_it_stands()])
         .refuses(impossible()),
         endpoint!(
             preview_change,
             "What a change to another plan would cost now and at the next renewal, to the unit: a `change-plan` with this \
              `prorationDate` costs exactly that. Changes nothing"
         )
-        .refuses([no_subscription(), unknown_plan()])
+        .refuses([no_subscription(), unknown_plan(), not_as_it_stands()])
         .refuses(impossible()),
     ]
 }
@@ -121,9 +121,8 @@ async fn preview_of(ask: Asked<'_>, body: PreviewChange) -> Result<Preview, ApiE
     let subscription = desk.current().await?;
     subscription.can_change_to(plan)?;
     let price = desk.price_of(plan, &subscription).await?;
-    // Whole seconds, as Stripe counts them; and none before the period, where our clock is behind Stripe's.
-    let now = desk.app.clock.now().trunc_subsecs(0);
-    let at = subscription.current_period_start.map_or(now, |start| start.max(now));
+    // Whole seconds, as Stripe counts them.
+    let at = subscription.prorated_at(desk.app.clock.now().trunc_subsecs(0));
     let form = Form::default().with("subscription", &subscription.id);
     let form = items(form, "subscription_details[items]", &subscription, &price.id)?
         .with("subscription_details[proration_behavior]", "always_invoice")
@@ -197,10 +196,7 @@ async fn preview(desk: &Desk<'_>, subscription: &Subscription, form: Form) -> Re
     let answer = match desk.stripe.act(&call, &desk.look()).await {
         Err(error) if error.refusal().is_some_and(Refusal::is_out_of_date) => {
             let (row, _) = desk.look_again(subscription).await?;
-            if row.is_live() {
-                return Err(error.into());
-            }
-            return Err(Impossible::AlreadyCanceled.into());
+            return Err(why_not((!row.is_live()).then_some(Impossible::AlreadyCanceled), error));
         }
         answer => answer?,
     };

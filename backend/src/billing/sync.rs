@@ -61,14 +61,15 @@ async fn sync_subscriptions(press: Press<'_>, request: IdempotentBody<Nothing>) 
 async fn in_step(ask: Asked<'_>, _: Nothing) -> Result<Synced, ApiError> {
     let desk = Desk::open(ask, "sync")?;
     let app = desk.app;
-    let customers = desk.user_state().await?.customers;
-    if customers.is_empty() {
-        return Err(ApiError::no_customer());
-    }
-    let mut differences = Vec::new();
-    for customer in &customers {
+    let (mut differences, mut is_customer) = (Vec::new(), false);
+    for customer in &desk.user_state().await?.customers {
         let seen = at_stripe(app, desk.stripe, &customer.id, customer.account.as_deref()).await?;
+        let Some(seen) = seen else { continue };
         differences.append(&mut app.take_in(&seen, Touched::customer(&customer.id)).await?);
+        is_customer = true;
+    }
+    if !is_customer {
+        return Err(ApiError::no_customer());
     }
     let state = desk.user_state().await?;
     Ok(Synced::of(app, differences, state.subscription.as_ref()))
@@ -84,6 +85,7 @@ pub async fn customer_in_step(
 ) -> Result<Synced, ApiError> {
     let stripe = app.stripe.as_ref().ok_or_else(ApiError::stripe_not_configured)?;
     let seen = at_stripe(app, stripe, id, account).await?;
+    let seen = seen.ok_or_else(|| ApiError::not_found("such customer at Stripe"))?;
     let differences = app.take_in_and(&seen, Touched::customer(id), and).await?;
     let ids = BTreeSet::from([id.to_owned()]);
     let mut tx = app.read().await?;
@@ -99,16 +101,24 @@ impl Synced {
     }
 }
 
-/// A customer and its subscriptions as Stripe has them.
-async fn at_stripe(app: &App, stripe: &Client, id: &str, account: Option<&str>) -> Result<Vec<Observation>, ApiError> {
-    let read = Call::get("customers.read", &["customers", id]).in_account(account);
-    let answer = stripe.read(&read).await?;
-    let mut seen = vec![answers::seen(app, ObjectType::Customer, account, &answer.body, answer.looked_after)?];
+/// A customer and its subscriptions as Stripe has them; none where it never had such a customer.
+async fn at_stripe(
+    app: &App,
+    stripe: &Client,
+    id: &str,
+    account: Option<&str>,
+) -> Result<Option<Vec<Observation>>, ApiError> {
+    let Some(itself) = answers::customer(app, stripe, id, account).await? else { return Ok(None) };
+    let mut seen = vec![itself];
     let mut last = None;
     for _ in 0..PAGES_MAX {
         let form = Form::default().with("customer", id).with("status", "all").with("limit", OBJECTS_MAX);
         let call = Call::get("subscriptions.list", &["subscriptions"]).with(form.with_some("starting_after", last));
-        let answer = stripe.read(&call.in_account(account)).await?;
+        let answer = match stripe.read(&call.in_account(account)).await {
+            // It was deleted, and its subscriptions with it.
+            Err(error) if error.refusal().is_some_and(|refusal| refusal.has_no("customer")) => break,
+            read => read?,
+        };
         let page = Page::of(&answer)?;
         for object in &page.objects {
             let object = object.get().as_bytes();
@@ -119,5 +129,5 @@ async fn at_stripe(app: &App, stripe: &Client, id: &str, account: Option<&str>) 
         }
         last = page.last()?.map(|listed| listed.id);
     }
-    Ok(seen)
+    Ok(Some(seen))
 }

@@ -2,7 +2,9 @@
 
 mod buttons;
 mod checkout;
+mod connected;
 mod ends;
+mod gone;
 mod plans;
 mod subscribe;
 mod sync;
@@ -41,15 +43,23 @@ pub(super) struct Scene {
 impl Scene {
     /// `user_1` is subscribed, and the application knows.
     pub(super) async fn on(db: Db) -> Self {
+        Self::with(db, &[]).await
+    }
+
+    /// The same, with some variables more.
+    pub(super) async fn with(db: Db, variables: &[(&str, &str)]) -> Self {
         let mut stripe = Stripe::fresh();
         stripe.now = START;
         let customer = stripe.sign_up("ada@example.com", "Ada", Some("user_1"));
         let (subscription, _) = stripe.checkout(&customer, &Checkout::default());
         let api = Api::start(&stripe).await;
-        let variables =
-            [("STRIPE_SECRET_KEY", SECRET_KEY), ("STRIPE_API_BASE", &*api.base), ("STRIPE_RATE_LIMIT", "1000")];
-        let variables = [&variables[..], &[("APP_URL", "https://app.example.com")]].concat();
-        let config = Arc::new(config_with_plans(PLANS, &variables));
+        let own = [
+            ("STRIPE_SECRET_KEY", SECRET_KEY),
+            ("STRIPE_API_BASE", &*api.base),
+            ("STRIPE_RATE_LIMIT", "1000"),
+            ("APP_URL", "https://app.example.com"),
+        ];
+        let config = Arc::new(config_with_plans(PLANS, &[&own, variables].concat()));
         let faults = Arc::new(Faults::default());
         let clock = Clock::manual(from_unix(START).unwrap());
         let mut app = App::new(config, db.with_faults(faults.clone()), clock, Rng::seeded(1));

@@ -189,6 +189,19 @@ impl Attempt {
         self.claim.as_ref().is_some_and(|claim| claim.is_repeat)
     }
 
+    /// What an earlier attempt at the same request was about, if it came so far.
+    pub fn subject(&self) -> Option<&str> {
+        self.claim.as_ref()?.subject.as_deref()
+    }
+
+    /// Notes what it is about before anything is done, so that an attempt after this one is about nothing else.
+    pub async fn note_subject(&self, app: &App, subject: &str) -> Result<(), ApiError> {
+        let Some(claim) = self.claim.as_ref().filter(|claim| claim.subject.is_none()) else { return Ok(()) };
+        let touched = Touched::request(&claim.id);
+        app.write(&touched, |work| idempotency::note_subject(work, claim, subject)).await?;
+        Ok(())
+    }
+
     /// What is touched, with the row that the answer is remembered in.
     pub fn touching(&self, touched: Touched) -> Touched {
         let requests = self.claim.iter().map(|claim| claim.id.clone()).collect();

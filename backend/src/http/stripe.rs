@@ -27,32 +27,39 @@ impl From<CallError> for ApiError {
 
 impl ApiError {
     fn of_refusal(refusal: &Refusal) -> Self {
-        match &refusal.client_secret {
-            Some(secret) => Self::new(
+        match refusal.status.as_u16() {
+            402 if refusal.needs_customer() => Self::new(
                 Status::PaymentRequired,
                 "payment_action_required",
-                "the customer's bank wants the payment confirmed; do that with the client secret, then try again",
+                "the customer's bank wants the payment confirmed: do that with the client secret and try again, or, where \
+                 there is none, use another card",
             )
-            .with_more("clientSecret", secret),
-            None if refusal.status.as_u16() == 402 => Self::new(
+            .with_more("clientSecret", &refusal.client_secret),
+            402 => Self::new(
                 Status::PaymentRequired,
                 "card_declined",
                 "the payment was declined; use another card, or ask the bank that issued this one",
             )
             .with_more("declineCode", refusal.decline_code.as_ref().or(refusal.code.as_ref())),
-            None if refusal.wants_payment_method() => Self::new(
+            _ if refusal.has_no("customer") => Self::no_customer(),
+            _ if refusal.wants_payment_method() => Self::new(
                 Status::PaymentRequired,
                 "payment_method_required",
                 "there is nothing to pay with; add a card in the billing portal, then try again",
             ),
-            None if refusal.is_idempotency_mismatch() => Self::new(
+            _ if refusal.is_idempotency_mismatch() => Self::new(
                 Status::UnprocessableEntity,
                 "idempotency_mismatch",
                 "something else was asked before with this Idempotency-Key; take another one",
             ),
-            None if refusal.is_transient() => unavailable(refusal.retry_after.map(|after| after.as_secs())),
-            None => not_understood(refusal),
+            _ if refusal.is_transient() => unavailable(refusal.retry_after.map(|after| after.as_secs())),
+            _ => not_understood(refusal),
         }
+    }
+
+    /// Whether the user is no customer at Stripe, not yet or no longer.
+    pub fn is_no_customer(&self) -> bool {
+        self.code == Self::no_customer().code
     }
 
     /// 503: without a key nobody can ask Stripe.
@@ -152,9 +159,21 @@ mod tests {
     }
 
     #[test]
+    fn whoever_stripe_has_no_longer_is_no_customer() {
+        let gone = of(400, |refusal| {
+            refusal.code = Some("resource_missing".to_owned());
+            refusal.param = Some("customer".to_owned());
+        });
+        assert_eq!(gone, (404, "no_customer", None, json!(null)));
+    }
+
+    #[test]
     fn a_payment_to_be_confirmed_has_what_confirms_it() {
         let waiting = of(402, |refusal| refusal.client_secret = Some("pi_1_secret_2".to_owned()));
         assert_eq!(waiting, (402, "payment_action_required", None, json!({ "clientSecret": "pi_1_secret_2" })));
+        // Of what is not made unless it is paid at once there is nothing to be confirmed.
+        let unmade = of(402, |refusal| refusal.code = Some("subscription_payment_intent_requires_action".to_owned()));
+        assert_eq!(unmade, (402, "payment_action_required", None, json!({ "clientSecret": null })));
     }
 
     #[test]

@@ -150,6 +150,29 @@ impl Refusal {
         self.decline_code.clone().or_else(|| self.code.clone())
     }
 
+    /// Whether it is as things stand that Stripe does not do this, and not by how it was asked. For that it has no codes, but for
+    /// an item that is no more.
+    pub fn is_of_state(&self) -> bool {
+        let is_gone = self.param.as_deref().is_some_and(|param| param.ends_with("[id]"));
+        let is_word_of_state = match self.code.as_deref() {
+            None => !self.is_idempotency_mismatch(),
+            Some(code) => code == "resource_missing" && is_gone,
+        };
+        self.status.as_u16() == 400 && is_word_of_state
+    }
+
+    /// Whether Stripe has no such object as the parameter `param` names; of what a path names, that is `id`.
+    pub fn has_no(&self, param: &str) -> bool {
+        self.code.as_deref() == Some("resource_missing") && self.param.as_deref() == Some(param)
+    }
+
+    /// Whether the bank wants to hear from the customer before it pays.
+    pub fn needs_customer(&self) -> bool {
+        let words = [self.code.as_deref(), self.decline_code.as_deref()];
+        let asks = |word: &str| word == "authentication_required" || word.ends_with("payment_intent_requires_action");
+        self.client_secret.is_some() || words.into_iter().flatten().any(asks)
+    }
+
     /// Whether the customer has nothing to pay with. Of an object that is not there Stripe says by which parameter it was named.
     pub fn wants_payment_method(&self) -> bool {
         self.status.as_u16() == 400 && self.code.as_deref() == Some("resource_missing") && self.param.is_none()
@@ -200,6 +223,26 @@ mod tests {
     fn a_payment_that_waits_for_the_customer_has_its_secret() {
         let body = r#"{"error": {"payment_intent": {"status": "requires_action", "client_secret": "pi_1_secret_2"}}}"#;
         assert_eq!(read(402, &[], body).client_secret.as_deref(), Some("pi_1_secret_2"));
+    }
+
+    #[test]
+    fn what_cannot_be_as_things_stand_is_no_fault_of_the_call() {
+        let is_of_state = |status, error: &str| read(status, &[], &format!(r#"{{"error": {error}}}"#)).is_of_state();
+        for state in [
+            r#"{"type": "invalid_request_error", "message": "It cannot be changed while it is paused."}"#,
+            r#"{"type": "invalid_request_error", "param": "proration_date"}"#,
+            r#"{"type": "invalid_request_error", "code": "resource_missing", "param": "items[0][id]"}"#,
+        ] {
+            assert!(is_of_state(400, state), "{state}");
+            assert!(!is_of_state(404, state) && !is_of_state(402, state), "{state}");
+        }
+        for ours in [
+            r#"{"type": "idempotency_error"}"#,
+            r#"{"type": "invalid_request_error", "code": "parameter_unknown", "param": "colour"}"#,
+            r#"{"type": "invalid_request_error", "code": "resource_missing", "param": "items[0][price]"}"#,
+        ] {
+            assert!(!is_of_state(400, ours), "{ours}");
+        }
     }
 
     #[test]

@@ -28,6 +28,11 @@ object! {
 }
 
 impl Customer {
+    /// Whether this is all that Stripe says when it is asked for one that was deleted: its id, and that it was.
+    pub fn is_name_of_deleted(&self) -> bool {
+        self.deleted && self.created.is_none()
+    }
+
     /// The version of this form: one more with each field that is added, so that a state that was kept before can be
     /// told from one in which the field is empty.
     pub const VERSION: u32 = 2;

@@ -254,7 +254,15 @@ pub fn apply(
 ) {
     let mut row = Customer::of(work, &after.id, plans);
     let state = stripe::Customer { deleted: deleted || after.deleted, ..after.clone() };
-    let is_news = row.history.observe(Snapshot::of(observation, before, state));
+    let mut snapshot = Snapshot::of(observation, before, state);
+    if after.is_name_of_deleted() {
+        // What it was is what is known of it, and its event says that better.
+        snapshot.is_announcement = true;
+        if let Some(last) = row.history.last() {
+            snapshot.state = stripe::Customer { deleted: true, ..last.state.clone() };
+        }
+    }
+    let is_news = row.history.observe(snapshot);
     if is_news {
         row.recompute();
         work.insert(row);

@@ -41,7 +41,7 @@ pub struct Snapshot<T> {
     /// Whether this is the object's creation: nothing of the same second came before it.
     #[serde(rename = "c", default, skip_serializing_if = "std::ops::Not::not")]
     pub is_creation: bool,
-    /// Whether it only comes with a change, which another event of the same second tells better.
+    /// Whether it only comes with a change, which another event of the same second tells better; with an end, any other.
     #[serde(rename = "a", default, skip_serializing_if = "std::ops::Not::not")]
     pub is_announcement: bool,
     /// Fingerprint of the state just before, where the event said what it changed.
@@ -135,6 +135,9 @@ impl<T: State> History<T> {
     fn thin_out(&mut self) {
         if self.0.iter().any(|snapshot| snapshot.state.is_terminal()) {
             self.0.retain(|snapshot| snapshot.state.is_terminal());
+            if self.0.iter().any(|snapshot| !snapshot.is_announcement) {
+                self.0.retain(|snapshot| !snapshot.is_announcement);
+            }
         }
         self.0.sort_by(|a, b| (a.second, &a.source).cmp(&(b.second, &b.source)));
         let of_all = oldest_kept(self.0.iter().map(|snapshot| snapshot.second));

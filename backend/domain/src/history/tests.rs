@@ -53,6 +53,17 @@ fn a_later_second_wins_and_an_old_snapshot_is_not_kept() {
 }
 
 #[test]
+fn an_end_that_is_only_seen_yields_to_one_that_is_told() {
+    let seen = Snapshot { is_announcement: true, ..look("said", 30, OFF_FOR_GOOD) };
+    let told = look("evt", 20, OFF_FOR_GOOD);
+    for order in [[&seen, &told], [&told, &seen]] {
+        let history = history(&order.map(Clone::clone));
+        assert_eq!(history.last().map(|last| last.second), Some(20));
+    }
+    assert_eq!(history(&[look("evt", 20, 1), seen]).last().map(|last| last.second), Some(30));
+}
+
+#[test]
 fn within_a_second_the_snapshot_that_names_the_other_as_previous_is_the_later() {
     assert_eq!(last(&[step("b", 10, 1, 2), step("a", 10, 2, 3)]), 3);
     assert_eq!(last(&[step("a", 10, 2, 3), step("b", 10, 1, 2)]), 3);

@@ -44,6 +44,8 @@ record! {
         pub answer: Option<Bytes>,
         /// When it is forgotten.
         pub expires_at: Timestamp,
+        /// Stripe's id of what it is about, where the request itself does not name that.
+        pub subject: Option<String>,
     }
 }
 
@@ -76,6 +78,8 @@ pub struct Claim {
     pub first_at: Timestamp,
     /// Whether another attempt had it before, of which nobody knows what it did.
     pub is_repeat: bool,
+    /// What that one was about, if it came so far.
+    pub subject: Option<String>,
 }
 
 /// An answer, whole.
@@ -133,6 +137,7 @@ impl RememberedRequest {
             status: None,
             answer: None,
             expires_at: Timestamp::UNIX_EPOCH,
+            subject: None,
         }
     }
 }
@@ -175,9 +180,19 @@ pub fn claim(work: &mut UnitOfWork, sealer: &Sealer, request: &Request, holder: 
     let is_repeat = !row.holder.is_empty();
     holder.clone_into(&mut row.holder);
     row.held_until = now + HELD_FOR;
-    let claim = Claim { id: row.id.clone(), holder: row.holder.clone(), first_at: row.first_at, is_repeat };
+    let (id, holder, first_at) = (row.id.clone(), row.holder.clone(), row.first_at);
+    let claim = Claim { id, holder, first_at, is_repeat, subject: row.subject.clone() };
     work.insert(row);
     Ok(Known::Claimed(claim))
+}
+
+/// Notes what a request is about before it is done, for whoever takes it over: what the caller means by the same words may be
+/// something else by then.
+pub fn note_subject(work: &mut UnitOfWork, claim: &Claim, subject: &str) -> Result<(), Refused> {
+    let mut row = held(work, claim).ok_or(Refused::InProgress)?;
+    row.subject = Some(subject.to_owned());
+    work.insert(row);
+    Ok(())
 }
 
 /// Remembers what a request was answered. Another attempt may have taken it over meanwhile, which is then the one that

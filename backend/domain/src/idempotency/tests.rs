@@ -51,6 +51,21 @@ fn an_answer_is_given_again_for_a_day() {
 }
 
 #[test]
+fn who_takes_a_request_over_is_about_the_same() {
+    let mut work = at(0, &[]);
+    let first = claimed(&mut work, "first");
+    assert_eq!(first.subject, None);
+    note_subject(&mut work, &first, "sub_1").unwrap();
+    let rows = rows(&work);
+    let mut work = at(30, &rows);
+    let second = claimed(&mut work, "second");
+    assert_eq!((second.is_repeat, second.subject.as_deref()), (true, Some("sub_1")));
+    // It was only slow, and has done nothing yet.
+    assert_eq!(note_subject(&mut work, &first, "sub_2"), Err(Refused::InProgress));
+    assert_eq!(claimed(&mut at(86_400, &rows), "third").subject, None, "by then it is another request");
+}
+
+#[test]
 fn a_key_is_good_for_one_request() {
     let mut work = at(0, &[]);
     claimed(&mut work, "first");

@@ -1,5 +1,7 @@
 //! What a user may ask of a subscription, by how it stands.
 
+use tollgate_shared::Timestamp;
+
 use crate::plans::{Plan, Sale};
 use crate::subscriptions::Subscription;
 
@@ -68,6 +70,14 @@ impl Subscription {
         }
     }
 
+    /// As of when a change that is made at `now` is prorated: Stripe takes no date outside of the period. Our clock may be
+    /// behind Stripe's, and while a subscription is paused its last period is over and none begins.
+    pub fn prorated_at(&self, now: Timestamp) -> Timestamp {
+        let at = self.current_period_start.map_or(now, |start| start.max(now));
+        let paused_until = self.current_period_end.filter(|_| self.status.as_deref() == Some("paused"));
+        paused_until.map_or(at, |end| end.min(at))
+    }
+
     /// The item that its plan is of, as Stripe names it: the one that is shown.
     pub fn chosen_item_id(&self) -> Option<&str> {
         let items = &self.history.last()?.state.items;
@@ -83,7 +93,7 @@ impl Subscription {
 
 #[cfg(test)]
 mod tests {
-    use tollgate_shared::Timestamp;
+    use tollgate_shared::clock::from_unix;
 
     use super::*;
 
@@ -104,6 +114,21 @@ mod tests {
         for now in [true, false] {
             assert_eq!(cancel("canceled", false, now), Err(Impossible::AlreadyCanceled));
         }
+    }
+
+    #[test]
+    fn a_change_is_prorated_as_of_a_time_within_the_period() {
+        let at = |seconds| from_unix(seconds).unwrap();
+        let prorated = |status, now| {
+            let mut row = subscription(status, false, None);
+            (row.current_period_start, row.current_period_end) = (Some(at(100)), Some(at(200)));
+            row.prorated_at(at(now))
+        };
+        assert_eq!(prorated("active", 150), at(150));
+        assert_eq!(prorated("active", 90), at(100), "our clock is behind");
+        assert_eq!(prorated("active", 250), at(250), "the next one has begun, and is not known here yet");
+        assert_eq!((prorated("paused", 150), prorated("paused", 250)), (at(150), at(200)));
+        assert_eq!(subscription("active", false, None).prorated_at(at(7)), at(7));
     }
 
     #[test]

@@ -51,7 +51,11 @@ function refusal(error, dialog, page) {
     return [el("p", null, `Your card was declined${why}. Your plan is as it was.`), card()];
   }
   if (error.code === "payment_action_required") {
-    return [el("p", null, "Your bank wants you to confirm this payment. Your plan is as it was."), card()];
+    const why = "Your bank wants you to confirm each payment with this card, and a change of plan is paid without you.";
+    return [el("p", null, `${why} Your plan is as it was: change your card, then try again.`), card()];
+  }
+  if (error.code === "payment_method_required") {
+    return [el("p", null, "There is no card to pay with. Your plan is as it was."), card()];
   }
   return null;
 }

@@ -1,6 +1,8 @@
 //! A subscription's end: asked for, and taken back.
 
 use serde_json::json;
+use tollgate_tests::stripe::Checkout;
+use tollgate_tests::stripe::rest::Fault;
 
 use super::{Scene, later, refusal};
 use crate::on_each_engine;
@@ -72,6 +74,46 @@ fn a_user_ends_it_at_once_and_it_ends_once() {
         assert_eq!(scene.asked_and_done(), (1, 1));
         scene.hear().await;
         assert_eq!(scene.shown().await["tier"], "free");
+    });
+}
+
+#[test]
+fn what_is_asked_again_is_about_no_later_subscription() {
+    on_each_engine!(async |db| {
+        let mut scene = Scene::on(db).await;
+        let (change, team) = ("/api/subscriptions/change-plan", json!({ "planId": "team_monthly" }));
+        let presses = [(CANCEL, json!({ "immediately": true })), (CANCEL, json!({})), (change, team)];
+        // Whether Stripe did it or not, nobody knows.
+        let faults = [Fault::AnswerLost, Fault::Status(503)];
+        for (number, (path, body)) in presses.iter().enumerate() {
+            for fault in &faults {
+                later(&scene);
+                let key = format!("press {number} {fault:?}");
+                let press = async |scene: &Scene| scene.press_as("user_1", path, body, Some(&key)).await;
+                let calls = usize::from(*path == change);
+                scene.api.fault_after(calls, &[(); 3].map(|()| fault.clone()));
+                let first = press(&scene).await;
+                assert!([503, 504].contains(&first.status), "{first:?}");
+                scene.api.recover();
+                let (customer, old) = (scene.customer.clone(), scene.subscription.clone());
+                scene.subscription = scene.api.change(|stripe| {
+                    if stripe.running_subscriptions(&customer).contains(&old) {
+                        stripe.cancel(&old);
+                    }
+                    stripe.pass(60).checkout(&customer, &Checkout::default()).0
+                });
+                scene.hear().await;
+                let again = press(&scene).await;
+                match again.status {
+                    200 => assert_eq!(again.json()["subscription"]["stripeSubscriptionId"], old),
+                    _ => assert_eq!(again.refusal(), refusal("already_canceled", 409), "{key}"),
+                }
+                assert_eq!(scene.asked_and_done().1, 0, "{key}: the new one goes on as it was");
+                let current = scene.shown().await["subscription"].clone();
+                assert_eq!(current["stripeSubscriptionId"], scene.subscription);
+                assert_eq!((&current["status"], &current["cancelScheduled"]), (&json!("active"), &json!(false)));
+            }
+        }
     });
 }
 

@@ -3,6 +3,9 @@
 use std::time::Duration;
 
 use serde_json::json;
+use tollgate_tests::stripe::catalogue::{ENTERPRISE_MONTHLY, STORAGE_ADDON};
+use tollgate_tests::stripe::rest::Fault;
+use tollgate_tests::stripe::verbs::{ItemChange, Prorated};
 use tollgate_tests::stripe::{ApiVersion, Checkout, DAY};
 
 use super::{Scene, later, refusal};
@@ -121,6 +124,114 @@ fn whoever_has_nothing_to_pay_with_is_told_so() {
         scene.api.change(|stripe| stripe.detach_card(&scene.customer));
         let change = scene.press(CHANGE, &json!({ "planId": "team_monthly" })).await;
         assert_eq!(change.refusal(), refusal("payment_method_required", 402));
+    });
+}
+
+#[test]
+fn a_change_that_the_bank_wants_confirmed_says_so() {
+    on_each_engine!(async |db| {
+        let scene = Scene::on(db).await;
+        ten_days_later(&scene);
+        scene.api.change(|stripe| stripe.change_card(&scene.customer, "visa", "3184"));
+        let change = scene.press(CHANGE, &json!({ "planId": "team_monthly" })).await;
+        let error = &change.json()["error"];
+        assert_eq!((change.status, &error["code"]), (402, &json!("payment_action_required")), "{change:?}");
+        assert_eq!(error["clientSecret"], json!(null), "nothing was made that could be confirmed");
+        assert_eq!(scene.shown().await["tier"], "pro");
+    });
+}
+
+#[test]
+fn a_paused_subscription_is_changed_and_ended_as_any_other() {
+    on_each_engine!(async |db| {
+        let mut scene = Scene::on(db).await;
+        later(&scene);
+        scene.api.change(|stripe| stripe.pause(&scene.subscription));
+        scene.hear().await;
+        // Its period is over, and no other one begins.
+        for _ in 0..5 {
+            ten_days_later(&scene);
+        }
+        let preview = scene.press(PREVIEW, &json!({ "planId": "team_monthly" })).await;
+        let body = preview.json();
+        assert_eq!((preview.status, &body["amountDueNow"], &body["amountAtRenewal"]), (200, &json!(0), &json!(9900)));
+        let order = json!({ "planId": "team_monthly", "prorationDate": body["prorationDate"] });
+        let changed = scene.press(CHANGE, &order).await;
+        let shown = &changed.json()["subscription"];
+        assert_eq!(
+            (changed.status, &shown["planId"], &shown["status"]),
+            (200, &json!("team_monthly"), &json!("paused"))
+        );
+        for (path, body) in [
+            ("/api/subscriptions/cancel", json!({})),
+            ("/api/subscriptions/reactivate", json!({})),
+            ("/api/subscriptions/cancel", json!({ "immediately": true })),
+        ] {
+            let done = scene.press(path, &body).await;
+            assert_eq!(done.status, 200, "{path}: {done:?}");
+        }
+        assert_eq!(scene.shown().await["subscription"]["status"], "canceled");
+    });
+}
+
+#[test]
+fn what_stripe_does_not_do_as_things_stand_is_a_conflict() {
+    on_each_engine!(async |db| {
+        let mut scene = Scene::on(db).await;
+        later(&scene);
+        // All that is in a subscription is billed as often.
+        scene.api.change(|stripe| stripe.add_item(&scene.subscription, &STORAGE_ADDON));
+        scene.hear().await;
+        for path in [PREVIEW, CHANGE] {
+            let refused = scene.press(path, &json!({ "planId": "pro_yearly" })).await;
+            assert_eq!(refused.refusal(), refusal("change_not_possible", 409), "{path}");
+        }
+        for (path, body) in [
+            (PREVIEW, json!({ "planId": "team_monthly" })),
+            (CHANGE, json!({ "planId": "team_monthly" })),
+            ("/api/subscriptions/cancel", json!({})),
+        ] {
+            scene.api.fault_after(usize::from(path != "/api/subscriptions/cancel"), &[Fault::Status(400)]);
+            let refused = scene.press(path, &body).await;
+            assert_eq!(refused.refusal(), refusal("change_not_possible", 409), "{path}");
+        }
+        assert_eq!(scene.asked_and_done().1, 0);
+    });
+}
+
+#[test]
+fn an_item_that_is_no_more_is_looked_at_again() {
+    on_each_engine!(async |db| {
+        let scene = Scene::on(db).await;
+        for path in [PREVIEW, CHANGE] {
+            later(&scene);
+            // By another one, which nobody has told of.
+            scene.api.change(|stripe| {
+                let (id, now) = (&scene.subscription, stripe.now);
+                let gone = ItemChange::Gone(stripe.subscriptions[id].items[0].id.clone());
+                let changes = [gone, ItemChange::New(&ENTERPRISE_MONTHLY, 1)];
+                stripe.change_items_by_call(id, &changes, Prorated::Never, now, false).unwrap();
+            });
+            let order = json!({ "planId": "team_monthly" });
+            let first = scene.press(path, &order).await;
+            assert_eq!(first.refusal(), refusal("change_not_possible", 409), "{path}");
+            let again = scene.press(path, &order).await;
+            assert_eq!(again.status, 200, "{path}: {again:?}");
+        }
+    });
+}
+
+#[test]
+fn a_date_outside_of_the_period_is_the_callers_mistake() {
+    on_each_engine!(async |db| {
+        let scene = Scene::on(db).await;
+        ten_days_later(&scene);
+        for date in ["2020-01-01T00:00:00Z", "2040-01-01T00:00:00Z"] {
+            let order = json!({ "planId": "team_monthly", "prorationDate": date });
+            let refused = scene.press(CHANGE, &order).await;
+            let expected = (422, "invalid_parameter".to_owned(), Some("prorationDate".to_owned()));
+            assert_eq!(refused.refused_parameter(), expected, "{date}");
+        }
     });
 }
 

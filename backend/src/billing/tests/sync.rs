@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{Scene, later};
+use super::{Scene, later, refusal};
 use crate::on_each_engine;
 
 const SYNC: [&str; 2] = ["/api/stripe/sync", "/api/stripe/subscriptions/sync"];
@@ -32,5 +32,22 @@ fn what_no_event_has_brought_is_brought_and_told() {
         }
         assert_eq!(scene.shown().await["name"], "Ada Lovelace");
         assert_eq!(scene.api.changes(), [], "it only reads");
+    });
+}
+
+#[test]
+fn who_was_deleted_unheard_keeps_a_name_and_has_no_plan() {
+    on_each_engine!(async |db| {
+        let mut scene = Scene::on(db).await;
+        later(&scene);
+        scene.api.change(|stripe| stripe.delete_customer(&scene.customer));
+        let synced = scene.press(SYNC[0], &json!({})).await;
+        assert_eq!((synced.status, &synced.json()["subscription"]["status"]), (200, &json!("canceled")), "{synced:?}");
+        let shown = scene.shown().await;
+        assert_eq!((&shown["deleted"], &shown["name"], &shown["tier"]), (&json!(true), &json!("Ada"), &json!("free")));
+        assert_eq!(shown["userId"], "user_1");
+        assert_eq!(scene.press(SYNC[0], &json!({})).await.refusal(), refusal("no_customer", 404));
+        scene.hear().await;
+        assert_eq!(scene.shown().await, shown, "its events say the same");
     });
 }

@@ -93,6 +93,34 @@ fn name_and_address_are_the_newest_invoices_until_a_snapshot_comes() {
 }
 
 #[test]
+fn who_was_deleted_and_is_asked_for_keeps_name_and_user() {
+    let customer = |deleted: bool| stripe::Customer {
+        id: CUSTOMER.to_owned(),
+        name: some("Ada"),
+        user_id: some("user_1"),
+        created: Some(START),
+        deleted,
+        ..stripe::Customer::default()
+    };
+    let seen = |source: &str, second: i64, after: stripe::Customer| {
+        let deleted = after.deleted;
+        observed(source, second, Object::Customer { before: None, after, deleted })
+    };
+    let known = seen("a", 0, customer(false));
+    let name_alone = stripe::Customer { id: CUSTOMER.to_owned(), deleted: true, ..stripe::Customer::default() };
+    let asked = seen("said", 30, name_alone);
+    let shown = |fixture: &Fixture| {
+        let row = fixture.customer();
+        (row.name.clone(), row.user_id.clone(), row.deleted_at())
+    };
+    let fixture = Fixture::new().see_all([&known, &asked]);
+    assert_eq!(shown(&fixture), (some("Ada"), some("user_1"), Some(at(30))));
+    // Its event says since when, whichever comes first.
+    let told = seen("b", 20, stripe::Customer { name: some("Ada Lovelace"), ..customer(true) });
+    always(&[known, asked, told], &(some("Ada Lovelace"), some("user_1"), Some(at(20))), shown);
+}
+
+#[test]
 fn what_an_object_is_of_is_kept_with_its_rows() {
     let origin =
         |observation: Observation| Observation { account: some("acct_1"), livemode: Some(true), ..observation };
