@@ -33,19 +33,20 @@ struct Scene {
 
 impl Scene {
     async fn on(db: Db) -> Self {
-        Self::of(db, Stripe::fresh()).await
+        Self::with(db, Stripe::fresh(), &[]).await
     }
 
-    async fn of(db: Db, mut stripe: Stripe) -> Self {
+    /// With some variables more.
+    async fn with(db: Db, mut stripe: Stripe, variables: &[(&str, &str)]) -> Self {
         stripe.now = START;
         let api = Api::start(&stripe).await;
-        let variables = [
+        let own = [
             ("STRIPE_SECRET_KEY", SECRET_KEY),
             ("STRIPE_API_BASE", &*api.base),
             ("STRIPE_RATE_LIMIT", "1000"),
             ("APP_URL", "https://app.example.com"),
         ];
-        let config = Arc::new(config_with_plans(PLANS, &variables));
+        let config = Arc::new(config_with_plans(PLANS, &[&own, variables].concat()));
         let clock = Clock::manual(from_unix(START).unwrap());
         let app = TestApp::of(App::new(config, db, clock, Rng::seeded(1))).await;
         Self { app, api, told: 0 }
@@ -94,7 +95,8 @@ impl Scene {
 
     fn new_run(&self) -> Run {
         let app = &self.app.inner;
-        Run::new("a test's", app.clock.now(), None, app.config.webhook_events_kept, &[])
+        let accounts: Vec<_> = app.config.stripe.accounts.iter().cloned().collect();
+        Run::new("a test's", app.clock.now(), None, app.config.webhook_events_kept, &accounts)
     }
 
     /// All that is found, a line each, in order.
@@ -189,6 +191,46 @@ fn what_is_wrong_without_an_event_is_found_by_its_object() {
         assert_eq!(scene.found(true).await, Vec::<String>::new());
         let shown = scene.shown(&customer).await;
         assert_eq!((&shown["tier"], &shown["payments"]["paidInvoices"][1]), (&"team".into(), &invoice.into()));
+    });
+}
+
+#[test]
+fn what_connected_accounts_have_is_brought_too() {
+    on_each_engine!(async |db| {
+        let scene = Scene::with(db, Stripe::fresh(), &[("STRIPE_ACCOUNTS", "acct_ours")]).await;
+        let (own, _) = scene.subscriber();
+        let mut there = Stripe::fresh();
+        there.now = START;
+        let customer = there.sign_up("bob@example.com", "Bob", Some("user_2"));
+        let (subscription, _) = there.checkout(&customer, &Checkout::default());
+        scene.api.connect("acct_ours", &there);
+        scene.api.connect("acct_of_nobody", &there);
+        scene.pass(A_WHILE);
+        let found = scene.found(true).await;
+        let line = format!("{subscription}: not here, active at Stripe; mended");
+        assert!(found.len() > 2 && !found.contains(&line), "by their events, which say more: {found:#?}");
+        scene.assert_is_right(&own).await;
+        let shown = scene.shown(&customer).await;
+        let mut wrong = scene.api.change_in("acct_ours", |stripe| stripe.differences(&customer, &shown));
+        wrong.retain(|difference| !difference.starts_with(".widgets[0].config"));
+        assert_eq!(wrong, Vec::<String>::new());
+        let mut tx = scene.app.inner.read().await.unwrap();
+        let sql = "SELECT DISTINCT account FROM subscriptions ORDER BY account";
+        let mut accounts: Vec<(Option<String>,)> = tx.sql(sql).all().await.unwrap();
+        accounts.sort();
+        assert_eq!(accounts, [(None,), (Some("acct_ours".to_owned()),)]);
+        drop(tx);
+
+        // What has no event any more is found by its object, in its account.
+        scene.api.change_in("acct_ours", |stripe| {
+            stripe.pass(A_WHILE).schedule_cancel(&subscription);
+            stripe.pass(31 * DAY);
+        });
+        scene.pass(31 * DAY);
+        let ends = format!("{subscription} cancelAtPeriodEnd: false here, true at Stripe; mended");
+        let found = scene.found(true).await;
+        assert!(found.contains(&ends), "{found:#?}");
+        assert_eq!(scene.found(false).await, Vec::<String>::new());
     });
 }
 

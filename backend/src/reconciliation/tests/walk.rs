@@ -1,12 +1,18 @@
 //! A random walk: what users do by the routes and at Stripe's own pages, what time brings, and webhooks that come late,
 //! twice, in any order or never. It has to end with everything here as it is at Stripe.
 
-use rocket::http::{ContentType, Method};
+mod things;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rocket::http::{ContentType, Header, Method};
 use serde_json::json;
 use tollgate_shared::json_seq;
-use tollgate_tests::stripe::model::{Invoice, Status};
+use tollgate_tests::stripe::catalogue::PRO_MONTHLY;
+use tollgate_tests::stripe::model::{Invoice, Metadata, Price, Status};
 use tollgate_tests::stripe::{Buyer, GiveUp, NewCard, story};
 
+use self::things::Things;
 use super::*;
 use crate::testing::{AUTH_SECRET, TestResponse, bearer, sign_token};
 
@@ -35,6 +41,8 @@ struct Walk {
     coming: Vec<Event>,
     /// How many of them never come.
     lost: f64,
+    /// What users have of ours.
+    things: Things,
     /// What has happened, for whoever has to find out what was wrong.
     story: Vec<String>,
     /// When it was last looked for what was lost, and how much that was in all.
@@ -44,9 +52,22 @@ struct Walk {
 
 impl Walk {
     async fn on(db: Db, seed: u64, lost: f64) -> Self {
-        let scene = Scene::of(db, Stripe::new(seed)).await;
-        let looked_at = scene.now();
-        Self { scene, rng: Rng::seeded(seed), coming: Vec::new(), lost, story: Vec::new(), looked_at, brought: 0 }
+        let mut stripe = Stripe::new(seed);
+        // Who comes for the first time has some days free.
+        stripe.prices.retain(|price| price.id != PRO_MONTHLY.id);
+        stripe.add_price(Price { trial_days: Some(14), ..PRO_MONTHLY });
+        // No machine is silent for so long that another one gets its seat.
+        let scene = Scene::with(db, stripe, &[("MACHINE_STALE_DAYS", "3650")]).await;
+        Self {
+            looked_at: scene.now(),
+            scene,
+            rng: Rng::seeded(seed),
+            coming: Vec::new(),
+            lost,
+            things: Things::default(),
+            story: Vec::new(),
+            brought: 0,
+        }
     }
 
     fn below(&self, bound: usize) -> usize {
@@ -67,11 +88,13 @@ impl Walk {
 
     async fn go(&mut self, steps: usize) {
         for _ in 0..steps {
-            match self.below(20) {
+            match self.below(22) {
                 0..=8 => self.somebody_acts().await,
                 9..=11 => self.somebody_is_at_stripe(),
                 12..=16 => self.webhooks_come().await,
-                _ => self.time_goes_by().await,
+                17..=19 => self.time_goes_by().await,
+                20 => self.somebody_is_at_a_machine(&user(self.below(USERS))).await,
+                _ => self.somebody_has_keys(&user(self.below(USERS))).await,
             }
             for event in self.scene.happened() {
                 if !self.chance(self.lost) {
@@ -98,7 +121,7 @@ impl Walk {
         if self.chance(0.7) {
             self.later(1 + self.below(100) as i64);
         }
-        let user = format!("user_{}", self.below(USERS));
+        let user = user(self.below(USERS));
         let plan = json!({ "planId": PLAN_IDS[self.below(PLAN_IDS.len())] });
         let (path, body) = match self.below(20) {
             0..=5 => ("/api/stripe/checkout/create", plan),
@@ -117,12 +140,17 @@ impl Walk {
             let session = answer.json()["sessionId"].as_str().unwrap().to_owned();
             self.pays(&session);
         }
+        if answer.status == 200 && path == "/api/subscriptions/preview-change" && self.chance(0.5) {
+            let preview = answer.json();
+            let order = json!({ "planId": preview["planId"], "prorationDate": preview["prorationDate"] });
+            let changed = self.press(&user, "/api/subscriptions/change-plan", &order).await;
+            self.tell(format!("{user} does so: {} {}", changed.status, changed.body));
+            assert!([200, 202, 402, 409].contains(&changed.status), "{}", self.told());
+        }
     }
 
     async fn press(&self, user: &str, path: &str, body: &Value) -> TestResponse {
-        let claims = json!({ "sub": user, "exp": START + 3650 * DAY });
-        let token = sign_token(&json!({ "alg": "HS256", "typ": "JWT" }), &claims, AUTH_SECRET);
-        let request = self.scene.app.client.req(Method::Post, path.to_owned()).header(bearer(&token));
+        let request = self.scene.app.client.req(Method::Post, path.to_owned()).header(signed_in_for_years(user));
         TestResponse::of(request.header(ContentType::JSON).body(body.to_string())).await
     }
 
@@ -157,7 +185,8 @@ impl Walk {
         let name = format!("Ada {}", self.below(1000));
         let (session, customer) = (self.one_of(&sessions), self.one_of(&customers));
         let (subscription, at_end) = (self.one_of(&subscriptions), self.chance(0.7));
-        match (self.below(10), session, customer, subscription) {
+        let (quantity, days) = (1 + self.below(5) as i64, 1 + self.below(30) as i64);
+        match (self.below(13), session, customer, subscription) {
             (0 | 1, Some(session), ..) => return self.pays(&session),
             (2, Some(session), ..) => self.scene.api.change(|stripe| stripe.expire_session(&session)),
             (3 | 4, _, Some(customer), _) => {
@@ -185,6 +214,17 @@ impl Walk {
                 self.scene.api.change(|stripe| stripe.delete_customer(&customer));
             }
             (9, _, Some(customer), _) => self.gives_back(&customer),
+            (10, _, _, Some((id, Status::Active | Status::Trialing))) => {
+                self.scene.api.change(|stripe| stripe.change_quantity(&id, quantity));
+            }
+            (11, _, _, Some((id, Status::Active))) => {
+                self.scene.api.change(|stripe| stripe.extend_trial(&id, stripe.now + days * DAY));
+            }
+            (11, _, _, Some((id, Status::Trialing))) => self.scene.api.change(|stripe| stripe.end_trial_now(&id)),
+            (12, _, Some(customer), _) if self.chance(0.3) => self.scene.api.change(|stripe| {
+                let (first, none) = (stripe.prices[0], Metadata::new());
+                stripe.subscribe(&customer, &[first], quantity, none, at_end.then_some(days));
+            }),
             _ => return,
         }
         self.tell(format!("somebody is at Stripe, {digits} {name}"));
@@ -233,8 +273,7 @@ impl Walk {
 
     /// Time goes by, with all that Stripe does by itself meanwhile.
     fn later(&self, seconds: i64) {
-        // A pause has no period, and nothing within it can be changed.
-        let gives_up = [GiveUp::Cancel, GiveUp::Unpaid, GiveUp::StayPastDue][self.below(3)];
+        let gives_up = [GiveUp::Cancel, GiveUp::Unpaid, GiveUp::Pause, GiveUp::StayPastDue][self.below(4)];
         self.scene.api.change(|stripe| {
             stripe.gives_up = gives_up;
             stripe.advance(seconds);
@@ -257,10 +296,13 @@ impl Walk {
         let customers: Vec<_> = self.scene.api.change(|stripe| stripe.customers.keys().cloned().collect());
         let mut wrong = Vec::new();
         for customer in customers {
-            wrong.extend(
-                self.scene.wrong(&customer).await.into_iter().map(|difference| format!("{customer}{difference}")),
-            );
+            let differences = self.scene.wrong(&customer).await.into_iter().filter(|difference| {
+                // Of what is ours alone Stripe knows nothing.
+                !difference.starts_with(".apiKeys") && !difference.starts_with(".licenses[0].activations")
+            });
+            wrong.extend(differences.map(|difference| format!("{customer}{difference}")));
         }
+        wrong.extend(self.wrong_things().await);
         let invoices = self.scene.api.change(|stripe| {
             let row = |invoice: &Invoice| {
                 let status = invoice.status.text().to_owned();
@@ -280,6 +322,16 @@ impl Walk {
     fn told(&self) -> String {
         self.story.join("\n")
     }
+}
+
+fn user(number: usize) -> String {
+    format!("user_{number}")
+}
+
+/// `Authorization` of a user, for longer than any walk.
+fn signed_in_for_years(user: &str) -> Header<'static> {
+    let claims = json!({ "sub": user, "exp": START + 3650 * DAY });
+    bearer(&sign_token(&json!({ "alg": "HS256", "typ": "JWT" }), &claims, AUTH_SECRET))
 }
 
 async fn walk(db: Db, seed: u64, lost: f64) {
