@@ -27,7 +27,7 @@ impl Teller<'_> {
         if let Object::Invoice(state, failed) = &mut seen.object {
             is_open = state.status == "open";
             *failed = has_failed && is_open;
-            intent = state.payment_intent.clone();
+            intent.clone_from(&state.payment_intent);
         }
         self.see(&seen, membership_id).await?;
         if let Some(intent) = intent {

@@ -207,7 +207,7 @@ impl Teller<'_> {
     async fn listed(self, price: &str, expected: usize) -> Vec<Observation> {
         let (mut seen, mut last) = (Vec::new(), None);
         // Of what was made beside us there may be any number.
-        for _ in 0..expected.div_ceil(OBJECTS_MAX) + 1 {
+        for _ in 0..=expected.div_ceil(OBJECTS_MAX) {
             let form = Form::default().with("price", price).with("limit", OBJECTS_MAX);
             let form = form.with_some("starting_after", last.take());
             let call = Call::get("subscriptions.list", &["subscriptions"]).with(form);

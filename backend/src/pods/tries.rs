@@ -77,7 +77,7 @@ async fn see_to(teller: Teller<'_>, due: &Due) -> Result<Option<Step>, DbError> 
         Ok(is_done) => Ok(is_done.then_some(step)),
         Err(error) => {
             warn!("could not see to an overdue invoice of a pod, which is done again: {}", error.code);
-            one.write(|work, id| tries::let_rest(work, id)).await?;
+            one.write(tries::let_rest).await?;
             Ok(None)
         }
     }
