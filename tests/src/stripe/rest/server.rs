@@ -130,15 +130,12 @@ impl State {
             let error = json!({ "type": "idempotency_error", "message": message });
             return self.response(400, &json!({ "error": error }), &headers);
         }
-        let done = match call.header("stripe-account") {
-            Some(account) => match self.connected.get_mut(account) {
-                Some(stripe) => stripe.called(asked, version),
-                None => Err(Refused::no_such_account()),
-            },
-            None => {
-                let own = webhooks::called(shared, self, asked).or_else(|| clocks::called(self, asked));
-                own.unwrap_or_else(|| self.stripe.called(asked, version))
-            }
+        let done = if let Some(account) = call.header("stripe-account") {
+            let stripe = self.connected.get_mut(account).ok_or_else(Refused::no_such_account);
+            stripe.and_then(|stripe| stripe.called(asked, version))
+        } else {
+            let own = webhooks::called(shared, self, asked).or_else(|| clocks::called(self, asked));
+            own.unwrap_or_else(|| self.stripe.called(asked, version))
         };
         self.announce();
         let (status, body) = match done {
