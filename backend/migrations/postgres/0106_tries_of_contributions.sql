@@ -7,4 +7,4 @@ ALTER TABLE contributions ADD COLUMN schedule_ended_at TIMESTAMPTZ;
 ALTER TABLE contributions ADD COLUMN step_at TIMESTAMPTZ;
 
 -- What is charged now.
-ALTER TABLE memberships ADD COLUMN charged_method_id TEXT;
+ALTER TABLE memberships ADD COLUMN charged_method_id TEXT COLLATE "C";

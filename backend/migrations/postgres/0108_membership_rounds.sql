@@ -3,7 +3,7 @@ CREATE TABLE membership_rounds (
     name            TEXT COLLATE "C" NOT NULL PRIMARY KEY,
     began_at        TIMESTAMPTZ NOT NULL,
     ended_at        TIMESTAMPTZ,
-    after_pod_id    TEXT NOT NULL,
+    after_pod_id    TEXT COLLATE "C" NOT NULL,
     synced          BIGINT NOT NULL,
     changed         BIGINT NOT NULL,
     errors          BIGINT NOT NULL,

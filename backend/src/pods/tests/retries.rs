@@ -208,6 +208,7 @@ fn a_card_that_works_again_pays_at_the_next_try() {
     on_each_engine!(async |db: Db| {
         let mut scene = Scene::of(db, "tollgate", "9995").await;
         scene.at(FIRST).await;
+        scene.work().await;
         scene.until(FIRST + 2 * HOUR).await;
         scene.card("4242");
         scene.until(FIRST + 10 * HOUR).await;
@@ -249,9 +250,9 @@ fn stripes_own_tries_go_on_until_the_grace_is_over() {
 
 #[test]
 fn a_refusal_for_good_is_not_tried_until_the_card_changes() {
-    on_each_engine!(async |db: Db| {
-        for version in [ApiVersion::Endive, ApiVersion::Basil, ApiVersion::V2024_06_20] {
-            let mut scene = Scene::of(db.clone(), "tollgate", "9987").await;
+    for version in [ApiVersion::Endive, ApiVersion::Basil, ApiVersion::V2024_06_20] {
+        on_each_engine!(async |db: Db| {
+            let mut scene = Scene::of(db, "tollgate", "9987").await;
             scene.version = version;
             scene.at(FIRST).await;
             scene.until(FIRST + 20 * HOUR).await;
@@ -268,19 +269,19 @@ fn a_refusal_for_good_is_not_tried_until_the_card_changes() {
             scene.hear().await;
             scene.work().await;
             assert_eq!((scene.attempts().0, scene.member().await["status"].clone()), (vec![20, 40], json!("active")));
-        }
-    });
+        });
+    }
 }
 
 #[test]
 fn a_try_that_gets_no_answer_is_made_again_under_its_key() {
-    on_each_engine!(async |db: Db| {
-        for faults in [
-            vec![Fault::Status(429)],
-            vec![Fault::Status(500), Fault::Status(500), Fault::Status(500)],
-            vec![Fault::AnswerLost, Fault::Silent, Fault::Silent],
-        ] {
-            let mut scene = Scene::of(db.clone(), "tollgate", "9995").await;
+    for faults in [
+        vec![Fault::Status(429)],
+        vec![Fault::Status(500), Fault::Status(500), Fault::Status(500)],
+        vec![Fault::AnswerLost, Fault::Silent, Fault::Silent],
+    ] {
+        on_each_engine!(async |db: Db| {
+            let mut scene = Scene::of(db, "tollgate", "9995").await;
             scene.at(FIRST).await;
             scene.work().await;
             scene.at(FIRST + HOUR).await;
@@ -306,8 +307,8 @@ fn a_try_that_gets_no_answer_is_made_again_under_its_key() {
             assert_eq!((ours.len(), scene.keys().contains_key("try:2")), (1, false), "{faults:?}");
             assert_eq!((&member["status"], &paid["status"]), (&json!("active"), &json!("succeeded")), "{faults:?}");
             assert_eq!(member["totalContributed"], 5000);
-        }
-    });
+        });
+    }
 }
 
 #[test]
