@@ -203,7 +203,9 @@ mod tests {
 
     fn session(id: &str, currency: &str, amount: i64, paid_at: i64) -> SessionRow {
         let (customer_id, id) = ("cus_1".to_owned(), id.to_owned());
-        SessionRow { customer_id, id, currency: Some(currency.to_owned()), amount, paid_at: from_unix(paid_at) }
+        let (kind, status) = ("session".to_owned(), Some("succeeded".to_owned()));
+        let (currency, paid_at) = (Some(currency.to_owned()), from_unix(paid_at));
+        SessionRow { customer_id, id, kind, status, belongs_to: None, currency, amount, paid_at }
     }
 
     #[test]
