@@ -1,6 +1,6 @@
 //! Notifications: what people are told of their payments and pods, each thing once, by which channels.
 //!
-//! Life of a message: written, *queued*, in the transaction of what it tells of ([`follow`]), or by a job where the clock
+//! Life of a message: written, *queued*, in the transaction of what it tells of ([`follow`](follow())), or by a job where the clock
 //! alone brings it about ([`timed`]); *sent*, *skipped* for a reason, or *dead-lettered* when it was tried too often or
 //! refused for good ([`sending`]). What it is once per is a unique constraint, so that no replay and no second replica
 //! writes it twice. Its text is made when it is sent or shown: rows hold facts.
