@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 use tollgate_tests::stack::JSON;
 use tollgate_tests::stripe::catalogue::PRO_MONTHLY;
 use tollgate_tests::stripe::{ApiVersion, Checkout, Event, Stripe};
-use tollgate_tests::{Engine, Stack, StackConfig, engines, on_each_engine};
+use tollgate_tests::wait::SOON;
+use tollgate_tests::{Engine, Stack, StackConfig, engines, on_each_engine, wait_until};
 
 async fn looked_up(stack: &Stack, path: &str) -> Value {
     let response = stack.operate(Method::GET, path, &Value::Null).await;
@@ -31,9 +32,12 @@ on_each_engine!(an_event_is_seen_from_the_relays_journal_to_the_licences_log, as
     let (stripe, created) = subscriber();
     let events = stripe.events(ApiVersion::Endive);
     stack.tell(&events).await;
-    stack.settled().await;
+    let path = format!("/api/admin/events/{}", created.id);
+    // The relay notes it after it has answered.
+    let is_noted = async || looked_up(&stack, &path).await["relays"][0]["confirmed"] == true;
+    wait_until("the relay has noted that the backend has it", SOON, is_noted).await;
 
-    let shown = looked_up(&stack, &format!("/api/admin/events/{}", created.id)).await;
+    let shown = looked_up(&stack, &path).await;
     let relay = &shown["relays"][0];
     assert_eq!(
         (&relay["relay"], &relay["reachable"], &relay["confirmed"], &relay["bytes"]),
