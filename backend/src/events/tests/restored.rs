@@ -91,8 +91,7 @@ async fn restored_is_noticed(how: Restored) {
         }
     }
     let app = another_on(database.open()).await;
-    // By numbers of its own: those of the processes before it are drawn from the same seed, and one of them names the epoch.
-    events::settle(&app.inner.db, &Rng::system()).await.unwrap();
+    events::settle(&app.inner.db, &app.inner.rng).await.unwrap();
     // More events than were forgotten, and others: a number alone would not tell.
     for number in 3..=6 {
         happen(&app.inner, number).await;
