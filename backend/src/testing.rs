@@ -61,6 +61,13 @@ impl TestApp {
         Self::of(App::new(Arc::new(config(variables)), db, clock, Rng::seeded(1))).await
     }
 
+    /// One of several processes on one database, by its number from 1: its clock is so many seconds further, and it draws
+    /// other numbers. By the same ones an epoch that it begins could have the name of one that was.
+    pub(crate) async fn process(db: Db, number: u64) -> Self {
+        let clock = Clock::manual(from_unix(START + number as i64).unwrap());
+        Self::of(App::new(Arc::new(config(&[])), db, clock, Rng::seeded(1 + number))).await
+    }
+
     /// Another replica, on the same database, by the same clock.
     pub(crate) async fn replica(&self, db: Db) -> Self {
         Self::of(App::new(self.inner.config.clone(), db, self.inner.clock.clone(), Rng::system())).await

@@ -106,12 +106,10 @@ fn number_of(told: &Told) -> i64 {
     told.data["data"]["number"].as_i64().unwrap_or_else(|| panic!("{told:?}"))
 }
 
-/// Another process on a database, or a later one: it makes other ids than the first, though from the same randomness.
+/// Another process on a database, or a later one: it makes other ids than the first.
 async fn another_on(db: Db) -> TestApp {
     static PROCESSES: AtomicU64 = AtomicU64::new(1);
-    let app = TestApp::on(db).await;
-    app.inner.clock.advance(Duration::from_secs(PROCESSES.fetch_add(1, Ordering::Relaxed)));
-    app
+    TestApp::process(db, PROCESSES.fetch_add(1, Ordering::Relaxed)).await
 }
 
 /// An app with a licence; its key, and where its log is at.
