@@ -7,9 +7,10 @@ macro_rules! built_in {
 }
 
 /// Each by its name.
-pub(super) const BUILT_IN: [(&str, &str); 53] = built_in![
+pub(super) const BUILT_IN: [(&str, &str); 54] = built_in![
     "layout.txt",
     "layout.html",
+    "row.html",
     "contribution_due.subject",
     "contribution_due.txt",
     "contribution_due.html",
