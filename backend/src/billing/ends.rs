@@ -14,6 +14,7 @@ use crate::http::body::Nothing;
 use crate::http::endpoint::{Endpoint, endpoint};
 use crate::http::error::ApiError;
 use crate::http::idempotency::{Answer, IdempotentBody};
+use crate::http::reason;
 use crate::stripe_api::Call;
 use crate::stripe_api::form::Form;
 
@@ -29,9 +30,6 @@ pub(super) fn routes() -> Vec<Endpoint> {
             .refuses([Impossible::AlreadyCanceled, Impossible::NotCancelScheduled]),
     ]
 }
-
-/// How long a reason may be: Stripe's own comments hold no more.
-const REASON_CHARACTERS_MAX: usize = 500;
 
 /// When a subscription is to end, and why.
 #[derive(Deserialize, JsonSchema)]
@@ -49,7 +47,7 @@ async fn cancel(press: Press<'_>, request: IdempotentBody<Cancel>) -> Result<Ans
 
 async fn end(ask: Asked<'_>, body: Cancel) -> Result<Changed, ApiError> {
     let Cancel { immediately, reason } = body;
-    let reason = readable(reason)?;
+    let reason = reason::comment(reason)?;
     let desk = Desk::open(ask, "cancel")?;
     let subscription = desk.current().await?;
     let rule = |row: &Subscription| row.cancellation(immediately);
@@ -99,13 +97,4 @@ async fn take_back(ask: Asked<'_>, _: Nothing) -> Result<Changed, ApiError> {
 
 fn update(subscription: &Subscription, form: Form) -> Call {
     Call::post("subscriptions.update", &["subscriptions", &subscription.id]).with(form)
-}
-
-fn readable(reason: Option<String>) -> Result<Option<String>, ApiError> {
-    let reason = reason.map(|reason| reason.trim().to_owned()).filter(|reason| !reason.is_empty());
-    if reason.as_ref().is_some_and(|reason| reason.chars().count() > REASON_CHARACTERS_MAX) {
-        let message = format!("`reason` has at most {REASON_CHARACTERS_MAX} characters");
-        return Err(ApiError::invalid_parameter("reason", message));
-    }
-    Ok(reason)
 }

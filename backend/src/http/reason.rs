@@ -1,12 +1,15 @@
-//! Why an operator does something, in their own words: the audit trail keeps it.
+//! Why somebody does something, in their own words.
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::http::error::ApiError;
 
-/// How long a reason may be: a paragraph, with a link to a ticket.
+/// How long an operator's reason may be, which the audit trail keeps: a paragraph, with a link to a ticket.
 const REASON_CHARACTERS_MAX: usize = 1000;
+
+/// How long a user's reason may be: Stripe's own comments hold no more.
+const COMMENT_CHARACTERS_MAX: usize = 500;
 
 /// The body of a request that has to say why, and nothing else.
 #[derive(Deserialize, JsonSchema)]
@@ -29,4 +32,14 @@ pub fn readable(text: &str) -> Result<String, ApiError> {
     }
     let message = format!("`reason` has to say why, in 1 to {REASON_CHARACTERS_MAX} characters");
     Err(ApiError::invalid_parameter("reason", message))
+}
+
+/// The reason that a user may give; blank is none, and 422 is what is too long.
+pub fn comment(text: Option<String>) -> Result<Option<String>, ApiError> {
+    let comment = text.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
+    if comment.as_ref().is_some_and(|comment| comment.chars().count() > COMMENT_CHARACTERS_MAX) {
+        let message = format!("`reason` has at most {COMMENT_CHARACTERS_MAX} characters");
+        return Err(ApiError::invalid_parameter("reason", message));
+    }
+    Ok(comment)
 }

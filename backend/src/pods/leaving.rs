@@ -10,11 +10,12 @@ use tollgate_domain::{memberships, pods};
 
 use super::at_stripe::Teller;
 use super::view::LeftView;
-use super::{no_pod, readable_reason, visible};
+use super::{no_pod, visible};
 use crate::app::App;
 use crate::http::auth::User;
 use crate::http::error::ApiError;
 use crate::http::idempotency::Answer;
+use crate::http::reason;
 
 /// A body of `POST /api/pods/{id}/leave`.
 #[derive(Deserialize, JsonSchema)]
@@ -28,7 +29,7 @@ pub(super) struct Leave {
 /// Ends the user's part in a pod, with the period or at once.
 pub(super) async fn leave(app: &App, user: &User, id: &str, body: Leave) -> Result<Answer<LeftView>, ApiError> {
     let teller = Teller::open(app)?;
-    let reason = readable_reason(body.reason)?;
+    let reason = reason::comment(body.reason)?;
     let pod = visible(app, id, Viewer::User(&user.id), None).await?;
     let own = memberships::of_user_in(&mut app.read().await?, id, &user.id).await?;
     let now = app.clock.now();

@@ -38,9 +38,6 @@ use crate::http::endpoint::Endpoint;
 use crate::http::error::ApiError;
 use crate::write::WriteError;
 
-/// How long a reason of a user may be.
-const REASON_CHARACTERS_MAX: usize = 500;
-
 /// The routes of this module.
 pub fn routes() -> Vec<Endpoint> {
     [routes::routes(), services::routes(), reports::routes(), admin::routes()].concat()
@@ -77,16 +74,6 @@ async fn call_off(app: &App, id: &str, rule: impl Fn(&mut UnitOfWork) + Send + S
 /// 404: there is none, or it is nobody's business.
 fn no_pod() -> ApiError {
     ApiError::not_found("such pod")
-}
-
-/// Why something is done; blank is nothing.
-fn readable_reason(reason: Option<String>) -> Result<Option<String>, ApiError> {
-    let reason = reason.map(|reason| reason.trim().to_owned()).filter(|reason| !reason.is_empty());
-    if reason.as_ref().is_some_and(|reason| reason.chars().count() > REASON_CHARACTERS_MAX) {
-        let message = format!("`reason` has at most {REASON_CHARACTERS_MAX} characters");
-        return Err(ApiError::invalid_parameter("reason", message));
-    }
-    Ok(reason)
 }
 
 /// Of what was written by a rule that refuses nothing: whether the database failed.

@@ -23,7 +23,7 @@ use super::new_pod::{self, Create, Given, given};
 use super::payer::payment_method_required;
 use super::retrying::{Retried, Retry};
 use super::view::{JoinedView, LeftView};
-use super::{call_off, joining, leaving, no_pod, readable_reason, retrying, visible};
+use super::{call_off, joining, leaving, no_pod, retrying, visible};
 use crate::app::App;
 use crate::http::auth::User;
 use crate::http::body::JsonBody;
@@ -32,6 +32,7 @@ use crate::http::error::ApiError;
 use crate::http::idempotency::{Answer, IdempotentBody};
 use crate::http::page::Paged;
 use crate::http::query::Query;
+use crate::http::reason;
 use crate::http::stripe::failures;
 
 /// How many pods a user may have that have not begun.
@@ -230,7 +231,7 @@ async fn cancel(
 ) -> Result<Answer<PodView>, ApiError> {
     let user = &user;
     let done = request.once(app, user, |body, _| async move {
-        let reason = readable_reason(body.reason)?;
+        let reason = reason::comment(body.reason)?;
         let pod = own(app, user, id).await?;
         match pod.status(app.clock.now(), false) {
             PodStatus::Open => call_off(app, id, |work| cancel_pod(work, id, reason.as_deref())).await?,

@@ -31,9 +31,7 @@ use crate::http::context::RequestContext;
 use crate::http::endpoint::{Endpoint, endpoint};
 use crate::http::error::ApiError;
 use crate::http::page::Paged;
-
-/// How long a reason may be: a paragraph, with a link to a ticket.
-const REASON_CHARACTERS_MAX: usize = 1000;
+use crate::http::reason::Reason;
 
 /// How much of a body is written at once.
 const PIECE_BYTES: usize = 256 << 10;
@@ -212,26 +210,15 @@ async fn rollout(
     shown(app, id).await
 }
 
-#[derive(Deserialize, JsonSchema)]
-#[schemars(rename = "ReleaseWithdrawal")]
-struct Withdrawal {
-    reason: String,
-}
-
 #[post("/api/admin/releases/<id>/withdraw", data = "<body>")]
 async fn withdraw(
     operator: Operator,
     id: &str,
-    body: JsonBody<Withdrawal>,
+    body: JsonBody<Reason>,
     context: &RequestContext,
     app: &State<App>,
 ) -> Result<Json<ReleaseView>, ApiError> {
-    let reason = body.0.reason.trim();
-    if !(1..=REASON_CHARACTERS_MAX).contains(&reason.chars().count()) {
-        let message = format!("`reason` has to say why, in 1 to {REASON_CHARACTERS_MAX} characters");
-        return Err(ApiError::invalid_parameter("reason", message));
-    }
-    let by = operator.acting(context, Some(reason.to_owned()));
+    let by = operator.acting(context, Some(body.0.readable()?));
     act(app, id, |work| life::withdraw(work, &by, id)).await?;
     info!(request_id = %context.request_id, "withdrew release {id}");
     shown(app, id).await
