@@ -41,17 +41,22 @@ const fn listed(path: &'static str) -> Prefix {
     Prefix { path, readers: Readers::Listed }
 }
 
+/// What desktop apps ask for themselves.
+const fn listed_and_null(path: &'static str) -> Prefix {
+    Prefix { path, readers: Readers::ListedAndNull }
+}
+
 const EVENTS: &str = "/api/events";
 
 /// All that is public, apart from the intake of webhooks.
 static PREFIXES: [Prefix; 19] = [
     listed("/api/subscriptions"),
     listed("/api/stripe"),
-    Prefix { path: "/api/license", readers: Readers::ListedAndNull },
-    Prefix { path: EVENTS, readers: Readers::ListedAndNull },
+    listed_and_null("/api/license"),
+    listed_and_null(EVENTS),
     listed("/api/payments"),
     listed("/api/invoices"),
-    listed("/api/terminals"),
+    listed_and_null("/api/terminals"),
     listed("/api/terminal-sessions"),
     listed("/api/pods"),
     listed("/api/notifications"),
@@ -60,7 +65,7 @@ static PREFIXES: [Prefix; 19] = [
     listed("/api/profile"),
     listed("/api/user"),
     listed("/api/support"),
-    listed("/api/releases"),
+    listed_and_null("/api/releases"),
     listed("/api/health"),
     listed("/account"),
     Prefix { path: "/.well-known/jwks.json", readers: Readers::Anyone },

@@ -231,6 +231,8 @@ async fn preflights_are_answered_here_and_responses_say_who_may_read_them() {
         ("/.well-known/jwks.json", APP, Some("*"), false),
         ("/api/license", null, Some("null"), false),
         ("/api/events/KEY", null, Some("null"), false),
+        ("/api/terminals", null, Some("null"), false),
+        ("/api/releases/latest", null, Some("null"), false),
         ("/api/subscriptions/current", null, None, false),
         ("/.well-known/jwks.json", null, Some("*"), false),
         ("/api/license", evil, None, false),
