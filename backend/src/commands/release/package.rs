@@ -1,7 +1,6 @@
 //! What electron-builder leaves in its folder: `latest.yml` and its like, the files that those name, and their block maps.
 //! <https://www.electron.build/auto-update>
 
-use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
@@ -25,6 +24,7 @@ pub(super) struct Package {
     pub(super) version: String,
     pub(super) name: Option<String>,
     pub(super) notes: Option<String>,
+    /// In the order of the feeds: of a feed's files electron-updater takes the first that fits the machine.
     pub(super) files: Vec<PackedFile>,
 }
 
@@ -58,7 +58,7 @@ impl Package {
         let mut feeds: Vec<_> = paths.iter().filter_map(|path| Some((path, feed(path)?))).collect();
         feeds.sort_by_key(|(path, _)| (*path).clone());
         let mut package: Option<Self> = None;
-        let mut files = BTreeMap::new();
+        let mut files: Vec<PackedFile> = Vec::new();
         for (path, feed) in feeds {
             let text = fs::read_to_string(path).with_context(|| format!("could not read {}", path.display()))?;
             let said = Said::parse(&text).with_context(|| format!("could not understand {}", path.display()))?;
@@ -81,20 +81,22 @@ impl Package {
                     let path = path.to_owned();
                     Ok::<_, anyhow::Error>(PackedFile { path, name, platform, arch, size, sha512, block_map_size })
                 };
+                if files.iter().any(|known| known.name == file.url) {
+                    continue;
+                }
                 let packed = of(at, file.url.clone(), file.block_map_size)?;
                 ensure!(packed.sha512 == file.sha512, "{} is not the file that {} names", at.display(), path.display());
                 let map = format!("{}.blockmap", file_name(at));
+                files.push(packed);
                 if let Some(at) = paths.iter().find(|path| file_name(path) == map) {
-                    let map = of(at, format!("{}.blockmap", file.url), None)?;
-                    files.insert(map.name.clone(), map);
+                    files.push(of(at, format!("{}.blockmap", file.url), None)?);
                 }
-                files.insert(packed.name.clone(), packed);
             }
         }
         let Some(package) = package else {
             bail!("there is no {channel}.yml nor its like in {}: is it electron-builder's folder?", folder.display());
         };
-        Ok(Self { files: files.into_values().collect(), ..package })
+        Ok(Self { files, ..package })
     }
 }
 
@@ -221,6 +223,24 @@ mod tests {
                 ("My-App-Setup-1.2.3.exe.blockmap", "win", "x64", 3, None),
             ]
         );
+    }
+
+    #[test]
+    fn a_feeds_files_stay_in_its_order() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path();
+        let names = ["My App Setup 1.2.3.exe", "My App Setup 1.2.3-arm64.exe"];
+        let files: Vec<_> =
+            names.iter().map(|name| format!("  - url: {name}\n    sha512: {}\n", sha512(name.as_bytes()))).collect();
+        fs::write(folder.join("latest.yml"), format!("version: 1.2.3\nfiles:\n{}", files.concat())).unwrap();
+        for name in names {
+            fs::write(folder.join(name), name).unwrap();
+            fs::write(folder.join(format!("{name}.blockmap")), "map").unwrap();
+        }
+        let package = read(folder, "latest").unwrap();
+        let order: Vec<_> = package.files.iter().map(|file| &*file.name).collect();
+        let wanted = names.map(|name| [name.to_owned(), format!("{name}.blockmap")]).concat();
+        assert_eq!(order, wanted);
     }
 
     #[test]
