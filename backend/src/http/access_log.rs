@@ -1,4 +1,4 @@
-//! What a request leaves behind: its `X-Request-Id` on the answer, and one line in the log.
+//! What a request leaves behind: its `X-Request-Id` on the answer, which nobody keeps, and one line in the log.
 
 use rocket::fairing::{Fairing, Info, Kind};
 use rocket::{Data, Request, Response};
@@ -36,6 +36,10 @@ impl Fairing for AccessLog {
     async fn on_response<'r>(&self, request: &'r Request<'_>, response: &mut Response<'r>) {
         let context = RequestContext::of(request);
         response.set_raw_header(REQUEST_ID_HEADER, context.request_id.to_string());
+        // Most answers are somebody's own: what nobody said may be kept is kept nowhere.
+        if !response.headers().contains("Cache-Control") {
+            response.set_raw_header("Cache-Control", "no-store");
+        }
 
         // The route as we wrote it: a path may hold a licence key.
         let route = request.route().map_or("-", |route| route.uri.as_str());
