@@ -39,8 +39,13 @@ pub(super) struct Asking<'r> {
 pub(super) enum Access {
     /// Everybody gets everything.
     Public,
-    /// Each of these gets what is its own; all of them are active.
-    Licensed(Vec<License>),
+    /// Each of these licences gets what is its own.
+    Licensed {
+        /// They.
+        licenses: Vec<License>,
+        /// The token that was shown for the one.
+        token: Option<String>,
+    },
 }
 
 #[rocket::async_trait]
@@ -118,7 +123,7 @@ impl Asking<'_> {
             Some(verdict) if licenses.iter().all(|license| Verdict::against(license).is_some()) => {
                 Err(refusal(verdict))
             }
-            _ => Ok(Access::Licensed(licenses)),
+            _ => Ok(Access::Licensed { licenses, token: self.token }),
         }
     }
 }
@@ -128,16 +133,18 @@ impl Access {
     pub(super) fn includes(&self, app: &App, release: &Release) -> bool {
         match self {
             Self::Public => true,
-            Self::Licensed(licenses) => licenses.iter().any(|license| release.is_for(license, &app.settings.plans)),
+            Self::Licensed { licenses, .. } => {
+                licenses.iter().any(|license| release.is_for(license, &app.settings.plans))
+            }
         }
     }
 
-    /// The licence by which they get it, where it takes one.
-    pub(super) fn by(&self, app: &App, release: &Release) -> Option<&License> {
-        match self {
-            Self::Public => None,
-            Self::Licensed(licenses) => licenses.iter().find(|license| release.is_for(license, &app.settings.plans)),
-        }
+    /// What opens the files of a release for them, where that takes anything: a new token, or the one that they have shown.
+    /// Nobody has one that goes on for ever by asking again.
+    pub(super) fn token(&self, app: &App, authenticator: &Authenticator, release: &Release) -> Option<String> {
+        let Self::Licensed { licenses, token } = self else { return None };
+        let license = licenses.iter().find(|license| release.is_for(license, &app.settings.plans))?;
+        Some(token.clone().unwrap_or_else(|| authenticator.download_token(&license.id, app.clock.now())))
     }
 
     /// What caches on the way may do with a file.

@@ -100,9 +100,9 @@ async fn create(
     let by = operator.acting(context, None);
     let touched = Touched::releases(Wanted {
         channel: Some(new.channel.clone()),
-        claims: Some(life::claims_of(&new.channel, &new.version)),
-        release: None,
+        claims: Some(life::claims_of(&new.channel, &new.sort_key)),
         names: new.files.iter().map(|file| file.name.clone()).collect(),
+        ..Wanted::default()
     });
     let created = app.write(&touched, |work| {
         let (release, _, is_new) = life::create(work, &by, &new)?;
@@ -244,7 +244,7 @@ impl From<ReleaseError> for ApiError {
             ReleaseError::Unknown => Self::not_found("such release"),
             ReleaseError::VersionExists => conflict(
                 "version_exists",
-                "the channel has that version with other files; a version is never another one: take a higher one",
+                "the channel has that version with other files or on other terms; a version is never another one: take a higher one",
             ),
             ReleaseError::FileExists => conflict(
                 "file_exists",

@@ -183,7 +183,7 @@ async fn latest(
     };
     let id = offer.ok_or_else(no_release)?.release.id.clone();
     let (release, files) = found.into_iter().find(|(release, _)| release.id == id).ok_or_else(no_release)?;
-    let token = access.by(app, &release).map(|license| authenticator.download_token(&license.id, app.clock.now()));
+    let token = access.token(app, authenticator, &release);
     let downloads = files.into_iter().map(|file| DownloadView {
         url: url_of(app, &file.name, token.as_deref()),
         platform: file.platform,

@@ -28,15 +28,15 @@ pub async fn remove(app: &App) -> Result<u64, DbError> {
         next = last;
         for file in &files {
             let names = BTreeSet::from([file.name.clone()]);
-            let touched = Touched::releases(Wanted { names, ..Wanted::default() });
-            let forgotten = app.write(&touched, |work| {
-                life::forget(work, &file.name);
-                Ok::<_, DbError>(())
-            });
+            let wanted = Wanted { names, with_their_releases: true, ..Wanted::default() };
+            let touched = Touched::releases(wanted);
+            let forgotten = app.write(&touched, |work| Ok::<_, DbError>(life::forget(work, &file.name)));
             match forgotten.await {
                 Err(WriteError::Database(failure) | WriteError::Refused(failure)) => return Err(failure),
                 Err(WriteError::Panicked) => return Ok(removed),
-                Ok(_) => removed += 1,
+                // It has become somebody's again meanwhile.
+                Ok((false, _)) => continue,
+                Ok((true, _)) => removed += 1,
             }
             if let Err(failure) = shelf.remove(file).await {
                 warn!("could not remove file {} of a withdrawn release: {failure}", file.name);

@@ -369,7 +369,11 @@ fn who_may_have_a_release_shows_a_licence() {
         assert_eq!(site.get(link, &[]).await.body, b"one");
         let token = link.split_once("token=").unwrap().1;
         assert_eq!(site.refusal(&format!("{second}?token={token}"), &[]).await, refused(403, "not_entitled"));
-        app.inner.clock.advance(std::time::Duration::from_secs(700));
+        app.inner.clock.advance(std::time::Duration::from_secs(500));
+        let again = TestResponse::of(app.client.get(format!("/api/releases/latest?token={token}"))).await;
+        assert_eq!(again.header("cache-control"), Some("no-store"));
+        assert_eq!(again.json()["downloads"][0]["url"], url, "who has a link alone gets no newer one");
+        app.inner.clock.advance(std::time::Duration::from_secs(200));
         assert_eq!(site.refusal(link, &[]).await, refused(401, "license_required"));
         let stranger = app.as_user(Method::Get, first, &signed_in("user_3", "user")).await;
         assert_eq!(stranger.refusal(), refused(403, "not_entitled"));

@@ -39,8 +39,8 @@ pub enum ReleaseError {
     /// There is no such release, or no such file of it.
     #[error("there is no such release")]
     Unknown,
-    /// The channel has that version, and it is another one.
-    #[error("that version is another one already")]
+    /// The channel has that version, and it has other files or other terms.
+    #[error("the channel has that version already, with other files or other terms")]
     VersionExists,
     /// A file of that name is another one.
     #[error("a file of that name is another one already")]
@@ -53,9 +53,9 @@ pub enum ReleaseError {
     Withdrawn,
 }
 
-/// What a version of a channel is claimed by.
-pub fn claims_of(channel: &str, version: &str) -> String {
-    format!("{channel}/{version}")
+/// What a version of a channel is claimed by: its place in the order, so that there are no two of which neither is newer.
+pub fn claims_of(channel: &str, sort_key: &str) -> String {
+    format!("{channel}/{sort_key}")
 }
 
 /// Makes a draft; gives it with its files, and whether it is new: the very same one may be asked for again.
@@ -64,11 +64,11 @@ pub fn create(
     by: &ActedBy,
     new: &NewRelease,
 ) -> Result<(Release, Vec<ReleaseFile>, bool), ReleaseError> {
-    let claims = claims_of(&new.channel, &new.version);
+    let claims = claims_of(&new.channel, &new.sort_key);
     if let Some(known) = work.all().find(|release: &&Release| release.claims.as_ref() == Some(&claims)).cloned() {
         let files = files_in(work, &known.id);
-        let is_same = files.len() == new.files.len() && files.iter().zip(&new.files).all(|(file, new)| file.is(new));
-        return if is_same { Ok((known, files, false)) } else { Err(ReleaseError::VersionExists) };
+        let has_files = files.len() == new.files.len() && files.iter().zip(&new.files).all(|(file, new)| file.is(new));
+        return if has_files && known.is(new) { Ok((known, files, false)) } else { Err(ReleaseError::VersionExists) };
     }
     let is_another = |file: &NewFile| {
         let stored = work.get::<StoredFile>(&file.name).filter(|stored| stored.stored_at.is_some());
@@ -117,6 +117,15 @@ impl NewFile {
             sha512: self.sha512.clone(),
             block_map_size: self.block_map_size,
         }
+    }
+}
+
+impl Release {
+    /// Whether this was made on the same terms. How many it is offered to may have changed since it was published.
+    fn is(&self, new: &NewRelease) -> bool {
+        let terms = (&self.version, &self.name, &self.notes, &self.feature, &self.tiers.0);
+        let is_offered_alike = self.published_at.is_some() || self.rollout_percent == new.rollout_percent;
+        terms == (&new.version, &new.name, &new.notes, &new.feature, &new.tiers) && is_offered_alike
     }
 }
 
@@ -217,9 +226,16 @@ fn record(
     acts::record(work, by, Act { action, target: ("release", id), before, after });
 }
 
-/// Notes that a file lies in the folder no longer.
-pub fn forget(work: &mut UnitOfWork, name: &str) {
-    if let Some(file) = work.get_cloned::<StoredFile>(name).filter(StoredFile::is_there) {
-        work.insert(StoredFile { removed_at: Some(work.now()), ..file });
+/// Notes that a file lies in the folder no longer; says whether that may be: no release may have it that is not long past.
+pub fn forget(work: &mut UnitOfWork, name: &str) -> bool {
+    let now = work.now();
+    let has_it = |file: &&ReleaseFile| file.name == name;
+    let is_wanted =
+        |file: &ReleaseFile| work.get::<Release>(&file.release_id).is_some_and(|release| !release.is_past(now));
+    if work.all().filter(has_it).any(is_wanted) {
+        return false;
     }
+    let Some(file) = work.get_cloned::<StoredFile>(name).filter(StoredFile::is_there) else { return false };
+    work.insert(StoredFile { removed_at: Some(now), ..file });
+    true
 }

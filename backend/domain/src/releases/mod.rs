@@ -195,6 +195,8 @@ pub struct Wanted {
     pub release: Option<String>,
     /// Names of files, and what they stand for.
     pub names: BTreeSet<String>,
+    /// Whether all releases count that have files of these names.
+    pub with_their_releases: bool,
 }
 
 /// Loads what is wanted, for writing. Whoever changes releases of a channel does so alone.
@@ -210,8 +212,14 @@ pub async fn load(tx: &mut Tx, work: &mut UnitOfWork, wanted: &Wanted) -> Result
     let placeholders: Vec<_> = wanted.names.iter().map(|name| StoredFile::placeholder(name)).collect();
     work.add_loaded(tx.load_or_insert(&placeholders.iter().collect::<Vec<_>>()).await?);
     let others = files.iter().map(|file| file.name.clone()).filter(|name| !wanted.names.contains(name)).collect();
-    work.add_loaded::<StoredFile>(tx.load("name", &others, Lock::None).await?);
+    work.add_loaded::<StoredFile>(tx.load("name", &others, Lock::ForUpdate).await?);
     work.add_loaded(files);
+    if wanted.with_their_releases {
+        let files: Vec<ReleaseFile> = tx.load("name", &wanted.names, Lock::None).await?;
+        let ids = files.iter().map(|file| file.release_id.clone()).collect();
+        work.add_loaded::<Release>(tx.load("id", &ids, Lock::None).await?);
+        work.add_loaded(files);
+    }
     Ok(())
 }
 
@@ -251,10 +259,14 @@ impl Release {
             && self.feature.as_ref().is_none_or(has)
     }
 
+    /// Whether it was withdrawn so long ago that its files are nobody's any more.
+    fn is_past(&self, now: Timestamp) -> bool {
+        self.withdrawn_at.is_some_and(|at| now - at >= WITHDRAWN_KEPT)
+    }
+
     /// Whether its files are to be had.
     pub fn is_served(&self, now: Timestamp) -> bool {
-        let is_kept = self.withdrawn_at.is_none_or(|at| now - at < WITHDRAWN_KEPT);
-        self.published_at.is_some() && is_kept
+        self.published_at.is_some() && !self.is_past(now)
     }
 }
 
@@ -301,8 +313,7 @@ pub async fn removable(
     let files: Vec<ReleaseFile> = tx.load("name", &names, Lock::None).await?;
     let of = files.iter().map(|file| file.release_id.clone()).collect();
     let of: Vec<Release> = tx.load("id", &of, Lock::None).await?;
-    let is_past = |release: &Release| release.withdrawn_at.is_some_and(|at| at <= before);
-    let kept: BTreeSet<_> = of.iter().filter(|release| !is_past(release)).map(|release| &release.id).collect();
+    let kept: BTreeSet<_> = of.iter().filter(|release| !release.is_past(now)).map(|release| &release.id).collect();
     let kept: BTreeSet<_> =
         files.iter().filter(|file| kept.contains(&file.release_id)).map(|file| &file.name).collect();
     let stored = stored(tx, &names).await?;

@@ -3,7 +3,7 @@
 use tollgate_shared::Rng;
 use tollgate_shared::clock::from_unix;
 
-use super::life::{NewFile, NewRelease, ReleaseError, claims_of, create, publish, roll_out, store, withdraw};
+use super::life::{NewFile, NewRelease, ReleaseError, claims_of, create, forget, publish, roll_out, store, withdraw};
 use super::*;
 use crate::audit::acts::ActedBy;
 use crate::licenses::License;
@@ -18,7 +18,7 @@ pub(super) fn release(version: &str) -> Release {
         channel: "latest".to_owned(),
         version: version.to_owned(),
         sort_key: version::sort_key(version).unwrap(),
-        claims: Some(claims_of("latest", version)),
+        claims: Some(claims_of("latest", &version::sort_key(version).unwrap())),
         name: None,
         notes: None,
         rollout_percent: 100,
@@ -90,11 +90,33 @@ fn neither_a_version_nor_a_name_ever_has_other_bytes() {
     store(&mut work, &by(), &files[0]).unwrap();
     let mut other = new("1.0.1", &["a.exe"]);
     assert!(create(&mut work, &by(), &other).is_ok(), "the same bytes may be of several");
-    "1.0.2".clone_into(&mut other.version);
+    other = new("1.0.2", &["a.exe"]);
     "xyz".clone_into(&mut other.files[0].sha512);
     assert_eq!(create(&mut work, &by(), &other), Err(ReleaseError::FileExists));
     let changed = ReleaseFile { sha512: "xyz".to_owned(), ..files[0].clone() };
     assert_eq!(store(&mut work, &by(), &changed), Err(ReleaseError::FileExists));
+}
+
+#[test]
+fn a_version_is_not_made_again_on_other_terms() {
+    let mut work = work();
+    let first = new("1.0.0+a", &["a.exe"]);
+    let id = create(&mut work, &by(), &first).unwrap().0.id;
+    for other in [
+        NewRelease { version: "1.0.0+b".to_owned(), ..first.clone() },
+        NewRelease { name: Some("One".to_owned()), ..first.clone() },
+        NewRelease { notes: Some("New.".to_owned()), ..first.clone() },
+        NewRelease { feature: Some("beta".to_owned()), ..first.clone() },
+        NewRelease { tiers: vec!["pro".to_owned()], ..first.clone() },
+        NewRelease { rollout_percent: 10, ..first.clone() },
+    ] {
+        assert_eq!(create(&mut work, &by(), &other), Err(ReleaseError::VersionExists), "{other:?}");
+    }
+    let files = files_in(&work, &id);
+    store(&mut work, &by(), &files[0]).unwrap();
+    publish(&mut work, &by(), &id).unwrap();
+    roll_out(&mut work, &by(), &id, 10).unwrap();
+    assert!(!create(&mut work, &by(), &first).unwrap().2, "a rollout is no other release");
 }
 
 #[test]
@@ -107,6 +129,23 @@ fn a_draft_that_was_withdrawn_gives_its_version_back() {
     assert_eq!(roll_out(&mut work, &by(), &draft.id, 10), Err(ReleaseError::Withdrawn));
     assert!(create(&mut work, &by(), &new("1.0.0", &["b.exe"])).is_ok());
     assert!(!withdrawn.is_served(now()), "it never was anybody's");
+}
+
+#[test]
+fn a_file_is_kept_as_long_as_one_release_has_it() {
+    let mut work = work();
+    let old = create(&mut work, &by(), &new("1.0.0", &["a.exe"])).unwrap();
+    store(&mut work, &by(), &old.1[0]).unwrap();
+    publish(&mut work, &by(), &old.0.id).unwrap();
+    let withdrawn = withdraw(&mut work, &by(), &old.0.id).unwrap();
+    work.insert(Release { withdrawn_at: Some(now() - WITHDRAWN_KEPT), ..withdrawn });
+    let again = create(&mut work, &by(), &new("1.0.1", &["a.exe"])).unwrap().0;
+    assert!(!forget(&mut work, "a.exe"), "a draft has it");
+    withdraw(&mut work, &by(), &again.id).unwrap();
+    let withdrawn: Release = work.get_cloned(&again.id).unwrap();
+    work.insert(Release { withdrawn_at: Some(now() - WITHDRAWN_KEPT), ..withdrawn });
+    assert!(forget(&mut work, "a.exe"));
+    assert!(!forget(&mut work, "a.exe"), "once");
 }
 
 #[test]
