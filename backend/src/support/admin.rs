@@ -4,11 +4,13 @@ use rocket::serde::json::Json;
 use rocket::{State, get, post};
 use schemars::JsonSchema;
 use serde::Deserialize;
+use tollgate_db::UnitOfWork;
 use tollgate_db::page::List;
 use tollgate_domain::apply::Touched;
+use tollgate_domain::notifications::{self, SupportReply};
 use tollgate_domain::support::search::{self, Filter, Search};
 use tollgate_domain::support::view::{OperatorTicketHeadView, OperatorTicketView};
-use tollgate_domain::support::{self, Response, TicketStatus};
+use tollgate_domain::support::{self, Response, Ticket, TicketMessage, TicketStatus};
 use tracing::info;
 
 use super::routes::refusal;
@@ -83,13 +85,28 @@ async fn respond(
     let by = operator.acting(context, None);
     let touched = Touched::ticket(id);
     let responded = app.write(&touched, |work| {
-        let ticket = support::respond(work, &by, id, response.clone()).map_err(|error| refusal(app, error))?;
+        let (ticket, message) =
+            support::respond(work, &by, id, response.clone()).map_err(|error| refusal(app, error))?;
+        if !message.is_internal {
+            tell_customer(work, &ticket, &message);
+        }
         let messages = support::messages_in(work, id);
         Ok::<_, ApiError>(OperatorTicketView::of(ticket, messages))
     });
     let (ticket, _) = responded.await?;
     info!(request_id = %context.request_id, "responded to ticket {id}");
     Ok(Json(ticket))
+}
+
+fn tell_customer(work: &mut UnitOfWork, ticket: &Ticket, answer: &TicketMessage) {
+    let reply = SupportReply {
+        ticket_id: &ticket.id,
+        message_id: &answer.id,
+        number: ticket.number,
+        subject: &ticket.subject,
+        text: &answer.text,
+    };
+    notifications::support_reply(work, &ticket.user_id, reply);
 }
 
 impl Respond {

@@ -76,8 +76,18 @@ fn a_ticket_goes_from_question_to_answer_and_back() {
             let closed = app.write_in("user_1", &format!("{path}/close"), &json!({})).await;
             assert_eq!((closed.status, &closed.json()["status"]), (200, &json!("closed")));
         }
+        app.inner.clock.advance(Duration::from_secs(60));
         let closed = app.act(&respond, &json!({ "message": "Good.", "status": "closed" })).await.json();
         assert_eq!(closed["status"], "closed");
+        let told = app.see("/api/notifications").await.json()["data"].clone();
+        let told: Vec<_> =
+            told.as_array().unwrap().iter().map(|told| (&told["template"], &told["data"]["text"])).collect();
+        let reply = json!("support_reply");
+        assert_eq!(
+            told,
+            [(&reply, &json!("Good.")), (&reply, &json!("Try 1.4.1."))],
+            "of each answer once, of no note"
+        );
     });
 }
 

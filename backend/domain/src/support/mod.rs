@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 
 use chrono::Duration;
 use serde_json::json;
-use tollgate_db::{Announcement, DbError, Lock, Tx, UnitOfWork, record};
+use tollgate_db::{DbError, Lock, Tx, UnitOfWork, record};
 use tollgate_shared::Timestamp;
 
 use crate::audit::acts::{self, Act, ActedBy};
@@ -160,23 +160,6 @@ pub enum SupportError {
     Full,
 }
 
-/// An operator has answered a customer, who is to be told.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Answered {
-    /// Whom.
-    pub user_id: String,
-    /// The ticket.
-    pub ticket_id: String,
-    /// What people call it.
-    pub number: i64,
-    /// What it is about.
-    pub subject: String,
-    /// The answer: of each the customer is told once.
-    pub message_id: String,
-}
-
-impl Announcement for Answered {}
-
 /// What a unit of work needs of this.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Wanted {
@@ -257,8 +240,13 @@ pub fn close(work: &mut UnitOfWork, user_id: &str, id: &str) -> Result<Ticket, S
     Ok(ticket)
 }
 
-/// Adds what an operator writes, which is on record as an act of theirs.
-pub fn respond(work: &mut UnitOfWork, by: &ActedBy, id: &str, response: Response) -> Result<Ticket, SupportError> {
+/// Adds what an operator writes, which is on record as an act of theirs. Gives the ticket and the message.
+pub fn respond(
+    work: &mut UnitOfWork,
+    by: &ActedBy,
+    id: &str,
+    response: Response,
+) -> Result<(Ticket, TicketMessage), SupportError> {
     let mut ticket: Ticket = work.get_cloned(id).ok_or(SupportError::Unknown)?;
     let Response { text, status, is_internal } = response;
     let status = status.or((!is_internal).then_some(TicketStatus::Answered));
@@ -269,26 +257,12 @@ pub fn respond(work: &mut UnitOfWork, by: &ActedBy, id: &str, response: Response
     if !is_internal || ticket.status != was {
         ticket.updated_at = work.now();
     }
-    let (ticket, message_id) = write(work, ticket, Author::Operator, text, is_internal);
-    let after = json!({ "status": ticket.status, "messageId": message_id, "internal": is_internal });
+    let (ticket, message) = write(work, ticket, Author::Operator, text, is_internal);
+    let after = json!({ "status": ticket.status, "messageId": message.id, "internal": is_internal });
     let before = json!({ "status": was });
     let target = ("ticket", &*ticket.id);
     acts::record(work, by, Act { action: "ticket.respond", target, before: Some(before), after: Some(after) });
-    if !is_internal {
-        tell_customer(work, &ticket, message_id);
-    }
-    Ok(ticket)
-}
-
-/// Says that the customer is to be told of an answer.
-fn tell_customer(work: &mut UnitOfWork, ticket: &Ticket, message_id: String) {
-    work.announce(Answered {
-        user_id: ticket.user_id.clone(),
-        ticket_id: ticket.id.clone(),
-        number: ticket.number,
-        subject: ticket.subject.clone(),
-        message_id,
-    });
+    Ok((ticket, message))
 }
 
 #[derive(Clone, Copy)]
@@ -306,27 +280,27 @@ impl Author {
     }
 }
 
-/// Puts a message into a ticket; gives the ticket as it is then, and the message's id.
+/// Puts a message into a ticket; gives the ticket as it is then, and the message.
 fn write(
     work: &mut UnitOfWork,
     mut ticket: Ticket,
     author: Author,
     text: String,
     is_internal: bool,
-) -> (Ticket, String) {
+) -> (Ticket, TicketMessage) {
     ticket.last_message += 1;
-    let id = work.new_id("tmg");
-    work.insert(TicketMessage {
-        id: id.clone(),
+    let message = TicketMessage {
+        id: work.new_id("tmg"),
         ticket_id: ticket.id.clone(),
         number: ticket.last_message,
         at: work.now(),
         author: author.name().to_owned(),
         text,
         is_internal,
-    });
+    };
+    work.insert(message.clone());
     work.insert(ticket.clone());
-    (ticket, id)
+    (ticket, message)
 }
 
 fn of_user(work: &UnitOfWork, user_id: &str, id: &str) -> Result<Ticket, SupportError> {
