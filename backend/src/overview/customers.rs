@@ -72,9 +72,14 @@ async fn show(
     context: &RequestContext,
     app: &State<App>,
 ) -> Result<Json<WholeCustomer>, ApiError> {
+    whole(operator, id, context, app).await.map(Json)
+}
+
+/// One customer with its keys, which are handed out once it is on record who saw them.
+async fn whole(operator: Operator, id: &str, context: &RequestContext, app: &App) -> Result<WholeCustomer, ApiError> {
     let customer = one_customer::load(&mut app.read_list().await?, app, id).await?.ok_or_else(no_such_customer)?;
     looks::note(app, &operator.acting(context, None), "customer.look", ("customer", id)).await?;
-    Ok(Json(customer))
+    Ok(customer)
 }
 
 #[post("/api/admin/customers/<id>/sync", data = "<_body>")]
@@ -126,7 +131,7 @@ async fn link(
     app: &State<App>,
 ) -> Result<Json<WholeCustomer>, ApiError> {
     let user_id = readable_user_id(&body.0.user_id)?;
-    let by = operator.acting(context, Some(reason::readable(&body.0.reason)?));
+    let by = operator.clone().acting(context, Some(reason::readable(&body.0.reason)?));
     account_of(app, id).await?;
     app.write(&Touched::customer(id), |work| {
         let user_of = |row: Option<&Customer>| json!({ "userId": row.and_then(|row| row.user_id.clone()) });
@@ -143,6 +148,5 @@ async fn link(
     })
     .await?;
     info!(request_id = %context.request_id, "linked customer {id} to its user");
-    let customer = one_customer::load(&mut app.read_list().await?, app, id).await?;
-    customer.map(Json).ok_or_else(no_such_customer)
+    whole(operator, id, context, app).await.map(Json)
 }
