@@ -65,6 +65,8 @@ record! {
         pub pod_id: Option<String>,
         /// When its payer was last said to have to confirm the payment.
         pub action_required_at: Option<Timestamp>,
+        /// Whether it is the first of its subscription, which is paid where that is begun: at the checkout, as a rule.
+        pub is_first: bool,
     }
 }
 
@@ -109,6 +111,7 @@ impl Invoice {
             last_failed_at: None,
             pod_id: None,
             action_required_at: None,
+            is_first: false,
         }
     }
 
@@ -139,6 +142,7 @@ impl Invoice {
             last_failed_at: None,
             pod_id: state.pod.pod_id.clone(),
             action_required_at: state.needs_action.then_some(observation.seen_at),
+            is_first: state.billing_reason.as_deref() == Some("subscription_create"),
         }
     }
 
@@ -160,6 +164,7 @@ impl Invoice {
             last_failed_at: newer.last_failed_at.max(older.last_failed_at),
             pod_id: newer.pod_id.or(older.pod_id),
             action_required_at: newer.action_required_at.max(older.action_required_at),
+            is_first: newer.is_first || older.is_first,
             account: newer.account.max(older.account),
             livemode: newer.livemode.max(older.livemode),
             ..newer

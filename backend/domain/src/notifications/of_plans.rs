@@ -37,9 +37,9 @@ pub(super) fn of_invoice(
             facts: of_payment(work, settings, subscription, row),
         });
     };
-    // Whoever is still at the checkout sees what became of the first payment.
-    let is_begun = !matches!(subscription.status.as_deref(), Some("incomplete" | "incomplete_expired"));
-    let is_alarming = |row: &Invoice| is_alarming(row, settings.alert_attempts) && is_begun;
+    // Whoever pays the first one is still at the checkout, and sees what became of it. That is the invoice's own word: how
+    // its subscription stands meanwhile depends on which event is taken first.
+    let is_alarming = |row: &Invoice| is_alarming(row, settings.alert_attempts) && !row.is_first;
     let was_alarming = before.is_some_and(is_alarming);
     if row.status == "open" {
         if row.failed_attempts > 0 && failed_before == 0 {
@@ -48,13 +48,13 @@ pub(super) fn of_invoice(
         if is_alarming(row) && !was_alarming {
             add(Template::PaymentFailing);
         }
-        if needs_action(change) && is_begun {
+        if needs_action(change) && !row.is_first {
             add(Template::PaymentActionRequired);
         }
     }
     let was_open = before.is_some_and(|before| before.status == "open");
     if row.status == "paid" && was_open {
-        let needed_action = before.is_some_and(|before| before.action_required_at.is_some()) && is_begun;
+        let needed_action = before.is_some_and(|before| before.action_required_at.is_some()) && !row.is_first;
         if was_alarming || needed_action || is_grace_ending(work, subscription) {
             add(Template::PaymentRecovered);
         }

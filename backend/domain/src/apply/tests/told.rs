@@ -88,6 +88,23 @@ fn who_has_to_confirm_a_payment_is_told_so() {
 }
 
 #[test]
+fn what_is_paid_at_the_checkout_is_no_news_in_any_order() {
+    let first = |status: &str| stripe::Invoice { billing_reason: some("subscription_create"), ..invoice(status) };
+    let asked = stripe::Invoice { needs_action: true, ..first("open") };
+    let asked = invoice_seen("asked", 1, asked);
+    let active = snapshot("active", 3, &subscription("active", "price_pro"));
+    let paid = invoice_seen("paid", 2, first("paid"));
+    for rest in [[&asked, &active, &paid], [&asked, &paid, &active], [&active, &asked, &paid]] {
+        let mut fixture = Fixture::new();
+        fixture.see(&created("made", 0, &subscription("incomplete", "price_pro")));
+        for observation in rest {
+            fixture.see(observation);
+        }
+        assert_eq!(mailed(&fixture), Vec::<String>::new(), "{rest:?}");
+    }
+}
+
+#[test]
 fn a_trial_that_ends_is_told_of_by_stripes_word_alone() {
     let mut fixture = Fixture::new();
     let trial = stripe::Subscription { trial_end: Some(START + 3 * DAY), ..subscription("trialing", "price_pro") };

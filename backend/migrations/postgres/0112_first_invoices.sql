@@ -1,0 +1,2 @@
+-- Whether an invoice is the first of its subscription, by its `billing_reason`.
+ALTER TABLE invoices ADD COLUMN is_first BOOLEAN NOT NULL DEFAULT FALSE;
