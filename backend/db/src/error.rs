@@ -122,6 +122,11 @@ impl DbError {
         )
     }
 
+    /// Whether nothing else will work either, as long as this does not: it is about the database, and not about some row.
+    pub fn concerns_all(&self) -> bool {
+        matches!(self, Self::Unavailable { .. } | Self::Full { .. } | Self::Schema(_))
+    }
+
     /// Whether the same values will never work, whatever else is changed.
     pub fn is_poison(&self) -> bool {
         matches!(self, Self::Constraint { .. } | Self::Unstorable { .. })

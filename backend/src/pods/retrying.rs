@@ -68,7 +68,8 @@ pub(super) async fn retry(app: &App, user: &User, id: &str, body: Retry) -> Resu
             Ok(()) => Answered::UnderWay,
             Err(_) => {
                 let used = method.clone().or_else(|| work.get::<Membership>(&member.id)?.charged_method_id.clone());
-                Answered::Failed { code: refusal.and_then(Refusal::reason), method: used }
+                let answer = refusal.filter(|refusal| refusal.is_answer_to_payment());
+                answer.map_or(Answered::Unknown, |refusal| refusal.of_payment(used))
             }
         };
         answered(work, &contribution.id, &answer, app.settings.pod_retries);
@@ -94,6 +95,19 @@ pub(super) async fn retry(app: &App, user: &User, id: &str, body: Retry) -> Resu
         client_secret: None,
     };
     Ok(Answer::new(Status::Ok, &view))
+}
+
+impl Refusal {
+    /// Whether Stripe has said what becomes of a payment: that it was declined, or cannot be made.
+    pub(super) fn is_answer_to_payment(&self) -> bool {
+        self.is_decline() || self.is_out_of_date()
+    }
+
+    /// What that was, of a payment with `method` (`pm_…`). Only a decline says something of that.
+    pub(super) fn of_payment(&self, method: Option<String>) -> Answered {
+        let code = self.reason().filter(|_| self.is_decline());
+        Answered::Failed { code, method, is_advised_against: self.advises_against_another_try() }
+    }
 }
 
 impl Teller<'_> {

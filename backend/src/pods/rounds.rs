@@ -6,7 +6,7 @@ use std::convert::Infallible;
 use std::slice;
 use std::time::Duration;
 
-use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use futures_util::{StreamExt as _, stream};
 use serde::Serialize;
 use tokio::time::{Instant, sleep};
 use tollgate_db::{DbError, Lock};
@@ -17,7 +17,7 @@ use tollgate_domain::pods::{self, Pod};
 use tollgate_domain::subscriptions::Subscription;
 use tollgate_shared::clock::from_unix;
 use tollgate_stripe::{self as stripe, Object, ObjectType, Observation};
-use tracing::warn;
+use tracing::{error, warn};
 
 use super::at_stripe::Teller;
 use crate::app::App;
@@ -64,26 +64,40 @@ struct Seen {
     is_changed: bool,
 }
 
-/// Begins a round, or goes on with the one that was stopped, for so long at most.
+/// Begins a round, or goes on with the one that was stopped, for so long at most. It is through with a pod when all of that
+/// pod's members were read; with the first one of a run it is so in any case, so that each run comes further.
 pub async fn run(app: &App, stops_after: Duration, say: impl Fn(&Summary) + Send + Sync) -> Result<(), DbError> {
-    let begun = Instant::now();
+    let until = Instant::now() + stops_after;
     let teller = Teller::open(app).ok().map(Teller::in_background);
     let known = rounds::newest(&mut app.read().await?).await?;
     let now = app.clock.now();
     let mut round = known.filter(|round| round.goes_on(now)).unwrap_or_else(|| Round::new(now));
+    let mut unfinished = rounds::count_after(&mut app.read().await?, &round.after_pod_id).await?;
+    let mut is_first = true;
     loop {
         let ids = rounds::pods_after(&mut app.read().await?, &round.after_pod_id, PODS_TOGETHER).await?;
-        let Some(last) = ids.last().cloned() else { break };
-        let all = stream::iter(ids.into_iter().map(|id| async move { see_to(app, teller, &id).await }));
-        let seen: Vec<Round> = all.buffer_unordered(SIDE_BY_SIDE).try_collect().await?;
-        for seen in seen {
-            round.add(&seen);
+        if ids.is_empty() {
+            break;
         }
-        round.after_pod_id = last;
+        let parts = ids.into_iter().map(|id| async move { (see_to(app, teller, &id, until).await, id) });
+        let mut parts = stream::iter(parts).buffered(SIDE_BY_SIDE);
+        let mut is_stopped = false;
+        while let Some((part, id)) = parts.next().await {
+            let part = part?;
+            if part.unread > 0 && !is_first {
+                is_stopped = true;
+                break;
+            }
+            is_first = false;
+            round.add(&part.counted);
+            round.errors += part.unread;
+            unfinished = (unfinished - part.members).max(0);
+            round.after_pod_id = id;
+        }
+        drop(parts);
         keep(app, &round).await?;
-        let unfinished = rounds::count_after(&mut app.read().await?, &round.after_pod_id).await?;
         say(&Summary::of(&round, unfinished));
-        if unfinished > 0 && begun.elapsed() >= stops_after {
+        if is_stopped {
             return Ok(());
         }
     }
@@ -105,27 +119,48 @@ async fn keep(app: &App, round: &Round) -> Result<(), DbError> {
     tx.commit().await
 }
 
-/// Reads what a pod's members have at Stripe and counts them, as a part of a round.
-async fn see_to(app: &App, teller: Option<Teller<'_>>, pod_id: &str) -> Result<Round, DbError> {
-    let mut part = Round::new(app.clock.now());
+/// A pod's part of a round.
+struct Part {
+    counted: Round,
+    members: i64,
+    /// Members to whom it did not come in its time.
+    unread: i64,
+}
+
+/// Reads what a pod's members have at Stripe and counts them. What is wrong with one pod's rows is an error of the round, and
+/// holds up no other.
+async fn see_to(app: &App, teller: Option<Teller<'_>>, pod_id: &str, until: Instant) -> Result<Part, DbError> {
+    match read_and_count(app, teller, pod_id, until).await {
+        Err(failure) if !failure.concerns_all() => {
+            error!(pod.id = pod_id, "could not see to pod {pod_id}: {failure}");
+            let counted = Round { errors: 1, ..Round::new(app.clock.now()) };
+            Ok(Part { counted, members: 0, unread: 0 })
+        }
+        part => part,
+    }
+}
+
+async fn read_and_count(app: &App, teller: Option<Teller<'_>>, pod_id: &str, until: Instant) -> Result<Part, DbError> {
+    let mut counted = Round::new(app.clock.now());
     let mut tx = app.read().await?;
-    let Some(pod) = pods::get(&mut tx, pod_id).await? else { return Ok(part) };
+    let Some(pod) = pods::get(&mut tx, pod_id).await? else { return Ok(Part { counted, members: 0, unread: 0 }) };
     let members = members_of(memberships::of_pod(&mut tx, pod_id).await?);
     drop(tx);
+    let mut unread = 0;
     if let Some(teller) = teller {
-        let (seen, errors) = teller.read_members(&pod, &members).await;
-        part.errors = errors;
-        for together in seen.chunks(TOGETHER) {
+        let read = teller.read_members(&pod, &members, until).await;
+        (counted.errors, unread) = (read.errors, read.left);
+        for together in read.seen.chunks(TOGETHER) {
             match compare(app, together).await {
-                Ok(seen) => seen.iter().for_each(|seen| part.read(seen.is_synced, seen.is_changed)),
-                Err(WriteError::Database(failure)) => return Err(failure),
+                Ok(seen) => seen.iter().for_each(|seen| counted.read(seen.is_synced, seen.is_changed)),
+                Err(WriteError::Database(failure)) if failure.concerns_all() => return Err(failure),
                 // Each alone, so that one harms no other.
                 Err(_) => {
                     for alone in together {
                         match compare(app, slice::from_ref(alone)).await {
-                            Ok(seen) => seen.iter().for_each(|seen| part.read(seen.is_synced, seen.is_changed)),
-                            Err(WriteError::Database(failure)) => return Err(failure),
-                            Err(_) => part.errors += 1,
+                            Ok(seen) => seen.iter().for_each(|seen| counted.read(seen.is_synced, seen.is_changed)),
+                            Err(WriteError::Database(failure)) if failure.concerns_all() => return Err(failure),
+                            Err(_) => counted.errors += 1,
                         }
                     }
                 }
@@ -135,9 +170,9 @@ async fn see_to(app: &App, teller: Option<Teller<'_>>, pod_id: &str) -> Result<R
     let now = app.clock.now();
     let members = members_of(memberships::of_pod(&mut app.read().await?, pod_id).await?);
     for member in &members {
-        part.count(member, &pod, now);
+        counted.count(member, &pod, now);
     }
-    Ok(part)
+    Ok(Part { counted, members: i64::try_from(members.len()).unwrap_or(i64::MAX), unread })
 }
 
 fn members_of(mut rows: Vec<Membership>) -> Vec<Membership> {
@@ -172,42 +207,58 @@ fn is_as_read(row: &Subscription, read: &stripe::Subscription) -> bool {
     row.status.as_deref() == Some(&*read.status) && row.current_period_end == period_end
 }
 
+/// What was read of a pod's members.
+#[derive(Default)]
+struct Read {
+    seen: Vec<Observation>,
+    /// How many could not be read.
+    errors: i64,
+    /// How many it did not come to.
+    left: i64,
+}
+
 impl Teller<'_> {
-    /// What the members of a pod have at Stripe, and of how many it could not be read.
-    async fn read_members(self, pod: &Pod, members: &[Membership]) -> (Vec<Observation>, i64) {
+    /// What the members of a pod have at Stripe, as far as that is read until then.
+    async fn read_members(self, pod: &Pod, members: &[Membership], until: Instant) -> Read {
         let mut wanted: BTreeSet<&str> = members.iter().filter_map(|row| row.subscription_id.as_deref()).collect();
-        let mut seen = Vec::new();
+        let mut read = Read::default();
         if let Some(price) = pod.price_id.as_deref().filter(|_| wanted.len() > 1) {
-            for observation in self.listed(price, wanted.len()).await {
+            for observation in self.listed(price, wanted.len(), until).await {
                 if differences::object_id(&observation).is_some_and(|id| wanted.remove(id)) {
-                    seen.push(observation);
+                    read.seen.push(observation);
                 }
             }
         }
-        let mut errors = 0;
         // Those that have ended, or that the list does not have for another reason.
         for id in wanted {
+            if Instant::now() >= until {
+                read.left += 1;
+                continue;
+            }
             let call = Call::get("subscriptions.read", &["subscriptions", id]);
-            let read = self.read_again(&call).await.map_err(Into::into);
-            let read = read.and_then(|answer| {
+            let answer = self.read_again(&call).await.map_err(Into::into);
+            let seen = answer.and_then(|answer| {
                 answers::seen(self.app, ObjectType::Subscription, None, &answer.body, answer.looked_after)
             });
-            match read {
-                Ok(observation) => seen.push(observation),
+            match seen {
+                Ok(observation) => read.seen.push(observation),
                 Err(error) => {
                     warn!(subscription.id = id, "could not read subscription {id} of a pod: {}", error.code);
-                    errors += 1;
+                    read.errors += 1;
                 }
             }
         }
-        (seen, errors)
+        read
     }
 
-    /// The subscriptions that go on of a price, as far as they can be listed: `expected` of them, or somewhat more.
-    async fn listed(self, price: &str, expected: usize) -> Vec<Observation> {
+    /// The subscriptions that go on of a price, as far as they can be listed until then: `expected` of them, or somewhat more.
+    async fn listed(self, price: &str, expected: usize, until: Instant) -> Vec<Observation> {
         let (mut seen, mut last) = (Vec::new(), None);
         // Of what was made beside us there may be any number.
         for _ in 0..=expected.div_ceil(OBJECTS_MAX) {
+            if Instant::now() >= until {
+                break;
+            }
             let form = Form::default().with("price", price).with("limit", OBJECTS_MAX);
             let form = form.with_some("starting_after", last.take());
             let call = Call::get("subscriptions.list", &["subscriptions"]).with(form);

@@ -2,8 +2,9 @@
 //! replicas. What is to be done is decided and noted in one transaction, done at Stripe, and what came of it taken in.
 
 use std::convert::Infallible;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use futures_util::{StreamExt as _, stream};
 use tollgate_db::{DbError, UnitOfWork};
 use tollgate_domain::apply::Touched;
 use tollgate_domain::contributions::tries::Step;
@@ -11,7 +12,7 @@ use tollgate_domain::contributions::{self, Contribution, Due};
 use tollgate_domain::memberships::retrying::Answered;
 use tollgate_domain::memberships::{self, tries};
 use tollgate_shared::Timestamp;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use super::at_stripe::Teller;
 use super::or_database;
@@ -36,37 +37,63 @@ pub struct Done {
     pub ended: usize,
 }
 
-/// Sees to all contributions about which something is due.
+/// Sees to all contributions about which something is due. One that cannot be seen to holds up no other; where none of so
+/// many in a row can be, Stripe is away, and the rest waits for the next run.
 pub async fn run(app: &App) -> Result<Done, DbError> {
     let Ok(teller) = Teller::open(app) else { return Ok(Done::default()) };
     let due = contributions::due(&mut app.read().await?, app.clock.now(), PORTION).await?;
-    let all = stream::iter(due.into_iter().map(|due| async move { see_to(teller.in_background(), &due).await }));
-    let done = all.buffer_unordered(SIDE_BY_SIDE);
-    done.try_fold(Done::default(), |mut done, step| async move {
-        match step {
-            Some(Step::Try) => done.tried += 1,
-            Some(Step::Take | Step::Stop) => done.ended += 1,
-            None => {}
+    let failed_in_a_row = &AtomicUsize::new(0);
+    let all = stream::iter(due.into_iter().map(|due| async move {
+        if failed_in_a_row.load(Ordering::Relaxed) >= SIDE_BY_SIDE {
+            return Ok(Outcome::Left);
         }
-        Ok(done)
-    })
-    .await
+        let outcome = see_to(teller.in_background(), &due).await;
+        match outcome {
+            Ok(Outcome::Done(_)) => failed_in_a_row.store(0, Ordering::Relaxed),
+            Ok(Outcome::Failed) => drop(failed_in_a_row.fetch_add(1, Ordering::Relaxed)),
+            Ok(Outcome::Left) | Err(_) => {}
+        }
+        outcome
+    }));
+    let mut all = all.buffer_unordered(SIDE_BY_SIDE);
+    let mut done = Done::default();
+    while let Some(outcome) = all.next().await {
+        match outcome {
+            Ok(Outcome::Done(Step::Try)) => done.tried += 1,
+            Ok(Outcome::Done(Step::Take | Step::Stop)) => done.ended += 1,
+            Ok(Outcome::Failed | Outcome::Left) => {}
+            Err(failure) if failure.concerns_all() => return Err(failure),
+            Err(failure) => error!("could not see to an overdue invoice of a pod: {failure}"),
+        }
+    }
+    Ok(done)
 }
 
-/// What was done about one of them; nothing where somebody else is at it, or Stripe cannot be asked now.
-async fn see_to(teller: Teller<'_>, due: &Due) -> Result<Option<Step>, DbError> {
+/// What became of a contribution about which something was due.
+#[derive(Clone, Copy, Debug)]
+enum Outcome {
+    /// This was done.
+    Done(Step),
+    /// Nothing: somebody else is at it, or it is not due any more.
+    Left,
+    /// Nothing: Stripe could not be asked.
+    Failed,
+}
+
+/// Sees to one of them.
+async fn see_to(teller: Teller<'_>, due: &Due) -> Result<Outcome, DbError> {
     let app = teller.app;
     let owner = app.settings.pod_retries;
     let row = memberships::get(&mut app.read().await?, &due.membership_id).await?;
-    let Some(membership) = row else { return Ok(None) };
+    let Some(membership) = row else { return Ok(Outcome::Left) };
     let touched = Touched::membership(&membership.id, membership.customer_id.as_deref());
     let taken = app.write(&touched, |work| Ok::<_, Infallible>(tries::take_up(work, &due.id, owner)));
     let (contribution, step) = match taken.await {
         Ok((Some(taken), _)) => taken,
-        Ok((None, _)) | Err(WriteError::Panicked) => return Ok(None),
+        Ok((None, _)) | Err(WriteError::Panicked) => return Ok(Outcome::Left),
         Err(WriteError::Database(failure)) => return Err(failure),
     };
-    let Some(invoice) = contribution.invoice_id.clone() else { return Ok(None) };
+    let Some(invoice) = contribution.invoice_id.clone() else { return Ok(Outcome::Left) };
     let one = One { teller, touched, contribution, invoice };
     let done = match step {
         Step::Take => one.end_schedule("take").await,
@@ -74,11 +101,12 @@ async fn see_to(teller: Teller<'_>, due: &Due) -> Result<Option<Step>, DbError> 
         Step::Try => one.make_a_try().await,
     };
     match done {
-        Ok(is_done) => Ok(is_done.then_some(step)),
+        Ok(true) => Ok(Outcome::Done(step)),
+        Ok(false) => Ok(Outcome::Left),
         Err(error) => {
             warn!("could not see to an overdue invoice of a pod, which is done again: {}", error.code);
             one.write(tries::let_rest).await?;
-            Ok(None)
+            Ok(Outcome::Failed)
         }
     }
 }
@@ -121,7 +149,7 @@ impl One<'_> {
         let paid = self.teller.pay(&self.invoice, form, &format!("tollgate:{}:try:{number}", self.invoice)).await;
         let refusal = match &paid {
             Ok(_) => None,
-            Err(error) => error.refusal().filter(|refusal| is_an_answer(refusal)),
+            Err(error) => error.refusal().filter(|refusal| refusal.is_answer_to_payment()),
         };
         let (answer, at) = match (paid.as_ref().ok(), refusal) {
             (Some(_), _) => {
@@ -130,7 +158,7 @@ impl One<'_> {
             }
             (None, Some(refusal)) => {
                 let (_, at) = self.look(refusal.is_decline()).await?;
-                (Answered::Failed { code: refusal.reason(), method: None }, at)
+                (refusal.of_payment(None), at)
             }
             // No answer, too many calls, a fault of Stripe's: the same again, and not counted.
             (None, None) => return paid.map(|_| true).map_err(Into::into),
@@ -151,9 +179,4 @@ impl One<'_> {
         });
         or_database(written.await)
     }
-}
-
-/// Whether Stripe has said what becomes of a payment: that it was declined, or cannot be made.
-fn is_an_answer(refusal: &Refusal) -> bool {
-    refusal.is_decline() || refusal.is_out_of_date()
 }

@@ -34,6 +34,8 @@ pub struct Refusal {
     pub code: Option<String>,
     /// `error.decline_code`: `insufficient_funds`, …
     pub decline_code: Option<String>,
+    /// `error.advice_code`: `do_not_try_again`, …
+    pub advice_code: Option<String>,
     /// `error.param`
     pub param: Option<String>,
     /// Of the payment that the customer has to confirm.
@@ -83,6 +85,7 @@ struct Detail {
     kind: Option<String>,
     code: Option<String>,
     decline_code: Option<String>,
+    advice_code: Option<String>,
     param: Option<String>,
     payment_intent: Option<Intent>,
 }
@@ -96,7 +99,7 @@ struct Intent {
 impl Refusal {
     /// What `status`, the headers and the body of an answer say.
     pub(super) fn read(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Self {
-        let Detail { kind, code, decline_code, param, payment_intent } =
+        let Detail { kind, code, decline_code, advice_code, param, payment_intent } =
             serde_json::from_slice::<Body>(body).unwrap_or_default().error;
         let header = |name: &str| headers.get(name)?.to_str().ok();
         // A secret of a payment that waits for nobody is nobody's business.
@@ -105,6 +108,7 @@ impl Refusal {
             kind,
             code,
             decline_code,
+            advice_code,
             param,
             client_secret: waiting.and_then(|intent| intent.client_secret),
             should_retry: header("stripe-should-retry").and_then(|said| said.parse().ok()),
@@ -121,6 +125,7 @@ impl Refusal {
             kind: None,
             code: None,
             decline_code: None,
+            advice_code: None,
             param: None,
             client_secret: None,
             should_retry: None,
@@ -148,6 +153,11 @@ impl Refusal {
     /// Why, in a word: the issuer's, else Stripe's own.
     pub fn reason(&self) -> Option<String> {
         self.decline_code.clone().or_else(|| self.code.clone())
+    }
+
+    /// Whether the issuer advises not to try the same payment method again.
+    pub fn advises_against_another_try(&self) -> bool {
+        self.advice_code.as_deref() == Some("do_not_try_again")
     }
 
     /// Whether it is as things stand that Stripe does not do this, and not by how it was asked. For that it has no codes, but for

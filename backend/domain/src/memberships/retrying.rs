@@ -69,7 +69,11 @@ pub enum Answered {
         code: Option<String>,
         /// `pm_…`
         method: Option<String>,
+        /// Whether the issuer advises not to try that method again.
+        is_advised_against: bool,
     },
+    /// Nothing, or nothing about the payment: it may be under way.
+    Unknown,
 }
 
 /// Notes what Stripe answered the user who asked.
@@ -85,10 +89,16 @@ pub fn answered(work: &mut UnitOfWork, contribution_id: &str, answer: &Answered,
 impl Contribution {
     /// Notes what Stripe answered an attempt that it was asked for.
     pub(super) fn note_answer(&mut self, answer: &Answered, now: Timestamp) {
+        // Whoever asks next would make a second attempt beside one that may still be under way: the time that it has runs out.
+        if *answer == Answered::Unknown {
+            return;
+        }
         self.asking_until = None;
         self.asked_since = (*answer == Answered::UnderWay).then_some(now);
-        if let Answered::Failed { code: Some(code), method } = answer {
-            self.failures.see(method.as_deref().unwrap_or_default(), Failure::of_code(now.timestamp(), code));
+        if let Answered::Failed { code: Some(code), method, is_advised_against } = answer {
+            let failure = Failure::of_code(now.timestamp(), code);
+            let is_advised_against = *is_advised_against;
+            self.failures.see(method.as_deref().unwrap_or_default(), Failure { is_advised_against, ..failure });
         }
     }
 }

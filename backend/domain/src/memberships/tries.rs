@@ -67,6 +67,7 @@ pub fn answered(work: &mut UnitOfWork, contribution_id: &str, answer: &Answered,
         Answered::Failed { .. } if !row.status().is_overdue() => row.withdraw_try(),
         Answered::Failed { .. } => row.fail_try(at),
         Answered::UnderWay | Answered::Settled => row.is_trying = false,
+        Answered::Unknown => {}
     }
     finish(work, row, owner);
 }

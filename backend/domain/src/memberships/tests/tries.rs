@@ -6,7 +6,7 @@ use crate::contributions::Contribution;
 use crate::contributions::tries::{RetryOwner, Step, Try};
 use crate::customers::Customer;
 use crate::invoices::Invoice;
-use crate::memberships::retrying::{Answered, CannotRetry, ask};
+use crate::memberships::retrying::{self, Answered, CannotRetry, ask};
 use crate::memberships::settled::settle;
 use crate::memberships::tries::{answered, begin, let_rest, schedule_ended, take_up};
 use crate::plans::Plans;
@@ -78,11 +78,37 @@ fn stripe_is_told_first_and_then_we_try() {
     assert_eq!(step(take_up(&mut work, &one.id, OURS)), Some(Step::Try));
     assert_eq!(begin(&mut work, &one.id, OURS), Some(1));
     let code = Some("insufficient_funds".to_owned());
-    answered(&mut work, &one.id, &Answered::Failed { code, method: None }, hours(1), OURS);
+    answered(&mut work, &one.id, &Answered::Failed { code, method: None, is_advised_against: false }, hours(1), OURS);
     let shown = row(&work, &one);
     assert_eq!((shown.attempts_in_all(), shown.next_attempt_at, shown.asking_until), (2, Some(hours(3)), None));
     let member: &Membership = work.get(&one.membership_id).unwrap();
     assert_eq!((member.attempts, member.next_attempt_at), (2, Some(hours(3))));
+}
+
+#[test]
+fn what_was_not_answered_may_be_under_way() {
+    let (mut work, one) = overdue("user_1", "insufficient_funds");
+    let (asked, number) = ask(&mut work, &one.membership_id).unwrap();
+    retrying::answered(&mut work, &asked.id, &Answered::Unknown, OURS);
+    assert_eq!(number, 1);
+    assert_eq!(ask(&mut work, &one.membership_id).map(|_| ()), Err(CannotRetry::InProgress));
+    let mut work = later(&work, 1);
+    assert!(ask(&mut work, &one.membership_id).is_ok(), "its time is over");
+}
+
+#[test]
+fn what_an_issuer_advises_ends_the_tries_of_its_card() {
+    for is_advised_against in [false, true] {
+        let (mut work, one) = overdue("user_1", "insufficient_funds");
+        schedule_ended(&mut work, &one.id, OURS);
+        let mut work = later(&work, 1);
+        take_up(&mut work, &one.id, OURS).unwrap();
+        begin(&mut work, &one.id, OURS).unwrap();
+        let code = Some("generic_decline".to_owned());
+        let answer = Answered::Failed { code, method: None, is_advised_against };
+        answered(&mut work, &one.id, &answer, hours(1), OURS);
+        assert_eq!(row(&work, &one).next_attempt_at.is_none(), is_advised_against);
+    }
 }
 
 #[test]
