@@ -85,6 +85,18 @@ impl Env {
         self.text(name).map(Secret::new)
     }
 
+    /// The values of two variables that are of use only together, or `None` where neither is set. One without the other is a
+    /// problem of the one that is missing.
+    pub fn pair(&self, first: &str, second: &str) -> Option<(&str, &str)> {
+        match (self.text(first), self.text(second)) {
+            (Some(one), Some(other)) => return Some((one, other)),
+            (None, None) => {}
+            (Some(_), None) => self.refuse(second, &format!("is missing: {first} is set")),
+            (None, Some(_)) => self.refuse(first, &format!("is missing: {second} is set")),
+        }
+        None
+    }
+
     /// One or more secrets that must be there. A problem, and a stand-in that no request can match, when they are not:
     /// [`Env::finish`] then refuses.
     pub fn required_secrets(&self, name: &str) -> Secrets {
@@ -137,6 +149,15 @@ mod tests {
         assert_eq!(env.text_or("A", "x"), "x");
         assert!(env.secret("S").is_none());
         env.finish().unwrap();
+    }
+
+    #[test]
+    fn of_a_pair_both_are_set_or_neither() {
+        let env = env(&[("A", "1"), ("B", "2"), ("C", "3")]);
+        assert_eq!((env.pair("A", "B"), env.pair("X", "Y")), (Some(("1", "2")), None));
+        env.finish().unwrap();
+        assert_eq!((env.pair("C", "D"), env.pair("E", "A")), (None, None));
+        assert_eq!(env.finish().unwrap_err().to_string(), "D: is missing: C is set\nE: is missing: A is set");
     }
 
     #[test]

@@ -48,20 +48,8 @@ impl Tls {
     /// Reads the variables `cert` and `key`, both or neither, and the files that they name; what is wrong is noted in
     /// `env`.
     pub fn from_env(env: &Env, cert: &'static str, key: &'static str) -> Option<Self> {
-        let files = match (env.text(cert), env.text(key)) {
-            (Some(cert_file), Some(key_file)) => {
-                TlsFiles { cert_variable: cert, key_variable: key, cert: cert_file.into(), key: key_file.into() }
-            }
-            (None, None) => return None,
-            (Some(_), None) => {
-                env.refuse(key, &format!("is missing: {cert} is set"));
-                return None;
-            }
-            (None, Some(_)) => {
-                env.refuse(cert, &format!("is missing: {key} is set"));
-                return None;
-            }
-        };
+        let (cert_file, key_file) = env.pair(cert, key)?;
+        let files = TlsFiles { cert_variable: cert, key_variable: key, cert: cert_file.into(), key: key_file.into() };
         let (chain, private) = (read_chain(&files.cert), read_key(&files.key));
         // Both are looked at, so that both are named.
         for (name, error) in [(cert, chain.as_ref().err()), (key, private.as_ref().err())] {
