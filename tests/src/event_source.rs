@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
 
-use crate::node::{Node, packages, programs};
+use crate::node::{self, packages, programs};
 use crate::wait::LONG;
 
 /// What a real one listens for: it hears of nothing else.
@@ -104,7 +104,7 @@ impl EventSource {
     fn of_program(name: &str, arguments: &[&str]) -> Self {
         packages();
         let (tell, told) = mpsc::unbounded_channel();
-        let mut node = Node::start(&programs().join(name), &[arguments, &LISTENED_FOR].concat());
+        let mut node = node::start(&programs().join(name), &[arguments, &LISTENED_FOR].concat());
         let running = tokio::spawn(async move {
             while let Some(mut said) = node.next().await {
                 let text = |value: &Value| value.as_str().map(str::to_owned);

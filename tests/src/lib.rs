@@ -17,6 +17,7 @@ pub mod node;
 pub mod process;
 pub mod python;
 pub mod redis;
+pub mod script;
 pub mod stack;
 pub mod stripe;
 pub mod wait;

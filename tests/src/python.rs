@@ -7,21 +7,27 @@ use serde_json::Value;
 use tokio::process::Command;
 use tokio::time::timeout;
 
+use crate::script::Script;
 use crate::wait::LONG;
 
 /// Runs a program of `tests/python` to its end, and gives the JSON that it prints.
 pub async fn run(program: &str, arguments: &[&str]) -> Value {
-    let child = Command::new(interpreter())
-        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("python").join(program))
-        .args(arguments)
-        .env_clear()
-        .stdin(Stdio::null())
-        .kill_on_drop(true)
-        .output();
+    let child = command(program, arguments).stdin(Stdio::null()).kill_on_drop(true).output();
     let output = timeout(LONG, child).await.unwrap_or_else(|_| panic!("{program} did not end"));
     let output = output.unwrap_or_else(|error| panic!("could not start {program}: {error}"));
     let complaints = String::from_utf8_lossy(&output.stderr);
     serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{program} printed no JSON: {complaints}"))
+}
+
+/// Starts a program of `tests/python` that runs until it is dropped.
+pub fn start(program: &str, arguments: &[&str]) -> Script {
+    Script::start(command(program, arguments))
+}
+
+fn command(program: &str, arguments: &[&str]) -> Command {
+    let mut command = Command::new(interpreter());
+    command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("python").join(program)).args(arguments).env_clear();
+    command
 }
 
 /// The interpreter of the virtual environment, in the folder of what is built.

@@ -8,7 +8,8 @@ use http::Method;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tollgate_tests::engines::{block_on, temporary_folder};
-use tollgate_tests::node::{Node, lend_packages};
+use tollgate_tests::node::{self, lend_packages};
+use tollgate_tests::script::Script;
 use tollgate_tests::stack::JSON;
 use tollgate_tests::stripe::catalogue::TEAM_MONTHLY;
 use tollgate_tests::wait::SOON;
@@ -31,24 +32,24 @@ async fn app(stack: &Stack) -> TempDir {
 }
 
 /// `app.mjs`, on that machine.
-fn start(folder: &TempDir, stack: &Stack, key: &str, machine: &str, call: Option<&str>) -> Node {
+fn start(folder: &TempDir, stack: &Stack, key: &str, machine: &str, call: Option<&str>) -> Script {
     let server = stack.public("");
     let arguments: Vec<_> = [&server, key, machine].into_iter().chain(call).collect();
-    Node::start(&folder.path().join("app.mjs"), &arguments)
+    node::start(&folder.path().join("app.mjs"), &arguments)
 }
 
-async fn may_work(app: &mut Node, code: &str, tier: &str) -> Value {
+async fn may_work(app: &mut Script, code: &str, tier: &str) -> Value {
     let what = format!("it may work, {code}, {tier}");
     let holds = |said: &Value| said["mayWork"] == true && said["code"] == code && said["tier"] == tier;
     app.next_where(&what, holds).await
 }
 
-async fn may_not_work(app: &mut Node, code: &str) {
+async fn may_not_work(app: &mut Script, code: &str) {
     let what = format!("it may not work, {code}");
     app.next_where(&what, |said| said["mayWork"] == false && said["code"] == code).await;
 }
 
-async fn hears_of(app: &mut Node, event_type: &str) {
+async fn hears_of(app: &mut Script, event_type: &str) {
     app.next_where(event_type, |said| said["happened"] == event_type).await;
 }
 
@@ -148,7 +149,7 @@ fn a_lease_is_good_on_its_machine_and_in_its_time_alone() {
         drop(app);
         fs::write(folder.path().join("leases.mjs"), LEASES).expect("a file can be written");
         let said =
-            Node::start(&folder.path().join("leases.mjs"), &[&holder.key]).next().await.expect("it says something");
+            node::start(&folder.path().join("leases.mjs"), &[&holder.key]).next().await.expect("it says something");
         let expected = json!({
             "here": true, "almostAtItsEnd": true,
             "onAnotherMachine": false, "afterItsEnd": false, "beforeItWasMade": false, "forged": false,
@@ -180,7 +181,7 @@ fn what_an_app_cannot_do_is_acknowledged_as_a_failure() {
         let folder = app(&stack).await;
         let failing = folder.path().join("failing.mjs");
         fs::write(&failing, FAILING).expect("a file can be written");
-        let mut app = Node::start(&failing, &[&stack.public(""), &holder.key, "laptop"]);
+        let mut app = node::start(&failing, &[&stack.public(""), &holder.key, "laptop"]);
         // By its activation, and once its stream has begun.
         for _ in 0..2 {
             app.next_where("it may work", |said| said["code"] == "VALID").await;

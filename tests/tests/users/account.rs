@@ -6,7 +6,8 @@ use http::Method;
 use serde_json::{Value, json};
 use tollgate_shared::Clock;
 use tollgate_tests::http::Response;
-use tollgate_tests::node::{Node, packages, programs};
+use tollgate_tests::node::{self, packages, programs};
+use tollgate_tests::script::Script;
 use tollgate_tests::stack::{JSON, WEBHOOK_PATH};
 use tollgate_tests::stripe::catalogue::{LIFETIME_PLAN, PLANS, PRO_FOR_GOOD, PRO_MONTHLY};
 use tollgate_tests::stripe::rest::{Api, Endpoint, SECRET_KEY};
@@ -15,13 +16,13 @@ use tollgate_tests::stripe::{ApiVersion, Billed, Checkout, DAY, OneOff, Stripe};
 use tollgate_tests::{Engine, EventSource, Stack, StackConfig, on_each_engine};
 
 /// A program of `tests/node/account`, which is told where the page is and what sessions are made with.
-fn program(name: &str, stack: &Stack, mut told: Value) -> Node {
+fn program(name: &str, stack: &Stack, mut told: Value) -> Script {
     packages();
     told["base"] = stack.public("").into();
     told["secret"] = stack.secrets.of("AUTH_SECRET").into();
     // Where to put pictures of each state, for whoever wants to see them.
     told["pictures"] = env::var("TOLLGATE_PICTURES").ok().into();
-    Node::start(&programs().join("account").join(name), &[&told.to_string()])
+    node::start(&programs().join("account").join(name), &[&told.to_string()])
 }
 
 /// Without decimals, and with three; and with a name that would be HTML.
@@ -108,7 +109,7 @@ struct Scene {
     key: String,
     /// What their desktop app listens to.
     desktop: EventSource,
-    browser: Node,
+    browser: Script,
 }
 
 const USER: &str = "user_1";

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::super::{Api, SECRET_KEY};
-use crate::node::{Node, packages, programs};
+use crate::node::{self, packages, programs};
 use crate::python;
 use crate::stripe::Stripe;
 
@@ -11,7 +11,7 @@ use crate::stripe::Stripe;
 async fn the_official_package_for_node_finds_nothing_amiss() {
     packages();
     let api = Api::start(&Stripe::fresh()).await;
-    let mut node = Node::start(&programs().join("stripe.js"), &[&api.base, SECRET_KEY]);
+    let mut node = node::start(&programs().join("stripe.js"), &[&api.base, SECRET_KEY]);
     let said = node.next_where("what was amiss", |said| said["amiss"].is_array()).await;
     assert_eq!(said["amiss"], json!([]));
 }
