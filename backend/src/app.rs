@@ -8,6 +8,7 @@ use tollgate_shared::{Clock, Rng};
 use tracing::error;
 
 use crate::bells::Bells;
+use crate::channels::Channels;
 use crate::config::Config;
 use crate::last_seen::LastSeen;
 use crate::relays::Relays;
@@ -35,6 +36,8 @@ pub struct App {
     pub stripe: Option<Client>,
     /// The relays' private listeners, as far as they are known.
     pub relays: Relays,
+    /// How users are told things.
+    pub channels: Channels,
     /// What runs beside the requests.
     pub tasks: Tasks,
     /// What streams of events listen to; they end when it is closed.
@@ -57,6 +60,7 @@ impl App {
             error!("relays cannot be asked: {error}");
             Relays::none(key)
         });
+        let channels = Channels::new(&config.channels, config.public_url.as_ref(), &clock, &rng);
         let settings = Settings {
             plans: config.plans.clone(),
             widgets: config.widgets.clone(),
@@ -70,7 +74,7 @@ impl App {
         let tasks = Tasks::new(clock.clone(), rng.clone());
         let bells = Bells::new(&rng);
         let (keys, last_seen) = (Arc::default(), LastSeen::default());
-        Self { config, db, clock, rng, settings, stripe, relays, tasks, bells, keys, last_seen }
+        Self { config, db, clock, rng, settings, stripe, relays, channels, tasks, bells, keys, last_seen }
     }
 
     /// The app that `request` came to.

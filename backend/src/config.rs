@@ -11,6 +11,8 @@ use tollgate_shared::env::{BadVariables, Env};
 use tollgate_shared::tls::Tls;
 use tollgate_shared::{Secret, Secrets};
 
+use crate::channels::config::ChannelsConfig;
+use crate::http_client::https_or_local_url;
 use crate::relays;
 use crate::stripe_api::config::{StripeConfig, http_url};
 use crate::templates::Templates;
@@ -63,6 +65,16 @@ Configuration is environment variables, with a .env file read when present:
   PAYMENT_ALERT_ATTEMPTS after how many failed attempts a payer is told that something has to be done [4]
   APP_URL                the address of the web application (optional)
   PUBLIC_URL             the address of the relay, where /account is [APP_URL]
+  SMTP_URL, MAIL_FROM    the mail server, smtp://user:password@host:port (STARTTLS; ?tls=none beside it) or smtps://…, and
+                         who e-mails are from: both or neither
+  MAIL_REPLY_TO          who answers to e-mails go to [MAIL_FROM]
+  VAPID_PRIVATE_KEY, VAPID_SUBJECT
+                         the key of pushes to browsers, from `vapid-keys`, and where their services find you, mailto:… or
+                         https://…: both or neither
+  PUSH_HOSTS             hosts of push services, comma-separated [the browsers' own]
+  PUSH_WEBHOOK_URL, PUSH_WEBHOOK_SECRET
+                         your gateway for pushes to apps, https://…, or http://… on this machine, and whsec_…, what calls
+                         to it are signed with: both or neither
   RUST_LOG, LOG_FORMAT   which lines are logged [info], as `text` or `json` [text]
 
 Several secrets are comma-separated. Rocket.toml and ROCKET_* are ignored.";
@@ -131,6 +143,8 @@ pub struct Config {
     pub admin_api_key: Option<Secret>,
     /// What is known of our side of Stripe.
     pub stripe: StripeConfig,
+    /// How users are told things.
+    pub channels: ChannelsConfig,
     /// `PLANS_FILE`, read.
     pub plans: Arc<Plans>,
     /// `WIDGETS_FILE`, read.
@@ -180,11 +194,14 @@ impl Config {
         let internal_keys = env.required_secrets("INTERNAL_API_KEY");
         let relay_secrets = env.text("RELAY_INTERNAL_SECRET").and_then(Secrets::parse);
         let auth_secrets = env.required_secrets("AUTH_SECRET");
-        let auth_jwks_url = env.read("AUTH_JWKS_URL", "an https:// address, or http:// on this machine", jwks_url);
+        // Whoever can change the keys on their way can sign anybody in.
+        let auth_jwks_url =
+            env.read("AUTH_JWKS_URL", "an https:// address, or http:// on this machine", https_or_local_url);
         let cron_secrets = env.required_secrets("CRON_SECRET");
         let encryption_keys = encryption_keys(env);
         let redis_url = redis_url(env);
         let stripe = StripeConfig::from_env(env);
+        let channels = ChannelsConfig::from_env(env);
         let plans = plans(env);
         let widgets = widgets(env);
         let machine_stale_days = env.read("MACHINE_STALE_DAYS", "a number of days from 1 to 3650", |text| {
@@ -239,6 +256,7 @@ impl Config {
             encryption_keys,
             admin_api_key: env.secret("ADMIN_API_KEY"),
             stripe,
+            channels,
             plans: Arc::new(plans.expect("plans that cannot be read were refused")),
             widgets: Arc::new(widgets.expect("widgets that cannot be read were refused")),
             machines_stale_after: Duration::days(machine_stale_days.unwrap_or(MACHINE_STALE_DAYS)),
@@ -264,14 +282,6 @@ fn redis_url(env: &Env) -> Option<Secret> {
         let url = Url::parse(text).ok()?;
         (matches!(url.scheme(), "redis" | "rediss") && url.has_host()).then(|| Secret::new(text))
     })
-}
-
-/// Whoever can change the keys on their way can sign anybody in, so that they travel encrypted or not at all.
-fn jwks_url(text: &str) -> Option<Url> {
-    let url = http_url(text)?;
-    let host = url.host_str()?.trim_matches(['[', ']']);
-    let is_on_this_machine = host == "localhost" || host.parse().is_ok_and(|address: IpAddr| address.is_loopback());
-    (url.scheme() == "https" || is_on_this_machine).then_some(url)
 }
 
 fn encryption_keys(env: &Env) -> Secrets {

@@ -6,7 +6,7 @@
 //!
 //! | module | what |
 //! |---|---|
-//! | `http_client`, [`stripe_api`], [`config`] | how we ask others over HTTP; calls to Stripe; what the process is told by its environment |
+//! | `http_client`, [`stripe_api`], [`channels`], [`config`] | how we ask others over HTTP; calls to Stripe; messages to users, by e-mail and push; what the process is told by its environment |
 //! | [`templates`] | the texts of notifications |
 //! | [`delay_queue`], [`tasks`] | things that wait for their time; background tasks, supervised |
 //! | [`bells`] | how streams of events learn that there is something to read |
@@ -38,6 +38,7 @@ pub mod app;
 pub mod audit;
 pub mod bells;
 pub mod billing;
+pub mod channels;
 pub mod commands;
 pub mod config;
 pub mod cron;

@@ -82,6 +82,21 @@ fn a_token_for_development_is_printed_and_nothing_else() {
 }
 
 #[test]
+fn a_key_for_pushes_is_printed_as_the_configuration_takes_it() {
+    let output = Variables::none().run(&["vapid-keys"]);
+    assert!(output.status.success(), "{output:?}");
+    let printed = String::from_utf8(output.stdout).unwrap();
+    let key = printed.lines().find_map(|line| line.strip_prefix("VAPID_PRIVATE_KEY=")).unwrap();
+    let variables = Variables::good().with("VAPID_SUBJECT", "mailto:ops@example.com").with("VAPID_PRIVATE_KEY", key);
+    assert!(variables.run(&["--check-config"]).status.success());
+    // As it stands, in the file.
+    let file = Variables::good().with("VAPID_SUBJECT", "mailto:ops@example.com").with_file(".env", &printed);
+    assert!(file.run(&["--check-config"]).status.success());
+    let other = String::from_utf8(Variables::none().run(&["vapid-keys"]).stdout).unwrap();
+    assert_ne!(other, printed);
+}
+
+#[test]
 fn a_good_configuration_is_said_to_be_good_without_starting_anything() {
     let output = Variables::good().run(&["--check-config"]);
     assert!(output.status.success(), "{output:?}");

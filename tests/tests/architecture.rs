@@ -203,7 +203,7 @@ const ORDER: [(&str, &[&[&str]]); 3] = [
         "tollgate-backend",
         &[
             &["bells", "delay_queue", "http_client", "last_seen", "schema", "tasks", "templates"],
-            &["relays", "stripe_api"],
+            &["channels", "relays", "stripe_api"],
             &["config"],
             &["app"],
             &["write"],

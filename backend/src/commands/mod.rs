@@ -8,6 +8,7 @@ mod release;
 mod replay;
 mod serve;
 mod token;
+mod vapid_keys;
 
 use std::process::ExitCode;
 
@@ -51,6 +52,8 @@ enum Command {
     Release(release::ReleaseArguments),
     /// Prints a token that signs in as somebody, under the first of AUTH_SECRET, for development; or a link to the account page
     Token(TokenArguments),
+    /// Makes a key for pushes to browsers, and prints it for the configuration
+    VapidKeys,
 }
 
 /// Runs the process's command line.
@@ -58,8 +61,9 @@ pub fn run() -> ExitCode {
     let arguments = Arguments::parse();
     let env = Env::load();
     let command = match arguments.command.unwrap_or(Command::Serve) {
-        // It is the same whatever the configuration.
+        // These are the same whatever the configuration.
         Command::Openapi => return openapi::run(),
+        Command::VapidKeys => return vapid_keys::run(),
         // It is called where there is no configuration of a backend.
         Command::Release(arguments) => return release::run(&env, arguments),
         command => command,
@@ -81,7 +85,7 @@ pub fn run() -> ExitCode {
         Ok(runtime) => {
             let done = match command {
                 Command::Serve => runtime.block_on(serve::run(config)).map(|()| ExitCode::SUCCESS),
-                Command::Openapi | Command::Release(_) => unreachable!("they were done before"),
+                Command::Openapi | Command::VapidKeys | Command::Release(_) => unreachable!("they were done before"),
                 Command::Migrate => runtime.block_on(migrate::run(config)).map(|()| ExitCode::SUCCESS),
                 Command::NewEpoch => runtime.block_on(new_epoch::run(config)).map(|()| ExitCode::SUCCESS),
                 Command::Replay(arguments) => {
