@@ -66,7 +66,7 @@ pub enum Step {
 pub enum NoTry {
     /// Nothing is overdue, or something is under way.
     NothingOverdue,
-    /// Stripe does.
+    /// Stripe does, or nobody.
     ByStripe,
     /// Its payment method was refused for good, and no other one is known.
     Refused,
@@ -81,8 +81,10 @@ pub enum NoTry {
 /// What counts beside the contribution itself.
 #[derive(Clone, Copy, Debug)]
 pub struct Situation<'a> {
-    /// Who tries.
+    /// Who tries what fails.
     pub owner: RetryOwner,
+    /// Whether its payer has left: then nobody tries.
+    pub has_left: bool,
     /// Until when something may be tried.
     pub grace_ends_at: Timestamp,
     /// `pm_…` that would be charged now, as far as that is known.
@@ -100,8 +102,8 @@ impl Contribution {
         }
         let stop = (Step::Stop, situation.grace_ends_at);
         match (self.schedule_ended_at, situation.owner) {
-            (None, RetryOwner::Stripe) => Some(stop),
-            (None, RetryOwner::Tollgate) => {
+            (None, owner) if owner == RetryOwner::Stripe || situation.has_left => Some(stop),
+            (None, _) => {
                 // Whichever comes first, where the first failure became known late.
                 let take = (Step::Take, self.first_failed_at.unwrap_or(self.due_at));
                 Some(if take.1 < stop.1 { take } else { stop })
@@ -110,12 +112,14 @@ impl Contribution {
         }
     }
 
-    /// When it is tried by us, or why it is not. Whether Stripe's schedule has been ended does not count here.
+    /// When it is tried by us, or why it is not. What we have once taken over from Stripe stays ours, whoever owns what fails
+    /// from then on: nobody else would try it.
     pub fn next_try(&self, situation: &Situation<'_>) -> Result<Timestamp, NoTry> {
         if self.status() != ContributionStatus::Failed || self.invoice_id.is_none() {
             return Err(NoTry::NothingOverdue);
         }
-        if situation.owner == RetryOwner::Stripe {
+        let is_ours = situation.owner == RetryOwner::Tollgate || self.schedule_ended_at.is_some();
+        if situation.has_left || !is_ours {
             return Err(NoTry::ByStripe);
         }
         let at = self.time_of_next(situation)?;

@@ -15,7 +15,8 @@ pub(super) fn plan(work: &mut UnitOfWork, row: &Membership, owner: RetryOwner) {
     for was in contributions {
         let step_at = facts.as_ref().and_then(|facts| facts.step(&was, work.now())).map(|(_, at)| at);
         // Until the first attempt has failed it is Stripe that makes it, whoever makes the next ones.
-        let is_ours = owner == RetryOwner::Tollgate && was.status() != ContributionStatus::Due;
+        let is_taken = owner == RetryOwner::Tollgate || was.schedule_ended_at.is_some();
+        let is_ours = is_taken && was.status() != ContributionStatus::Due;
         let next_try = || facts.as_ref()?.next_try(&was, work.now());
         let next_attempt_at = if is_ours { next_try() } else { was.next_attempt_at };
         if (step_at, next_attempt_at) != (was.step_at, was.next_attempt_at) {
@@ -27,6 +28,7 @@ pub(super) fn plan(work: &mut UnitOfWork, row: &Membership, owner: RetryOwner) {
 /// What of a membership counts for tries.
 pub(super) struct Facts {
     owner: RetryOwner,
+    has_left: bool,
     grace_ends_at: Timestamp,
     /// `pm_…` that is charged now, as far as that is known.
     pub(super) method: Option<String>,
@@ -42,9 +44,8 @@ impl Facts {
         let with_it = tries.filter(|one| method.is_some() && one.method == method).map(|one| one.at);
         let tried_with_method = with_it.collect();
         // Who has left is not tried any more; Stripe's own schedule ends with the grace all the same.
-        let is_gone = row.over_at.is_some() && !row.is_over_in_time;
-        let owner = if is_gone { RetryOwner::Stripe } else { owner };
-        Some(Self { owner, grace_ends_at, method, tried_with_method })
+        let has_left = row.over_at.is_some() && !row.is_over_in_time;
+        Some(Self { owner, has_left, grace_ends_at, method, tried_with_method })
     }
 
     /// What is to be done about a contribution of it, and when. Once the grace is over nothing is tried, whenever it was due.
@@ -57,7 +58,8 @@ impl Facts {
     }
 
     fn situation(&self) -> Situation<'_> {
-        let Self { owner, grace_ends_at, .. } = *self;
-        Situation { owner, grace_ends_at, method: self.method.as_deref(), tried_with_method: &self.tried_with_method }
+        let Self { owner, has_left, grace_ends_at, .. } = *self;
+        let (method, tried_with_method) = (self.method.as_deref(), &*self.tried_with_method);
+        Situation { owner, has_left, grace_ends_at, method, tried_with_method }
     }
 }

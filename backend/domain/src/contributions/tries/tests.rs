@@ -40,6 +40,7 @@ fn taken(code: &str) -> Contribution {
 fn ours() -> Situation<'static> {
     Situation {
         owner: RetryOwner::Tollgate,
+        has_left: false,
         grace_ends_at: Timestamp::UNIX_EPOCH,
         method: Some("pm_1"),
         tried_with_method: &[],
@@ -90,8 +91,19 @@ fn stripes_schedule_is_ended_before_ours_begins_or_when_the_grace_ends() {
     assert_eq!(row.next_try(&seven_days()), Ok(at(1)), "what is shown until that is confirmed");
     let known_late = Situation { grace_ends_at: at(0), ..ours() };
     assert_eq!(row.next_step(&known_late), Some((Step::Stop, at(0))));
+    assert_eq!(taken("insufficient_funds").next_step(&seven_days()), Some((Step::Try, at(1))));
+}
+
+#[test]
+fn what_was_taken_over_stays_ours_until_its_payer_leaves() {
     let row = taken("insufficient_funds");
-    assert_eq!((row.next_step(&by_stripe), row.next_step(&seven_days())), (None, Some((Step::Try, at(1)))));
+    let by_stripe = Situation { owner: RetryOwner::Stripe, ..seven_days() };
+    assert_eq!(row.next_step(&by_stripe), Some((Step::Try, at(1))), "Stripe would not try it any more");
+    for owner in [RetryOwner::Stripe, RetryOwner::Tollgate] {
+        let left = Situation { owner, has_left: true, ..seven_days() };
+        assert_eq!((row.next_step(&left), row.next_try(&left)), (None, Err(NoTry::ByStripe)));
+        assert_eq!(failed("insufficient_funds").next_step(&left), Some((Step::Stop, days(7))));
+    }
 }
 
 #[test]
