@@ -104,12 +104,27 @@ const NAMED: [&str; 3] = [
     "SELECT id FROM customers WHERE email IS NOT NULL AND lower(email) = lower($1) ORDER BY id LIMIT 100",
 ];
 
-/// Those whose name begins so (`$1`, and `$2` after all that does), in its order after another name and id (`$3`, `$4`).
-const BY_NAME: &str = "SELECT id, name_key
-     FROM customers
-     WHERE name_key >= $1 AND name_key <= $2 AND (name_key, id) > ($3, $4)
-     ORDER BY name_key, id
-     LIMIT $5";
+/// Those whose name begins so (`$1`, and `$2` after all that does), in its order after another name and id (`$3`, `$4`), at
+/// most `$5`. A condition names its parameter, from `$6` on.
+macro_rules! by_name {
+    ($join:literal, $($condition:literal)?) => {
+        concat!(
+            "SELECT c.id, c.name_key
+             FROM customers AS c ",
+            $join,
+            " WHERE c.name_key >= $1 AND c.name_key <= $2 AND (c.name_key, c.id) > ($3, $4)", $(" AND ", $condition,)?
+            " ORDER BY c.name_key, c.id
+              LIMIT $5"
+        )
+    };
+}
+
+const BY_NAME: &str = by_name!("",);
+const BY_NAME_OF_TIER: &str = by_name!("", "c.tier || '' = $6");
+const BY_NAME_OF_STATUS: &str =
+    by_name!("JOIN subscriptions AS s ON s.id = c.current_subscription_id", "s.status = $6");
+const BY_NAME_OF_BOTH: &str =
+    by_name!("JOIN subscriptions AS s ON s.id = c.current_subscription_id", "s.status = $6 AND c.tier || '' = $7");
 
 /// Behind every name in the order of bytes.
 pub(super) const LAST_CHARACTER: char = '\u{10FFFF}';
@@ -175,27 +190,10 @@ async fn by_text(tx: &mut Tx, text: &str, filter: &Filter, page: &Page) -> Resul
         let Some(name) = name_of(tx, after).await? else { return Ok(Some(page.list(Vec::new(), position))) };
         last = (name, after.to_owned());
     }
-    let prefix = name_key(text);
-    while (kept.len() as i64) < page.rows_wanted() {
-        let rows: Vec<(String, String)> = tx
-            .sql(BY_NAME)
-            .bind(prefix.as_str())
-            .bind(format!("{prefix}{LAST_CHARACTER}"))
-            .bind(last.0.as_str())
-            .bind(last.1.as_str())
-            .bind(LOOK)
-            .all()
-            .await?;
-        let is_last = (rows.len() as i64) < LOOK;
-        if let Some((id, name)) = rows.last() {
-            last = (name.clone(), id.clone());
-        }
-        let others = rows.into_iter().map(|(id, _)| id).filter(|id| !named.contains(id)).collect();
-        kept.extend(fitting(tx, others, filter).await?);
-        if is_last {
-            break;
-        }
-    }
+    // Those that are named have their places before.
+    let room = page.rows_wanted() + named.len() as i64;
+    let others = by_name(tx, &name_key(text), &last, room, filter).await?;
+    kept.extend(others.into_iter().filter(|id| !named.contains(id)));
     kept.truncate(page.limit + 1);
     let found = kept.into_iter().map(|id| (id.clone(), BY_TEXT, id)).collect();
     Ok(Some(page.list(found, position)))
@@ -205,8 +203,26 @@ fn position((_, at, place): &Found) -> Position {
     Position { at: *at, id: place.clone() }
 }
 
-/// How many names are looked at in one go.
-const LOOK: i64 = 200;
+/// Those whose name begins with `prefix`, after one of a name and id.
+async fn by_name(
+    tx: &mut Tx,
+    prefix: &str,
+    (name, id): &(String, String),
+    limit: i64,
+    filter: &Filter,
+) -> Result<Vec<String>, DbError> {
+    let sql = match (&filter.status, &filter.tier) {
+        (None, None) => BY_NAME,
+        (None, Some(_)) => BY_NAME_OF_TIER,
+        (Some(_), None) => BY_NAME_OF_STATUS,
+        (Some(_), Some(_)) => BY_NAME_OF_BOTH,
+    };
+    let query = tx.sql(sql).bind(prefix).bind(format!("{prefix}{LAST_CHARACTER}"));
+    let query = query.bind(name.as_str()).bind(id.as_str()).bind(limit);
+    let query = filter.status.iter().chain(&filter.tier).fold(query, |query, only| query.bind(only.as_str()));
+    let rows: Vec<(String, String)> = query.all().await?;
+    Ok(rows.into_iter().map(|(id, _)| id).collect())
+}
 
 /// The customers that a text names, by their ids.
 pub(super) async fn named(tx: &mut Tx, text: &str) -> Result<Vec<String>, DbError> {
@@ -274,5 +290,16 @@ async fn summaries(tx: &mut Tx, ids: &BTreeSet<String>) -> Result<BTreeMap<Strin
 
 /// The statements whose texts are put together, for the test that looks at how engines carry them out.
 #[cfg(test)]
-pub(super) const STATEMENTS: [&str; 8] =
-    [NEWEST, NEWEST_OF_TIER, NEWEST_OF_STATUS, NEWEST_OF_BOTH, NAMED[0], NAMED[1], NAMED[2], BY_NAME];
+pub(super) const STATEMENTS: [&str; 11] = [
+    NEWEST,
+    NEWEST_OF_TIER,
+    NEWEST_OF_STATUS,
+    NEWEST_OF_BOTH,
+    NAMED[0],
+    NAMED[1],
+    NAMED[2],
+    BY_NAME,
+    BY_NAME_OF_TIER,
+    BY_NAME_OF_STATUS,
+    BY_NAME_OF_BOTH,
+];
