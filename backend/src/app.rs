@@ -1,10 +1,11 @@
 //! The one piece of state that routes and background tasks share.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
+use chrono::Duration;
 use rocket::Request;
 use tokio::sync::OnceCell;
-use tollgate_shared::{Clock, Rng};
+use tollgate_shared::{Clock, Rng, Timestamp};
 use tracing::error;
 
 use crate::bells::Bells;
@@ -15,6 +16,7 @@ use crate::relays::Relays;
 use crate::stripe_api::Client;
 use crate::tasks::Tasks;
 use tollgate_db::{Db, DbError, Tx};
+use tollgate_domain::acknowledgements::undelivered::Counts;
 use tollgate_domain::deployment_keys::DeploymentKeys;
 use tollgate_domain::sealer::Sealer;
 use tollgate_domain::settings::Settings;
@@ -46,6 +48,28 @@ pub struct App {
     pub(crate) keys: Arc<OnceCell<DeploymentKeys>>,
     /// What was heard of machines and is not written yet.
     pub last_seen: LastSeen,
+    /// How much is owed by apps, as it was counted last.
+    pub(crate) unacknowledged: CountedLately,
+}
+
+/// A count of much, for whoever asks within the next minute: pages ask every few seconds.
+#[derive(Clone, Default)]
+pub(crate) struct CountedLately(Arc<Mutex<Option<(Timestamp, Counts)>>>);
+
+const COUNT_KEPT: Duration = Duration::minutes(1);
+
+impl CountedLately {
+    /// What was counted within the last minute, if it is kept.
+    pub(crate) fn known(&self, now: Timestamp) -> Option<Counts> {
+        let known = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_good = |at: Timestamp| at <= now && now - at < COUNT_KEPT;
+        known.filter(|(at, _)| is_good(*at)).map(|(_, counts)| counts)
+    }
+
+    /// Keeps what was counted at `now`.
+    pub(crate) fn keep(&self, now: Timestamp, counts: Counts) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((now, counts));
+    }
 }
 
 impl App {
@@ -73,8 +97,22 @@ impl App {
         };
         let tasks = Tasks::new(clock.clone(), rng.clone());
         let bells = Bells::new(&rng);
-        let (keys, last_seen) = (Arc::default(), LastSeen::default());
-        Self { config, db, clock, rng, settings, stripe, relays, channels, tasks, bells, keys, last_seen }
+        let (keys, last_seen, unacknowledged) = (Arc::default(), LastSeen::default(), CountedLately::default());
+        Self {
+            config,
+            db,
+            clock,
+            rng,
+            settings,
+            stripe,
+            relays,
+            channels,
+            tasks,
+            bells,
+            keys,
+            last_seen,
+            unacknowledged,
+        }
     }
 
     /// The app that `request` came to.
@@ -95,5 +133,22 @@ impl App {
     /// The same for a route that reads a page of a list: it keeps no look-up waiting.
     pub async fn read_list(&self) -> Result<Tx, DbError> {
         self.db.read_list().await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tollgate_shared::clock::from_unix;
+
+    use super::*;
+
+    #[test]
+    fn a_count_is_kept_for_a_minute_alone() {
+        let (lately, counts) = (CountedLately::default(), Counts { older: 7, ..Counts::default() });
+        let at = |seconds| from_unix(seconds).unwrap();
+        assert_eq!(lately.known(at(100)), None);
+        lately.keep(at(100), counts);
+        assert_eq!(lately.known(at(159)), Some(counts));
+        assert_eq!((lately.known(at(160)), lately.known(at(99))), (None, None), "nor when the clock was set back");
     }
 }
