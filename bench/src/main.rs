@@ -10,9 +10,11 @@ mod bare_inserts;
 mod bare_server;
 mod budget;
 mod cleanup;
+mod copies;
 mod cpu;
 mod events;
 mod load;
+mod operators;
 mod relay;
 mod rest;
 mod routes;
@@ -47,7 +49,7 @@ struct Arguments {
     /// For how many seconds things happen while they are open, and before and during the clean-up, in all rounds together
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=3600))]
     seconds: u32,
-    /// How many events the table holds of which old ones are removed
+    /// How many events the table holds of which old ones are removed, and at which operators look
     #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u32).range(100_000..=10_000_000))]
     rows: u32,
     #[command(subcommand)]
@@ -66,7 +68,7 @@ enum Part {
 }
 
 /// The measurements, in the order of the table.
-const NAMES: [&str; 12] = [
+const NAMES: [&str; 13] = [
     "verify",
     "relay",
     "relay-forward",
@@ -76,6 +78,7 @@ const NAMES: [&str; 12] = [
     "routes",
     "rest",
     "cleanup",
+    "operators",
     streams::NAMES[0],
     streams::NAMES[1],
     streams::NAMES[2],
@@ -136,6 +139,7 @@ async fn measure(arguments: &Arguments) -> Result<()> {
             "system" => system::measure(effort).await?,
             "routes" => routes::measure(effort).await?,
             "cleanup" => cleanup::measure(effort).await?,
+            "operators" => operators::measure(effort).await?,
             _ => rest::measure(effort).await?,
         });
     }
