@@ -2,14 +2,46 @@
 
 #[path = "users/account.rs"]
 mod account;
+#[path = "users/clients.rs"]
+mod clients;
 
 use http::Method;
 use serde_json::{Value, json};
 use tollgate_tests::http::Response;
 use tollgate_tests::stack::JSON;
 use tollgate_tests::stripe::catalogue::PRO_MONTHLY;
+use tollgate_tests::stripe::rest::{Api, SECRET_KEY};
 use tollgate_tests::stripe::{ApiVersion, Checkout, Stripe};
-use tollgate_tests::{Stack, StackConfig, on_each_engine};
+use tollgate_tests::{Engine, Stack, StackConfig, on_each_engine};
+
+/// A subscriber, the user `user_1`, with the Stripe where they pay.
+struct Subscribed {
+    stack: Stack,
+    /// `cus_…`
+    customer: String,
+    _api: Api,
+}
+
+impl Subscribed {
+    async fn on(engine: Engine) -> Self {
+        let mut stripe = Stripe::fresh();
+        let customer = stripe.sign_up("ada@example.com", "Ada", None);
+        stripe.checkout(&customer, &Checkout::of(&PRO_MONTHLY).by("user_1"));
+        let api = Api::start(&stripe).await;
+        let config = StackConfig::on(engine)
+            .backend("STRIPE_SECRET_KEY", SECRET_KEY)
+            .backend("STRIPE_API_BASE", &api.base)
+            .backend("APP_URL", "https://app.example.com");
+        let stack = Stack::spawn(config).await;
+        stack.tell(&stripe.events(ApiVersion::Endive)).await;
+        Self { stack, customer, _api: api }
+    }
+
+    /// What `user_1` shows.
+    fn token(&self) -> String {
+        self.stack.bearer("user_1").trim_start_matches("Bearer ").to_owned()
+    }
+}
 
 async fn call(stack: &Stack, user: &str, method: Method, path: &str, key: Option<&str>) -> Response {
     let mut headers = vec![JSON, ("authorization", user)];

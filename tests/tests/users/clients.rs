@@ -1,0 +1,73 @@
+//! Clients that are made of the OpenAPI document: they compile, and get on with the backend.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::json;
+use tempfile::TempDir;
+use tollgate_tests::node;
+use tollgate_tests::on_each_engine;
+use tollgate_tests::process::on_path;
+
+use crate::Subscribed;
+
+/// The plan that is changed to.
+const TEAM: &str = "team_monthly";
+
+on_each_engine!(a_typescript_client_made_of_the_document_gets_on, async |engine| {
+    let user = Subscribed::on(engine).await;
+    let folder = typescript_client();
+    let arguments = [&*user.stack.public(""), &user.token(), TEAM];
+    let mut client = node::start(&folder.path().join("client.js"), &arguments);
+    let mut said = Vec::new();
+    while let Some(line) = client.next().await {
+        said.push(line);
+    }
+    let plans = said[0]["plans"].as_array().expect("it lists plans");
+    assert!(plans.contains(&TEAM.into()), "{said:?}");
+    let expected = [
+        json!({ "tier": "pro", "status": "active" }),
+        json!({ "planId": TEAM, "pending": false }),
+        json!({ "refused": "same_plan" }),
+        json!({ "key": true, "ended": 204 }),
+    ];
+    assert_eq!(said[1..], expected);
+});
+
+/// A folder with `tests/node/client.ts`, compiled against what is made of the document.
+fn typescript_client() -> TempDir {
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    node::lend_packages(folder.path());
+    fs::copy(node::programs().join("client.ts"), folder.path().join("client.ts")).expect("a file can be copied");
+    let options = json!({
+        "compilerOptions": {
+            "strict": true,
+            "target": "es2022",
+            "module": "nodenext",
+            "lib": ["es2022", "dom"],
+            "types": [],
+            // Of the packages: what is made of the document is no such file.
+            "skipLibCheck": true,
+        },
+    });
+    fs::write(folder.path().join("tsconfig.json"), options.to_string()).expect("a file can be written");
+    fs::write(folder.path().join("package.json"), r#"{"type": "module"}"#).expect("a file can be written");
+    let document = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/openapi.json");
+    let document = document.to_str().expect("the tree's path is UTF-8");
+    run(folder.path(), "openapi-typescript/bin/cli.js", &[document, "--output", "api.ts"]);
+    run(folder.path(), "typescript/bin/tsc", &[]);
+    folder
+}
+
+/// Runs a program of `tests/node`'s packages in `folder`.
+fn run(folder: &Path, program: &str, arguments: &[&str]) {
+    let output = Command::new(on_path("node", "nodejs"))
+        .arg(node::packages().join(program))
+        .args(arguments)
+        .current_dir(folder)
+        .output()
+        .expect("node can be started");
+    let said = [output.stdout, output.stderr].map(|said| String::from_utf8_lossy(&said).into_owned());
+    assert!(output.status.success(), "{program}: {said:?}");
+}
