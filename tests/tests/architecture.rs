@@ -58,7 +58,7 @@ fn members() -> Vec<Member> {
 }
 
 /// Our own crates, and those of ours that each may use.
-const MAY_USE: [(&str, &[&str]); 9] = [
+const MAY_USE: [(&str, &[&str]); 10] = [
     ("tollgate-shared", &[]),
     ("tollgate-journal", &["tollgate-shared"]),
     ("tollgate-relay", &["tollgate-journal", "tollgate-shared"]),
@@ -67,6 +67,7 @@ const MAY_USE: [(&str, &[&str]); 9] = [
     ("tollgate-domain", &["tollgate-db", "tollgate-shared", "tollgate-stripe"]),
     ("tollgate-backend", &["tollgate-db", "tollgate-domain", "tollgate-shared", "tollgate-stripe"]),
     ("tollgate-tests", &["tollgate-shared"]),
+    ("tollgate-test-client", &[]),
     (
         "tollgate-bench",
         &["tollgate-backend", "tollgate-db", "tollgate-journal", "tollgate-relay", "tollgate-shared", "tollgate-tests"],
@@ -113,7 +114,7 @@ fn no_test_is_left_out_of_the_build() {
 const ONLY_IN: [(&str, &[&str]); 5] = [
     ("sqlx", &["tollgate-db", "tollgate-tests", "tollgate-bench"]),
     ("rocket", &["tollgate-backend"]),
-    ("reqwest", &["tollgate-relay", "tollgate-backend"]),
+    ("reqwest", &["tollgate-relay", "tollgate-backend", "tollgate-test-client"]),
     ("hyper", &["tollgate-relay", "tollgate-backend", "tollgate-tests", "tollgate-bench"]),
     ("http", &["tollgate-relay", "tollgate-tests", "tollgate-bench"]),
 ];

@@ -1,11 +1,14 @@
-//! Clients that are made of the OpenAPI document: they compile, and get on with the backend.
+//! Clients that are made of the OpenAPI document, in two languages: they compile, and get on with the backend.
 
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use reqwest::header::HeaderMap;
+use rustls::crypto::ring;
 use serde_json::json;
 use tempfile::TempDir;
+use tollgate_test_client::{Client, Error, types};
 use tollgate_tests::node;
 use tollgate_tests::on_each_engine;
 use tollgate_tests::process::on_path;
@@ -33,6 +36,37 @@ on_each_engine!(a_typescript_client_made_of_the_document_gets_on, async |engine|
         json!({ "key": true, "ended": 204 }),
     ];
     assert_eq!(said[1..], expected);
+});
+
+on_each_engine!(a_rust_client_made_of_the_document_gets_on, async |engine| {
+    let user = Subscribed::on(engine).await;
+    let mut headers = HeaderMap::new();
+    headers.insert("authorization", user.stack.bearer("user_1").parse().expect("a token is text"));
+    // That a client can be made at all; what it speaks to has no TLS.
+    let _ = ring::default_provider().install_default();
+    let http = reqwest::Client::builder().default_headers(headers).no_proxy().tls_certs_only([]);
+    let http = http.build().expect("a client can be made");
+    let client = Client::new_with_client(&user.stack.public(""), http);
+
+    let plans = client.get_subscriptions_plans(None, None).await.expect("it lists plans").into_inner();
+    assert!(plans.data.iter().any(|plan| plan.id == TEAM), "{plans:?}");
+    let current = client.get_subscriptions_current().await.expect("there is one").into_inner();
+    let status = current.subscription.and_then(|subscription| subscription.status);
+    assert_eq!((&*current.tier, status.as_deref()), ("pro", Some("active")));
+    let team = types::PlanChange { plan_id: TEAM.to_owned(), proration_date: None };
+    let key = "a change".parse().expect("it is a key");
+    let changed = client.post_subscriptions_change_plan(Some(&key), &team).await.expect("it is changed").into_inner();
+    assert_eq!((changed.subscription.plan_id.as_deref(), changed.pending), (Some(TEAM), false));
+    match client.post_subscriptions_change_plan(None, &team).await {
+        Err(Error::ErrorResponse(refused)) => {
+            assert_eq!((refused.status().as_u16(), &*refused.error.code), (409, "same_plan"));
+        }
+        other => panic!("it is on that plan already: {other:?}"),
+    }
+    let made = client.post_api_keys(None, &types::NewApiKey { name: Some("a key".to_owned()) }).await;
+    let made = made.expect("a key is made").into_inner();
+    let ended = client.delete_api_keys_by_id(&made.id).await.expect("it ends");
+    assert_eq!((made.key.is_empty(), ended.status().as_u16()), (false, 204));
 });
 
 /// A folder with `tests/node/client.ts`, compiled against what is made of the document.
