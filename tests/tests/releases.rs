@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use http::Method;
 use serde_json::{Value, json};
-use tollgate_tests::node::{Node, packages, programs};
+use tollgate_tests::node::{self, packages, programs};
 use tollgate_tests::{Holder, Stack, StackConfig, on_each_engine};
 
 /// Ids of installations: of all, 0.02 and 99.6 per cent come before them.
@@ -15,7 +15,7 @@ const LATE: &str = "6ba7b810-9dad-51d1-80b4-00c0ff000000";
 
 async fn node(arguments: &[&str]) -> Value {
     packages();
-    let mut node = Node::start(&programs().join("updater.js"), arguments);
+    let mut node = node::start(&programs().join("updater.js"), arguments);
     node.next().await.expect("it says what came of it")
 }
 
