@@ -171,6 +171,7 @@ const ORDER: [(&str, &[&[&str]]); 3] = [
     (
         "tollgate-domain",
         &[
+            &["toml_file"],
             &[
                 "plans",
                 "history",

@@ -8,7 +8,7 @@
 //!
 //! | | |
 //! |---|---|
-//! | [`plans`] | what is on sale |
+//! | [`toml_file`], [`plans`] | files that operators write; what is on sale |
 //! | [`history`] | which snapshot of an object is the last |
 //! | [`sealer`], [`deployment_keys`] | encrypts what is kept; the deployment's own keys |
 //! | [`audit`], [`events`] | what changed, for people and for apps |
@@ -67,6 +67,7 @@ pub mod support;
 pub mod terminals;
 #[cfg(test)]
 mod testing;
+pub mod toml_file;
 pub mod user_state;
 pub mod users;
 pub mod widgets;

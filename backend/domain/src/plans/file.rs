@@ -1,17 +1,14 @@
 //! `plans.toml`, judged strictly: every mistake is named with its plan and key, all at once.
 
 use std::collections::{BTreeSet, HashMap};
-use std::fs;
-use std::io;
 use std::ops::RangeInclusive;
 use std::path::Path;
 
 use toml::{Table, Value};
 
 use crate::plans::{Plan, PlanFile, Plans};
+use crate::toml_file::{self, FileError};
 
-/// How big the file may be. A thousand plans take a tenth of it; a path that leads elsewhere may lead to anything.
-const FILE_BYTES_MAX: u64 = 4 << 20;
 /// What entitles where the file does not say.
 const ENTITLED_STATUSES: [&str; 3] = ["trialing", "active", "past_due"];
 /// Statuses that can entitle. The two others, `canceled` and `incomplete_expired`, are those of subscriptions that ended.
@@ -25,49 +22,20 @@ const UNIT_AMOUNT_MAX: i64 = 999_999_999_999;
 /// Machines of one licence are listed in one answer.
 const MAX_ACTIVATIONS_MAX: i64 = 10_000;
 
-/// Why a file of plans cannot be used. Fit to follow "the file of plans".
-#[derive(Debug, thiserror::Error)]
-pub enum PlansError {
-    /// It is not there, or not to be read.
-    #[error("cannot be read: {}", .0.kind())]
-    Unreadable(#[source] io::Error),
-    /// It is bigger than any such file.
-    #[error("is larger than {FILE_BYTES_MAX} bytes")]
-    TooLarge,
-    /// It is no TOML.
-    #[error("is not TOML: line {line}: {message}")]
-    NotToml {
-        /// Counted from 1.
-        line: usize,
-        /// What is wrong there.
-        message: String,
-    },
-    /// It says what it must not, or lacks what it must say: each problem names the plan and the key.
-    #[error("{}", .0.join("; "))]
-    Unusable(Vec<String>),
-}
-
 impl Plans {
     /// Reads the file at `path`.
-    pub fn load(path: &Path) -> Result<Self, PlansError> {
-        let bytes = fs::metadata(path).map_err(PlansError::Unreadable)?.len();
-        if bytes > FILE_BYTES_MAX {
-            return Err(PlansError::TooLarge);
-        }
-        Self::parse(&fs::read_to_string(path).map_err(PlansError::Unreadable)?)
+    pub fn load(path: &Path) -> Result<Self, FileError> {
+        Self::parse(&toml_file::read(path)?)
     }
 
     /// Reads the text of such a file.
-    pub fn parse(text: &str) -> Result<Self, PlansError> {
-        let table: Table = text.parse().map_err(|error: toml::de::Error| PlansError::NotToml {
-            line: error.span().map_or(1, |span| text[..span.start].lines().count().max(1)),
-            message: error.message().to_owned(),
-        })?;
+    pub fn parse(text: &str) -> Result<Self, FileError> {
+        let table = toml_file::table(text)?;
         let mut problems = Problems::default();
         let file = plan_file(table, &mut problems);
         match file {
             Some(file) if problems.0.is_empty() => Ok(Self::new(file)),
-            _ => Err(PlansError::Unusable(problems.0)),
+            _ => Err(FileError::Unusable(problems.0)),
         }
     }
 }

@@ -15,8 +15,6 @@ use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 use tollgate_stripe::PriceRef;
 
-pub use file::PlansError;
-
 /// Everything that is on sale, and what entitles to it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plans {

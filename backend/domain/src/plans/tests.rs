@@ -1,4 +1,5 @@
 use super::*;
+use crate::toml_file::FileError;
 
 const PLANS: &str = r#"
 default_tier = "free"
@@ -159,7 +160,7 @@ fn each_mistake_is_named_with_its_plan_and_key() {
 #[test]
 fn all_mistakes_are_named_at_once() {
     let file = PLANS.replace("unit_amount = 2900", "unit_amount = -1").replace(r#"tier = "team""#, "");
-    let Err(PlansError::Unusable(problems)) = Plans::parse(&file) else { panic!("two mistakes were accepted") };
+    let Err(FileError::Unusable(problems)) = Plans::parse(&file) else { panic!("two mistakes were accepted") };
     assert_eq!(problems.len(), 2, "{problems:?}");
 }
 
@@ -183,7 +184,7 @@ fn a_file_that_is_not_there_or_too_large_is_refused() {
     std::fs::write(&path, PLANS).unwrap();
     assert_eq!(Plans::load(&path).unwrap(), plans());
     std::fs::write(&path, format!("{PLANS}#{}", "x".repeat(4 << 20))).unwrap();
-    assert!(matches!(Plans::load(&path), Err(PlansError::TooLarge)));
+    assert!(matches!(Plans::load(&path), Err(FileError::TooLarge)));
 }
 
 #[test]
