@@ -10,6 +10,7 @@ use tracing::error;
 
 use crate::bells::Bells;
 use crate::channels::Channels;
+use crate::channels::pager::Pager;
 use crate::config::Config;
 use crate::last_seen::LastSeen;
 use crate::relays::Relays;
@@ -40,6 +41,8 @@ pub struct App {
     pub relays: Relays,
     /// How users are told things.
     pub channels: Channels,
+    /// How operators are told what is amiss.
+    pub pager: Pager,
     /// What runs beside the requests.
     pub tasks: Tasks,
     /// What streams of events listen to; they end when it is closed.
@@ -85,6 +88,7 @@ impl App {
             Relays::none(key)
         });
         let channels = Channels::new(&config.channels, config.public_url.as_ref(), &clock, &rng);
+        let pager = Pager::new(&config.pager);
         let settings = Settings {
             plans: config.plans.clone(),
             widgets: config.widgets.clone(),
@@ -107,6 +111,7 @@ impl App {
             stripe,
             relays,
             channels,
+            pager,
             tasks,
             bells,
             keys,

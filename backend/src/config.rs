@@ -1,5 +1,7 @@
 //! What the process is told by its environment. Everything unusable is found at once and named, never with its value.
 
+mod alerts;
+
 use std::io::ErrorKind::NotFound;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -11,7 +13,9 @@ use tollgate_shared::env::{BadVariables, Env};
 use tollgate_shared::tls::Tls;
 use tollgate_shared::{Secret, Secrets};
 
+use self::alerts::AlertsConfig;
 use crate::channels::config::ChannelsConfig;
+use crate::channels::pager::PagerConfig;
 use crate::http_client::https_or_local_url;
 use crate::relays;
 use crate::stripe_api::config::{StripeConfig, http_url};
@@ -75,6 +79,13 @@ Configuration is environment variables, with a .env file read when present:
   PUSH_WEBHOOK_URL, PUSH_WEBHOOK_SECRET
                          your gateway for pushes to apps, https://…, or http://… on this machine, and whsec_…, what calls
                          to it are signed with: both or neither
+  ALERT_EMAIL_TO         who is told what is amiss: e-mail addresses, comma-separated (optional; needs SMTP_URL)
+  ALERT_WEBHOOK_URL, ALERT_WEBHOOK_SECRET
+                         what else is told, by Alertmanager's webhooks, https://…, or http://… on this machine, and whsec_…,
+                         what calls to it are signed with: both or neither
+  ALERT_REPEAT_HOURS     how often it is told again what goes on [4]
+  ALERTS_FILE            from when on something is amiss, where not as by default (optional)
+  HEARTBEAT_URL          gets a GET after each judgement of that, every five minutes (optional)
   RUST_LOG, LOG_FORMAT   which lines are logged [info], as `text` or `json` [text]
 
 Several secrets are comma-separated. Rocket.toml and ROCKET_* are ignored.";
@@ -145,6 +156,10 @@ pub struct Config {
     pub stripe: StripeConfig,
     /// How users are told things.
     pub channels: ChannelsConfig,
+    /// How operators are told what is amiss.
+    pub pager: PagerConfig,
+    /// When, and how often.
+    pub alerts: AlertsConfig,
     /// `PLANS_FILE`, read.
     pub plans: Arc<Plans>,
     /// `WIDGETS_FILE`, read.
@@ -202,6 +217,7 @@ impl Config {
         let redis_url = redis_url(env);
         let stripe = StripeConfig::from_env(env);
         let channels = ChannelsConfig::from_env(env);
+        let (pager, alerts) = (PagerConfig::from_env(env), AlertsConfig::from_env(env));
         let plans = plans(env);
         let widgets = widgets(env);
         let machine_stale_days = env.read("MACHINE_STALE_DAYS", "a number of days from 1 to 3650", |text| {
@@ -257,6 +273,8 @@ impl Config {
             admin_api_key: env.secret("ADMIN_API_KEY"),
             stripe,
             channels,
+            pager,
+            alerts,
             plans: Arc::new(plans.expect("plans that cannot be read were refused")),
             widgets: Arc::new(widgets.expect("widgets that cannot be read were refused")),
             machines_stale_after: Duration::days(machine_stale_days.unwrap_or(MACHINE_STALE_DAYS)),

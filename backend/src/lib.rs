@@ -27,12 +27,14 @@
 //! | [`billing`] | what users change at Stripe |
 //! | [`pods`] | groups that save together |
 //! | [`entitlements`], [`monitoring`] | what changes by time and by the operator's files; health and metrics |
+//! | [`alerts`] | what is amiss, found and told |
 //! | [`reconciliation`] | what webhooks did not bring, found and mended |
 //! | [`cron`] | the timetable: what is done by the clock |
 //! | [`overview`] | what operators see of several capabilities at once |
 //! | [`server`], [`commands`] | the HTTP server with all of its routes; the command line |
 
 pub mod account;
+pub mod alerts;
 pub mod api_keys;
 pub mod app;
 pub mod audit;

@@ -1,6 +1,7 @@
 //! The relays' private listeners, asked for what only they know: whether an event is in their journals, how far behind they
 //! are. Whoever is asked and does not answer in time is named as silent, never left out.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::time::Duration;
 
@@ -85,6 +86,9 @@ pub struct Status {
     pub oldest_unconfirmed_seconds: Option<i64>,
     /// What the journal takes on disk.
     pub journal_bytes: i64,
+    /// Each number that it counts, by its name and labels.
+    #[serde(default)]
+    pub metrics: BTreeMap<String, f64>,
 }
 
 /// What came of having events delivered again.

@@ -42,7 +42,7 @@ use crate::terminals::TerminalLimits;
 use crate::webhooks::inbox::Inbox;
 use crate::webhooks::replay::routes::ReplayLimit;
 use crate::{
-    account, api_keys, audit, cron, customers, dead_letters, deployment_keys, events, invoices, licenses,
+    account, alerts, api_keys, audit, cron, customers, dead_letters, deployment_keys, events, invoices, licenses,
     notifications, openapi, overview, payment_methods, payments, pods, releases, subscriptions, support, terminals,
     users, webhooks, widgets,
 };
@@ -93,6 +93,7 @@ pub fn endpoints() -> Vec<Endpoint> {
     [
         openapi::routes::routes(),
         monitoring::health::routes(),
+        alerts::routes(),
         webhooks::replay::routes::routes(),
         webhooks::routes::routes(),
         account::routes::routes(),

@@ -2,9 +2,12 @@
 
 use std::fs;
 
+use futures_util::future::join_all;
 use http::Method;
 use serde_json::{Value, json};
-use tollgate_tests::stack::JSON;
+use tollgate_shared::Clock;
+use tollgate_tests::python;
+use tollgate_tests::stack::{JSON, WEBHOOK_PATH};
 use tollgate_tests::stripe::catalogue::PRO_MONTHLY;
 use tollgate_tests::stripe::{ApiVersion, Checkout, Event, Stripe};
 use tollgate_tests::wait::SOON;
@@ -103,3 +106,63 @@ fn the_relay_passes_no_route_of_operators_on() {
         assert!(asked > 20, "{asked} routes are operators'");
     });
 }
+
+/// What alerts are signed with.
+const ALERT_SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+
+/// A scheduler asks each backend for a judgement, until one of them has made one.
+async fn judge(stack: &Stack) {
+    let bearer = format!("Bearer {}", stack.secrets.of("CRON_SECRET"));
+    let headers = [("authorization", bearer.as_str())];
+    wait_until("what is amiss is judged", SOON, async || {
+        let asked = stack.backends.iter().map(|backend| {
+            let url = format!("http://{}/api/cron/health-monitoring", backend.address);
+            async { stack.http.send(Method::POST, &{ url }, &headers, "").await.json()["ran"] == true }
+        });
+        join_all(asked).await.contains(&true)
+    })
+    .await;
+}
+
+on_each_engine!(a_relay_that_refuses_signatures_or_is_silent_is_told_once, async |engine| {
+    // The package of Standard Webhooks checks each signature.
+    let mut receiver = python::start("gateway.py", &[ALERT_SECRET]);
+    let said = receiver.next().await.expect("it says where it is");
+    let url = format!("{}/200", said["url"].as_str().expect("an address is a text"));
+    let backends = if engine == Engine::Postgres { 3 } else { 1 };
+    let config = StackConfig { backends, ..StackConfig::on(engine) };
+    let config = config.backend("ALERT_WEBHOOK_URL", &url).backend("ALERT_WEBHOOK_SECRET", ALERT_SECRET);
+    let mut stack = Stack::spawn(config).await;
+    let mut told = async |expected: &str| {
+        let got = receiver.next().await.expect("it goes on");
+        let alert = &got["push"]["alerts"][0];
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        assert_eq!(format!("{} {}", text(&alert["labels"]["alertname"]), text(&alert["status"])), expected);
+    };
+
+    for _ in 0..10 {
+        let signature = format!("t={},v1={}", Clock::system().now().timestamp(), "00".repeat(32));
+        let headers = [("stripe-signature", signature.as_str()), JSON];
+        let refused = stack.http.post(&stack.public(WEBHOOK_PATH), &headers, r#"{"id": "evt_1", "type": "x.y"}"#).await;
+        assert_eq!(refused.error_code(), "signature_mismatch");
+    }
+    judge(&stack).await;
+    told("SignatureFailures firing").await;
+    judge(&stack).await;
+
+    stack.relay.kill();
+    judge(&stack).await;
+    judge(&stack).await;
+    told("RelayUnreachable firing").await;
+    judge(&stack).await;
+    let firing = looked_up(&stack, "/api/monitoring/alerts?state=firing").await;
+    assert_eq!(firing["data"].as_array().map(Vec::len), Some(2), "nothing is known of signatures: {firing}");
+    stack.start_relay().await;
+    judge(&stack).await;
+    judge(&stack).await;
+    told("RelayUnreachable resolved").await;
+    // Nothing was told that is not here.
+    let tested = stack.operate(Method::POST, "/api/monitoring/alerts/test", &json!({})).await.json();
+    assert_eq!(tested["data"][0]["outcome"], "sent", "{tested}");
+    told("Test firing").await;
+});

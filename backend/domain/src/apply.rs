@@ -32,6 +32,10 @@
 //! | `releases`, `release_files` | the row of their channel in `release_channels` |
 //! | `stored_files` | the row itself, made where it is missing |
 //! | `operator_acts` | nothing: rows are only added |
+//! | `sightings` | the row itself, in one statement; a subscription's: the row of its customer |
+//! | `alerts` | the one row of `alert_watches`, and the row itself: an operator silences it without the former |
+//! | `alert_messages` | the one row of `alert_watches`, to write one; whoever sends it takes its row, in one statement |
+//! | `stripe_calls` | the row itself, in one statement: each process adds to it |
 //! | `membership_rounds` | the row itself, in one statement: its job runs once at a time |
 //! | `reconciliations` | the row itself, in one statement: of two runs of one name the last word stands |
 //! | `cron_runs` | the row itself: whoever inserts it runs the job |

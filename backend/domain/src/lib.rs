@@ -9,6 +9,7 @@
 //! | | |
 //! |---|---|
 //! | [`toml_file`], [`plans`] | files that operators write; what is on sale |
+//! | [`sightings`] | what was seen that somebody should hear of |
 //! | [`history`] | which snapshot of an object is the last |
 //! | [`sealer`], [`deployment_keys`] | encrypts what is kept; the deployment's own keys |
 //! | [`audit`], [`events`] | what changed, for people and for apps |
@@ -28,11 +29,13 @@
 //! | [`users`] | whoever signed in |
 //! | [`customer_state`] | everything about one customer |
 //! | [`notifications`] | what people are told |
+//! | [`alerts`] | what operators are told that is amiss |
 //! | [`entitlements`] | who may use what |
 //! | [`user_state`] | what a user has, over all of its customers |
 //! | [`apply`] | what an observation does, in its order |
 
 pub mod acknowledgements;
+pub mod alerts;
 pub mod api_keys;
 pub mod apply;
 pub mod audit;
@@ -62,6 +65,7 @@ pub mod releases;
 pub mod sealer;
 pub mod sessions;
 pub mod settings;
+pub mod sightings;
 pub mod subscriptions;
 pub mod support;
 pub mod terminals;

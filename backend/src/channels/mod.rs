@@ -8,6 +8,7 @@ mod answer;
 pub mod config;
 mod gateway;
 mod mail;
+pub mod pager;
 pub mod push;
 #[cfg(test)]
 mod tests;

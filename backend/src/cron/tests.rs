@@ -105,6 +105,7 @@ fn clocks_and_schedulers_all_at_once_run_each_tick_once() {
         }
         assert_eq!(by_clocks["retry-events"] + by_schedulers, 60);
         assert_eq!(by_clocks["detect-stale-sessions"], 60);
+        assert_eq!(by_clocks["health-monitoring"], 13);
         assert_eq!((by_clocks["expiration-check"], by_clocks["cleanup-events"]), (2, 1));
         assert_eq!(by_clocks["sync-subscriptions"], 1);
 
@@ -116,7 +117,10 @@ fn clocks_and_schedulers_all_at_once_run_each_tick_once() {
             ("sync-subscriptions", "2025-06-15T00:00:00Z"),
         ];
         let others = others.map(|(job, tick)| (job, tick.parse().unwrap()));
-        let expected = others.into_iter().chain(minutes("detect-stale-sessions")).chain(minutes("retry-events"));
+        let from = "2025-06-15T15:05:00Z".parse::<Timestamp>().unwrap();
+        let judgements = (0..13).map(|number| ("health-monitoring", from + chrono::Duration::minutes(5 * number)));
+        let minutes = minutes("detect-stale-sessions").chain(minutes("retry-events"));
+        let expected = others.into_iter().chain(judgements).chain(minutes);
         let mut expected: Vec<_> =
             expected.map(|(job, tick)| (job.to_owned(), tick, 1, Some("succeeded".to_owned()))).collect();
         expected.sort();
@@ -168,6 +172,8 @@ fn missed_ticks_are_caught_up_with_by_one_run() {
             ("detect-stale-sessions", "2025-06-17T15:06:00Z"),
             ("expiration-check", "2025-06-15T15:00:00Z"),
             ("expiration-check", "2025-06-17T15:00:00Z"),
+            ("health-monitoring", "2025-06-15T15:05:00Z"),
+            ("health-monitoring", "2025-06-17T15:05:00Z"),
             ("retry-events", "2025-06-15T15:06:00Z"),
             ("retry-events", "2025-06-17T15:06:00Z"),
             ("sync-subscriptions", "2025-06-15T00:00:00Z"),

@@ -6,14 +6,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join;
 use serde::Serialize;
 use tollgate_db::DbError;
 use tollgate_domain::cron::runs::Caller;
 use tollgate_domain::cron::schedule::Schedule;
+use tracing::warn;
 
 use super::cleanup::clean_up;
 use super::job::{Context, Job, Progress};
 use super::runner::Runner;
+use crate::alerts::{counted, judging, telling};
 use crate::entitlements::reapply_plans::ReapplyPlans;
 use crate::events::{HEARTBEAT, presence, undelivered};
 use crate::licenses::last_seen;
@@ -26,7 +29,7 @@ use crate::webhooks::retry;
 pub(super) const SYNC_SUBSCRIPTIONS: &str = "sync-subscriptions";
 
 /// The jobs, those that run most often first.
-static JOBS: [Job; 5] = [
+static JOBS: [Job; 6] = [
     Job {
         name: "retry-events",
         schedule: Schedule::minutes(1),
@@ -36,6 +39,11 @@ static JOBS: [Job; 5] = [
         name: "detect-stale-sessions",
         schedule: Schedule::minutes(1),
         work: |context, progress| Box::pin(detect_stale_sessions(context, progress)),
+    },
+    Job {
+        name: "health-monitoring",
+        schedule: Schedule::minutes(5),
+        work: |context, progress| Box::pin(monitor_health(context, progress)),
     },
     Job {
         name: "expiration-check",
@@ -81,6 +89,9 @@ const UNACKNOWLEDGED_INTERVAL: Duration = Duration::from_secs(5 * 60);
 
 /// How soon a customer is found that was computed by other plans.
 const REAPPLY_PLANS_INTERVAL: Duration = Duration::from_secs(10);
+
+/// How soon others than this process know what it has counted for alerts.
+const COUNTED_INTERVAL: Duration = Duration::from_secs(5);
 
 /// How soon histograms are drained, which would grow for as long as nobody scrapes.
 const METRICS_INTERVAL: Duration = Duration::from_secs(5);
@@ -165,6 +176,11 @@ fn start_looks(context: &Context) {
         let (app, reapply_plans) = looks_for.clone();
         async move { reapply_plans.run(&app).await.map(drop) }
     });
+    let looks_for = inbox.clone();
+    app.tasks.every("counted", COUNTED_INTERVAL, move || {
+        let inbox = looks_for.clone();
+        async move { counted::write(&inbox).await }
+    });
     app.tasks.every("metrics-upkeep", METRICS_INTERVAL, || async {
         metrics::start().run_upkeep();
         Ok(())
@@ -189,7 +205,19 @@ async fn retry_events(context: Context, progress: Progress) -> Result<(), DbErro
     progress.say(&done);
     done.payments = tries::run(app).await?.tried;
     progress.say(&done);
-    Ok(())
+    telling::tell_due(app).await.map(drop)
+}
+
+async fn monitor_health(context: Context, progress: Progress) -> Result<(), DbError> {
+    let schedules: Vec<_> = jobs().map(|job| (job.name, job.schedule)).collect();
+    progress.say(&judging::judge(&context.inbox, &schedules).await?);
+    let app = context.inbox.app();
+    // Whoever waits for a heartbeat does not wait for a slow mail server too.
+    let (heard, told) = join(app.pager.beat(), telling::tell_due(app)).await;
+    if let Err(why) = heard {
+        warn!("the heartbeat was not heard: {why}");
+    }
+    told.map(drop)
 }
 
 async fn sync_subscriptions(context: Context, progress: Progress) -> Result<(), DbError> {

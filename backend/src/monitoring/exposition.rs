@@ -24,6 +24,11 @@ impl Exposition {
         self.metric(name, help, "gauge", values.into_iter().map(labelled));
     }
 
+    /// The same by several labels, which are written as they stand: `{a="b",c="d"}`.
+    pub fn gauges_by(&mut self, name: &str, help: &str, values: impl IntoIterator<Item = (String, f64)>) {
+        self.metric(name, help, "gauge", values);
+    }
+
     /// A metric that only grows. `labels` are written as they stand: `{a="b"}`, or nothing.
     pub fn counter(&mut self, name: &str, help: &str, values: impl IntoIterator<Item = (String, f64)>) {
         self.metric(name, help, "counter", values);

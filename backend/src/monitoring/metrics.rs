@@ -18,6 +18,7 @@ use crate::tasks::TaskStatus;
 use crate::webhooks::inbox::Inbox;
 use crate::webhooks::view::{self, InTrouble};
 use tollgate_db::DbError;
+use tollgate_domain::alerts::{self, AlertName};
 use tollgate_domain::dead_letters::{self, Source};
 
 /// How long the database is waited for at a scrape: Prometheus gives up after ten seconds.
@@ -219,6 +220,8 @@ struct Trouble {
     letters: BTreeMap<String, i64>,
     /// When the oldest of Stripe's events among them became one.
     oldest_letter_at: Option<Timestamp>,
+    /// How many alerts fire, by name and severity.
+    alerts: Vec<(String, String, i64)>,
 }
 
 async fn trouble(app: &App) -> Result<Trouble, DbError> {
@@ -227,6 +230,7 @@ async fn trouble(app: &App) -> Result<Trouble, DbError> {
         events: view::in_trouble(&mut tx).await?,
         letters: dead_letters::open_by_source(&mut tx).await?.into_iter().collect(),
         oldest_letter_at: dead_letters::oldest_open(&mut tx, Source::Webhook).await?,
+        alerts: alerts::firing_by_case(&mut tx).await?,
     })
 }
 
@@ -262,6 +266,14 @@ fn expose_trouble(known: &Trouble, now: Timestamp, scraped: &mut Exposition) {
         "Age of the oldest event that a person should look at; 0 when there is none",
         age(known.oldest_letter_at),
     );
+    let alerts = AlertName::CASES.map(|(alert, severity)| {
+        let (alert, severity) = (alert.name(), severity.name());
+        let firing = known.alerts.iter().find(|(name, how, _)| (&**name, &**how) == (alert, severity));
+        let labels = format!("{{alert=\"{alert}\",severity=\"{severity}\"}}");
+        (labels, firing.map_or(0, |(.., count)| *count) as f64)
+    });
+    let help = "Alerts that fire, over all processes, by name and severity";
+    scraped.gauges_by("tollgate_backend_alerts_firing", help, alerts);
 }
 
 /// By name: the writers have one between them.

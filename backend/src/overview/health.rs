@@ -12,13 +12,19 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use tokio::time::timeout;
 use tollgate_db::{DbError, Engine};
+use tollgate_domain::alerts::snapshot::Share;
+use tollgate_domain::alerts::view::AlertView;
+use tollgate_domain::alerts::{self, Alert, rules};
 use tollgate_domain::cron::runs;
 use tollgate_domain::dead_letters;
+use tollgate_domain::notifications::template::Channel;
 use tollgate_shared::Timestamp;
 use tollgate_shared::clock::rfc3339;
 
 use super::durability::RelayView;
+use crate::alerts::messages;
 use crate::app::App;
+use crate::channels::Kind;
 use crate::cron::timetable;
 use crate::http::auth::Operator;
 use crate::http::context::RequestContext;
@@ -37,6 +43,9 @@ const CLOCKS_APART_MAX: TimeDelta = TimeDelta::seconds(5);
 /// How long an event may wait: for another attempt here, or in a relay's journal.
 const FAILED_MAX: TimeDelta = TimeDelta::minutes(30);
 const UNCONFIRMED_SECONDS_MAX: i64 = 300;
+
+/// Which messages are looked at.
+const MESSAGES_COUNT_FOR: TimeDelta = TimeDelta::hours(1);
 
 /// The routes of this module.
 pub(super) fn routes() -> Vec<Endpoint> {
@@ -73,6 +82,8 @@ struct HealthView {
     /// That of the worst check.
     status: Status,
     checks: Vec<CheckView>,
+    /// Those that fire, those that began last first. None while they are not known.
+    alerts: Vec<AlertView>,
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
@@ -119,15 +130,19 @@ async fn health(
     checks.push(stripe(app));
     checks.push(bells(app));
     let is_there = checks.iter().all(|check| check.status != Status::Down);
-    let of_database = async { Ok::<_, DbError>([cron(app).await?, clock(app).await?, backlog(app).await?]) };
-    let known = if is_there { timeout(DATABASE_TIMEOUT, of_database).await.ok() } else { None };
-    let unknown = || ["cron", "clock", "backlog"].map(|name| Check::degraded(name, "not known: no database"));
-    checks.extend(known.and_then(Result::ok).unwrap_or_else(unknown));
+    let known = if is_there { timeout(DATABASE_TIMEOUT, of_database(app)).await.ok() } else { None };
+    let unknown = || {
+        let names = ["cron", "mail", "push", "clock", "backlog"];
+        (names.map(|name| Check::degraded(name, "not known: no database")), Vec::new())
+    };
+    let (of_database, firing) = known.and_then(Result::ok).unwrap_or_else(unknown);
+    checks.extend(of_database);
     let now = app.clock.now();
     let checks: Vec<_> = checks.into_iter().map(|check| since.view(check, now)).collect();
     let status = checks.iter().map(|check| check.status).max().unwrap_or(Status::Ok);
     let code = if status == Status::Down { HttpStatus::ServiceUnavailable } else { HttpStatus::Ok };
-    (code, Json(HealthView { status, checks }))
+    let alerts = firing.into_iter().map(AlertView::from).collect();
+    (code, Json(HealthView { status, checks, alerts }))
 }
 
 impl Since {
@@ -139,6 +154,13 @@ impl Since {
         }
         CheckView { name, status, since: rfc3339(*since), detail }
     }
+}
+
+/// What only the database knows.
+async fn of_database(app: &App) -> Result<([Check; 5], Vec<Alert>), DbError> {
+    let [mail, push] = channels(app).await?;
+    let checks = [cron(app).await?, mail, push, clock(app).await?, backlog(app).await?];
+    Ok((checks, alerts::newest_firing(&mut app.read().await?).await?))
 }
 
 /// Whether the database is there, and of this release.
@@ -213,6 +235,29 @@ async fn cron(app: &App) -> Result<Check, DbError> {
         }
     }
     Ok(Check::by("cron", amiss, "every job was run in time"))
+}
+
+/// Whether what people are told gets through.
+async fn channels(app: &App) -> Result<[Check; 2], DbError> {
+    let thresholds = &*app.config.alerts.thresholds;
+    let sent = messages(&mut app.read_list().await?, app.clock.now() - MESSAGES_COUNT_FOR).await?;
+    let check = |name, channel: Channel, is_configured: bool, variable: &str| {
+        if !is_configured {
+            return Check::ok(name, format!("none is sent: {variable} is not set"));
+        }
+        let Share { failed, all } = sent.get(channel.name()).copied().unwrap_or_default();
+        let detail = format!("{failed} of {all} messages of the last hour failed");
+        if rules::are_failing(&Share { failed, all }, thresholds) {
+            Check::degraded(name, detail)
+        } else {
+            Check::ok(name, detail)
+        }
+    };
+    let is_there = |kind| app.channels.configured(kind);
+    Ok([
+        check("mail", Channel::Email, is_there(Kind::Email), "SMTP_URL"),
+        check("push", Channel::Push, is_there(Kind::WebPush) || is_there(Kind::App), "VAPID_PRIVATE_KEY"),
+    ])
 }
 
 /// Whether the server of the database has the time that we have. A file has no clock of its own.

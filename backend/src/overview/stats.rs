@@ -15,6 +15,7 @@ use crate::app::App;
 use crate::http::auth::Operator;
 use crate::http::endpoint::{Endpoint, endpoint};
 use crate::http::error::ApiError;
+use crate::payments::tried;
 
 #[cfg(test)]
 mod tests;
@@ -67,7 +68,7 @@ async fn count(tx: &mut Tx, app: &App) -> Result<StatsView, DbError> {
     let (now, plans) = (app.clock.now(), &*app.settings.plans);
     let (day, month) = (now - Duration::hours(24), now - Duration::days(30));
     let tiers = numbers::tiers(tx, plans).await?;
-    let (succeeded, failed) = numbers::payments_since(tx, day).await?;
+    let (succeeded, failed) = tried::since(tx, day).await?;
     Ok(StatsView {
         customers: tiers.values().sum(),
         tiers,

@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha512};
 use tempfile::TempDir;
 use tollgate_db::testing::block_on;
-use tollgate_db::{Db, Engine};
+use tollgate_db::{Db, Engine, Json as Column};
+use tollgate_domain::alerts::{Alert, AlertName, Labels, Severity, State};
 use tollgate_domain::apply::Touched;
 use tollgate_domain::memberships::joining::{Joined, join};
 use tollgate_domain::memberships::lists;
@@ -57,6 +58,9 @@ async fn nobody_else_is_let_into_a_route_of_operators() {
         assert_eq!(ask(bearer(INTERNAL_KEY)).await, stranger, "{name} with the internal key as a token");
     }
 }
+
+/// What the alert is known by that fires.
+const ALERT: &str = "0123456789abcdef";
 
 /// What is in a file of a release.
 const FILE: &[u8] = b"windows";
@@ -112,7 +116,28 @@ impl Scene {
         let mut scene =
             Self { app, _api: api, customer, license, machine, _releases: releases, release, ticket, pod, membership };
         scene.pod = scene.pod_that_was_paid_into().await;
+        scene.alert().await;
         scene
+    }
+
+    /// Something is amiss.
+    async fn alert(&self) {
+        let alert = Alert {
+            fingerprint: ALERT.to_owned(),
+            alert: AlertName::SyncDrift.name().to_owned(),
+            severity: Severity::Warning.name().to_owned(),
+            labels: Column(Labels::new()),
+            summary: "something was changed".to_owned(),
+            status: State::Firing.name().to_owned(),
+            starts_at: self.app.inner.clock.now(),
+            ends_at: None,
+            good_judgements: 0,
+            told_at: None,
+            silenced_until: None,
+        };
+        let mut tx = self.app.inner.begin_write().await.unwrap();
+        tx.upsert(&[&alert]).await.unwrap();
+        tx.commit().await.unwrap();
     }
 
     /// A pod with one member, who has paid once.
@@ -157,8 +182,12 @@ impl Scene {
             "POST /api/stripe/webhooks/replay" => json!({ "eventId": "evt_joined" }),
             "DELETE /api/admin/licenses/{id}/machines/{machine_id}"
             | "PUT /api/admin/releases/{id}/files/{name}"
-            | "POST /api/admin/releases/{id}/publish" => Value::Null,
+            | "POST /api/admin/releases/{id}/publish"
+            | "POST /api/monitoring/alerts/test" => Value::Null,
             "POST /api/dlq/resolve/{id}" => json!({ "note": "told them" }),
+            "POST /api/monitoring/alerts/{fingerprint}/silence" => {
+                json!({ "until": rfc3339(from_unix(START).unwrap() + Duration::days(1)), "reason": "because" })
+            }
             "POST /api/admin/licenses/{id}/revoke"
             | "POST /api/admin/licenses/{id}/reinstate"
             | "POST /api/admin/releases/{id}/withdraw"
@@ -188,7 +217,7 @@ impl Scene {
         let body = self.body_of(operation).unwrap_or_else(|| panic!("{operation} has no line in `body_of`"));
         let (method, path) = operation.split_once(' ').unwrap();
         let path = path.replace("{id}", self.id_of(operation)).replace("{machine_id}", &self.machine);
-        let path = path.replace("{name}", "app-1.0.0.exe");
+        let path = path.replace("{name}", "app-1.0.0.exe").replace("{fingerprint}", ALERT);
         let request = self.app.client.req(method.parse::<Method>().unwrap(), path).header(signed_in("ada", "admin"));
         let request = match body {
             Value::Null if operation.starts_with("PUT ") => request.header(ContentType::Binary).body(FILE),

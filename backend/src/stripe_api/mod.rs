@@ -6,6 +6,7 @@
 
 pub mod action;
 pub mod budget;
+pub mod calls;
 pub mod config;
 pub mod error;
 pub mod form;
@@ -29,6 +30,7 @@ use tracing::debug;
 use crate::http_client;
 use crate::stripe_api::action::Action;
 use crate::stripe_api::budget::{Budget, Priority};
+use crate::stripe_api::calls::CallCounts;
 use crate::stripe_api::config::StripeConfig;
 use crate::stripe_api::error::{CallError, Refusal};
 use crate::stripe_api::form::Form;
@@ -76,6 +78,7 @@ pub struct Client {
     base: Url,
     key: Secret,
     budget: Arc<Budget>,
+    counts: Arc<CallCounts>,
     timeouts: Timeouts,
     rng: Rng,
 }
@@ -163,7 +166,7 @@ impl Client {
         let http = http.connect_timeout(CONNECT_TIMEOUT).build()?;
         let budget = Arc::new(Budget::new(config.calls_per_second));
         let (base, timeouts) = (config.api_base.clone(), Timeouts::default());
-        Ok(Some(Self { http, base, key, budget, timeouts, rng: rng.clone() }))
+        Ok(Some(Self { http, base, key, budget, counts: Arc::default(), timeouts, rng: rng.clone() }))
     }
 
     /// The same with other time-outs.
@@ -174,6 +177,11 @@ impl Client {
     /// How many calls may be made at this moment.
     pub fn budget_remaining(&self) -> f64 {
         self.budget.remaining()
+    }
+
+    /// How many calls were made here and are not written down.
+    pub fn counts(&self) -> &CallCounts {
+        &self.counts
     }
 
     /// Reads something.
@@ -252,6 +260,7 @@ impl Client {
         };
         metrics::counter!("tollgate_backend_stripe_requests_total", "call" => call.name, "status" => status)
             .increment(1);
+        self.counts.count(&answer);
         answer
     }
 

@@ -15,6 +15,7 @@ mod made;
 mod outcome;
 mod rehearsal;
 mod tried;
+mod versions;
 mod writer;
 
 use std::borrow::Cow;
@@ -28,12 +29,13 @@ use tokio::time::{Instant, timeout_at};
 use tollgate_db::{DbError, storable};
 use tollgate_shared::RequestId;
 use tollgate_shared::receipt::Receipt;
-use tollgate_stripe::{Event, is_known_version};
+use tollgate_stripe::Event;
 
 use self::batch::BatchWriter;
 use self::filter::EventFilter;
 use self::job::{Answer, Intent, Job};
 use self::lane::Lane;
+use self::versions::UnknownVersions;
 use self::writer::Writer;
 use crate::app::App;
 use crate::webhooks::Status;
@@ -69,6 +71,7 @@ pub struct Inbox {
     database_was_away: Arc<AtomicBool>,
     /// When events were last handed in.
     handed_in_at: Arc<SyncMutex<Option<Instant>>>,
+    unknown_versions: UnknownVersions,
 }
 
 type Response = oneshot::Receiver<Answer>;
@@ -90,7 +93,8 @@ impl Inbox {
             let (writer, waiting) = (writer.clone(), to_be_written.clone());
             app.tasks.keep(WRITER_TASK, move || writer.clone().run(waiting.clone()));
         }
-        Self { app, filter, waiting, lane, refetch, database_was_away, handed_in_at: Arc::default() }
+        let (handed_in_at, unknown_versions) = (Arc::default(), UnknownVersions::default());
+        Self { app, filter, waiting, lane, refetch, database_was_away, handed_in_at, unknown_versions }
     }
 
     /// Takes one delivery of an event.
@@ -173,7 +177,7 @@ impl Inbox {
         }
         let id = event.id.clone();
         let intent = Intent::of(&event, &self.filter);
-        count_version(&event);
+        self.unknown_versions.note(&event, self.app.clock.now());
         let (answer, response) = oneshot::channel();
         let request_id = request_id.clone();
         let job = Job { event, intent, mode, request_id, received_at_relay: None, since, put_aside_at: None, answer };
@@ -217,15 +221,14 @@ impl Inbox {
         self.refetch.as_ref().map_or(0, RefetchQueue::waiting)
     }
 
+    /// API versions of events that this release does not know.
+    pub fn unknown_versions(&self) -> &UnknownVersions {
+        &self.unknown_versions
+    }
+
     /// Whether the database was away since the failed events were last made due.
     pub(super) fn database_was_away(&self) -> &AtomicBool {
         &self.database_was_away
-    }
-}
-
-fn count_version(event: &Event) {
-    if !event.api_version.as_deref().is_none_or(is_known_version) {
-        metrics::counter!("tollgate_backend_events_of_unknown_version_total").increment(1);
     }
 }
 

@@ -46,11 +46,14 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// The name of any failure.
+    const FAILED: &str = "failed";
+
     /// The name that is stored and shown.
     pub fn name(self) -> &'static str {
         match self {
             Self::Succeeded => "succeeded",
-            Self::Failed(_) => "failed",
+            Self::Failed(_) => Self::FAILED,
         }
     }
 }

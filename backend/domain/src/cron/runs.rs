@@ -87,6 +87,18 @@ pub async fn last_success(tx: &mut Tx, job: &str, now: Timestamp) -> Result<Opti
     store::last_success(tx, job, now).await
 }
 
+/// How many of a job's newest runs failed, in a row; `limit` at most are looked at. Of runs that have ended and are not after
+/// `now`.
+pub async fn failed_running(tx: &mut Tx, job: &str, now: Timestamp, limit: i64) -> Result<i64, DbError> {
+    let outcomes = store::last_outcomes(tx, job, now, limit).await?;
+    Ok(outcomes.iter().take_while(|outcome| *outcome == Outcome::FAILED).count() as i64)
+}
+
+/// What the runs of a job did whose ticks are not before `since`, the newest first and `limit` at most.
+pub async fn summaries_since(tx: &mut Tx, job: &str, since: Timestamp, limit: i64) -> Result<Vec<Value>, DbError> {
+    store::summaries_since(tx, job, since, limit).await
+}
+
 /// Begins the run for a tick; false if somebody was quicker.
 pub async fn begin(tx: &mut Tx, claim: &Claim, now: Timestamp) -> Result<bool, DbError> {
     store::insert(tx, claim, now, now + LEASE).await

@@ -61,6 +61,45 @@ pub(super) async fn last_success(tx: &mut Tx, job: &str, now: Timestamp) -> Resu
     Ok(row.map(|(at,)| at))
 }
 
+pub(super) async fn last_outcomes(tx: &mut Tx, job: &str, now: Timestamp, limit: i64) -> Result<Vec<String>, DbError> {
+    let rows: Vec<(String,)> = tx
+        .sql(
+            "SELECT outcome
+             FROM cron_runs
+             WHERE job = $1 AND tick <= $2 AND outcome IS NOT NULL
+             ORDER BY tick DESC
+             LIMIT $3",
+        )
+        .bind(job)
+        .bind(now)
+        .bind(limit)
+        .all()
+        .await?;
+    Ok(rows.into_iter().map(|(outcome,)| outcome).collect())
+}
+
+pub(super) async fn summaries_since(
+    tx: &mut Tx,
+    job: &str,
+    since: Timestamp,
+    limit: i64,
+) -> Result<Vec<Value>, DbError> {
+    let rows: Vec<(Json<Value>,)> = tx
+        .sql(
+            "SELECT summary
+             FROM cron_runs
+             WHERE job = $1 AND tick >= $2
+             ORDER BY tick DESC
+             LIMIT $3",
+        )
+        .bind(job)
+        .bind(since)
+        .bind(limit)
+        .all()
+        .await?;
+    Ok(rows.into_iter().map(|(Json(summary),)| summary).collect())
+}
+
 /// Nothing is inserted where the tick has a row, nor while another run of the job is in progress: each is a unique
 /// constraint.
 pub(super) async fn insert(

@@ -16,6 +16,7 @@ use tollgate_stripe::{self as stripe, Item, Observation};
 
 use crate::history::{History, Snapshot, State};
 use crate::plans::{Plan, Plans, Sale, prices};
+use crate::sightings::{Sighting, SightingKind};
 use crate::subscriptions::inferred::Inferred;
 use crate::subscriptions::past_due::PastDue;
 
@@ -331,12 +332,13 @@ impl Subscription {
     }
 
     /// Counts a subscription that has come to be one that no plan matches, and warns of its price.
-    fn note_without_plan(&self, work: &UnitOfWork) {
+    fn note_without_plan(&self, work: &mut UnitOfWork) {
         let was = work.before::<Self>(&self.id).filter(|was| was.status.is_some());
         let is_known = was.is_some_and(|was| was.plan_id.is_none() && was.price_id == self.price_id);
         if self.status.is_some() && self.plan_id.is_none() && !is_known && !self.is_of_pod() {
             metrics::counter!("tollgate_backend_subscriptions_without_plan_total").increment(1);
             prices::warn_of_unmatched(self.price_id.as_deref(), &self.id);
+            work.insert(Sighting::new(SightingKind::UnmatchedSubscription, &self.id, work.now()));
         }
     }
 

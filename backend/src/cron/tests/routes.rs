@@ -49,7 +49,7 @@ async fn jobs_are_run_for_the_cron_secret_and_shown_to_operators() {
         }
     }
     for method in [Method::Get, Method::Post] {
-        for unknown in ["unknown", "Retry-Events", "detect%2dstale", "health-monitoring"] {
+        for unknown in ["unknown", "Retry-Events", "detect%2dstale", "health"] {
             assert_eq!(app.ask_for(method, unknown).await.refusal(), (404, "not_found".to_owned()), "{unknown}");
         }
     }
@@ -64,8 +64,14 @@ fn operators_see_when_each_job_ran_what_it_did_and_whether_it_is_late() {
     on_each_engine!(async |db| {
         let app = TestApp::on(db).await;
         let list = async || app.look_up("/api/admin/cron").await.json();
-        let names =
-            ["retry-events", "detect-stale-sessions", "expiration-check", "sync-subscriptions", "cleanup-events"];
+        let names = [
+            "retry-events",
+            "detect-stale-sessions",
+            "health-monitoring",
+            "expiration-check",
+            "sync-subscriptions",
+            "cleanup-events",
+        ];
         let listed = list().await;
         assert_eq!(
             listed["data"].as_array().unwrap().iter().map(|job| job["job"].as_str().unwrap()).collect::<Vec<_>>(),
@@ -75,7 +81,7 @@ fn operators_see_when_each_job_ran_what_it_did_and_whether_it_is_late() {
             "job": "cleanup-events", "schedule": "daily 03:00", "lastTick": null, "lastRunAt": null, "lastOutcome": null,
             "durationMs": null, "nextAt": "2025-06-16T03:00:00Z", "late": false, "summary": null,
         });
-        assert_eq!(listed["data"][4], never);
+        assert_eq!(listed["data"][5], never);
 
         app.runner().look(retry_events()).await.unwrap();
         let mut once = json!({

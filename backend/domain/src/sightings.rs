@@ -1,0 +1,75 @@
+//! Things that were seen and that somebody should hear of: prices that no plan matches, versions that are new to us. Each has
+//! one row, however often it is seen, with when that was last.
+
+use tollgate_db::{DbError, Tx, record};
+use tollgate_shared::Timestamp;
+
+record! {
+    /// A row of `sightings`.
+    pub struct Sighting in "sightings" {
+        /// What, and of what kind.
+        pub id: String,
+        /// A [`SightingKind`].
+        pub kind: String,
+        /// What: a subscription's id, a version's name.
+        pub name: String,
+        /// When it was last seen.
+        pub seen_at: Timestamp,
+    }
+}
+
+/// What is seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SightingKind {
+    /// A subscription that came to be one that no plan matches.
+    UnmatchedSubscription,
+    /// An event of an API version that this release does not know.
+    UnknownVersion,
+}
+
+/// How long it is known that something was seen: longer than any alert looks back.
+pub const KEPT: chrono::Duration = chrono::Duration::days(31);
+
+impl SightingKind {
+    fn name(self) -> &'static str {
+        match self {
+            Self::UnmatchedSubscription => "unmatched_subscription",
+            Self::UnknownVersion => "unknown_version",
+        }
+    }
+}
+
+impl Sighting {
+    /// That something was seen.
+    pub fn new(kind: SightingKind, name: &str, seen_at: Timestamp) -> Self {
+        let of = kind.name();
+        Self { id: format!("{of}:{name}"), kind: of.to_owned(), name: name.to_owned(), seen_at }
+    }
+}
+
+/// What of a kind was seen since a moment, the newest first and `limit` at most.
+pub async fn since(tx: &mut Tx, kind: SightingKind, since: Timestamp, limit: i64) -> Result<Vec<String>, DbError> {
+    let rows: Vec<(String,)> = tx
+        .sql(
+            "SELECT name
+             FROM sightings
+             WHERE kind = $1 AND seen_at >= $2
+             ORDER BY seen_at DESC, id DESC
+             LIMIT $3",
+        )
+        .bind(kind.name())
+        .bind(since)
+        .bind(limit)
+        .all()
+        .await?;
+    Ok(rows.into_iter().map(|(name,)| name).collect())
+}
+
+/// Forgets what was last seen before a moment.
+pub async fn forget(tx: &mut Tx, before: Timestamp) -> Result<(), DbError> {
+    for kind in [SightingKind::UnmatchedSubscription, SightingKind::UnknownVersion] {
+        let forgotten = tx.sql("DELETE FROM sightings WHERE kind = $1 AND seen_at < $2");
+        forgotten.bind(kind.name()).bind(before).run().await?;
+    }
+    Ok(())
+}
