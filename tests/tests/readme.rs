@@ -145,3 +145,26 @@ fn every_folder_of_source_is_on_the_map() {
         }
     }
 }
+
+/// A rule by a name that nobody counts under is one that never fires.
+#[test]
+fn every_metric_of_the_rules_for_prometheus_is_one_of_ours() {
+    let text = |path: &str| fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"));
+    let described = text("relay/src/metrics/mod.rs") + &text("backend/src/monitoring/metrics.rs");
+    let rules = text("alerts.rules.yml");
+    let is_name = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
+    let names: BTreeSet<&str> = rules.split(|letter| !is_name(letter)).filter(|word| is_metric(word)).collect();
+    assert!(names.len() > 10, "{names:?}");
+    for name in names {
+        assert!(
+            described.contains(&format!("\"{name}\"")),
+            "alerts.rules.yml names {name}, which is no metric of ours"
+        );
+    }
+}
+
+/// `tollgate_relay_replica_up` is that of a relay which has a copy of its journal.
+fn is_metric(word: &str) -> bool {
+    let ours = ["tollgate_relay_", "tollgate_backend_"].iter().any(|tier| word.starts_with(tier));
+    ours && word != "tollgate_relay_replica_up"
+}
