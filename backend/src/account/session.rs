@@ -33,7 +33,7 @@ pub(super) fn routes() -> Vec<Endpoint> {
 #[serde(rename_all = "camelCase")]
 #[schemars(rename = "Session")]
 struct SessionView {
-    /// None for who is not.
+    /// Null for who is not signed in.
     signed_in_by: Option<SignedInBy>,
     /// `APP_URL`.
     app_url: Option<String>,

@@ -31,14 +31,18 @@ pub(super) fn routes() -> Vec<Endpoint> {
     vec![
         endpoint!(sync, "Brings the user's customers and their subscriptions into step with Stripe")
             .refuses([ApiError::no_customer()]),
-        endpoint!(sync_subscriptions, "The same, by its other name").refuses([ApiError::no_customer()]),
+        endpoint!(
+            sync_subscriptions,
+            "Brings the user's customers and their subscriptions into step with Stripe, by another name"
+        )
+        .refuses([ApiError::no_customer()]),
     ]
 }
 
 /// How many pages of one customer's subscriptions are read: a thousand.
 const PAGES_MAX: usize = 10;
 
-/// What was found.
+/// What was not as Stripe has it, and what the user is subscribed to.
 #[derive(Serialize, JsonSchema)]
 pub struct Synced {
     changed: bool,

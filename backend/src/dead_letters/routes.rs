@@ -72,7 +72,7 @@ async fn retry(
     Ok(Json(done))
 }
 
-/// What an operator says of what is done with.
+/// What an operator says of a letter that is done with.
 #[derive(Default, Deserialize, JsonSchema)]
 struct Resolution {
     note: Option<String>,

@@ -53,7 +53,7 @@ pub fn routes() -> Vec<Endpoint> {
                 query("machineId", "What the app knows its machine by; its new stream ends its older one."),
                 query("lastEventId", "As the header `Last-Event-ID`, which goes before it."),
             ]),
-        endpoint!(missed, "The same events for who does not stream")
+        endpoint!(missed, "The events of a licence since a cursor, for who does not stream")
             .takes([since, limit])
             .refuses([no_license(), ApiError::database_unavailable()]),
     ];

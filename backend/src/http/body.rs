@@ -23,7 +23,7 @@ use tokio::time::timeout;
 use tokio_util::io::StreamReader;
 
 use crate::http::body_budget::{BodyBudget, no_room};
-use crate::http::endpoint::{Argument, Body, Operation, schema_of};
+use crate::http::endpoint::{Argument, Body, Operation, schema_of, schema_of_file};
 use crate::http::error::ApiError;
 
 /// The largest JSON body of nearly all routes: they have no field that grows.
@@ -169,7 +169,7 @@ impl StreamedBody<'_> {
 impl Argument for StreamedBody<'_> {
     fn describe(operation: &mut Operation) {
         operation.body =
-            Some(Body { media_types: &["application/octet-stream"], schema: schema_of::<String>, is_required: true });
+            Some(Body { media_types: &["application/octet-stream"], schema: schema_of_file, is_required: true });
         operation.refuse(incomplete_body());
     }
 }

@@ -17,7 +17,9 @@ use rocket::Route;
 use rocket::http::Status;
 
 pub use self::handler::{Answers, Argument, Handler};
-pub use self::operation::{Body, Operation, Parameter, Place, SchemaOf, Scheme, Success, query, schema_of};
+pub use self::operation::{
+    Body, Operation, Parameter, Place, SchemaOf, Scheme, Success, query, schema_of, schema_of_file,
+};
 use crate::http::error::ApiError;
 
 /// An endpoint of the handler with this name, and what it does, in a sentence.

@@ -19,7 +19,7 @@ mod tests;
 pub fn routes() -> Vec<Endpoint> {
     vec![
         endpoint!(list, "The invoices of all customers of the user, the newest first"),
-        endpoint!(list_of_subscriptions, "The same by another name"),
+        endpoint!(list_of_subscriptions, "The invoices of all customers of the user, by another name"),
     ]
 }
 

@@ -13,7 +13,7 @@ const MACHINE_NAME_CHARACTERS_MAX: usize = 255;
 /// How long an operating system's name, and an app's version, may be.
 const LABEL_CHARACTERS_MAX: usize = 100;
 
-/// The body of each of these routes.
+/// What an app says of its machine, by the key of its licence.
 #[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(rename = "MachineRequest")]

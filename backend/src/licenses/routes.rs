@@ -40,9 +40,12 @@ pub fn routes() -> Vec<Endpoint> {
             .refuses([limit_reached(&[])]),
         endpoint!(deactivate, "Takes the machine's seat back").refuses([refusal(Verdict::Unknown)]),
         endpoint!(validate, "Says whether the machine may work; 200 also when it may not"),
-        endpoint!(heartbeat, "The same for an app that runs: a licence that lets this machine not work is an error")
-            .refuses(held())
-            .refuses([refusal(Verdict::NotActivated)]),
+        endpoint!(
+            heartbeat,
+            "Says that the app runs, and whether its machine may work: a licence that does not let it is an error"
+        )
+        .refuses(held())
+        .refuses([refusal(Verdict::NotActivated)]),
     ]
 }
 

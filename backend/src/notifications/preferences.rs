@@ -22,7 +22,7 @@ use crate::templates::is_locale;
 pub(super) fn routes() -> Vec<Endpoint> {
     vec![
         endpoint!(show, "What the user wants to be told, by which channels, in which language and time zone"),
-        endpoint!(change, "Changes that; what is left out stays"),
+        endpoint!(change, "Changes what the user wants to be told; what is left out stays"),
     ]
 }
 

@@ -26,7 +26,7 @@ pub(super) fn routes() -> Vec<Endpoint> {
         )
         .switch()]),
         endpoint!(read, "Marks a notification as read; again the same").refuses([no_notification()]),
-        endpoint!(read_all, "Marks all of them as read"),
+        endpoint!(read_all, "Marks all that the user was told as read"),
     ]
 }
 

@@ -30,7 +30,7 @@ pub(super) struct NotificationView {
     read_at: Option<String>,
 }
 
-/// A page of that, and how much of all of it has not been read.
+/// A page of what a user was told, and how much of all of it has not been read.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 #[schemars(rename = "Notifications")]
 pub(super) struct NotificationsView {

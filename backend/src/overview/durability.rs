@@ -104,7 +104,7 @@ struct DesktopView {
 #[schemars(rename = "LetterDurability")]
 struct LettersView {
     open: i64,
-    /// Of Stripe's events.
+    /// The age of the oldest event of Stripe's.
     oldest_open_seconds: Option<i64>,
     by_source: BTreeMap<String, i64>,
 }

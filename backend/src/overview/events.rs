@@ -84,7 +84,7 @@ async fn show(
     Ok(Json(event.with_payload(payload)))
 }
 
-/// What came of it at each relay.
+/// What came of an event at each relay.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(rename = "EventRedelivered")]

@@ -50,7 +50,7 @@ struct RequestedEvent {
     request_id: Option<String>,
 }
 
-/// What one relay has of it.
+/// What one relay has of an event.
 #[derive(Debug, Default, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(rename = "EventAtRelay")]
@@ -66,7 +66,7 @@ struct RelayView {
     bytes: Option<i64>,
 }
 
-/// One attempt.
+/// One attempt to process an event.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(rename = "EventAttempt")]

@@ -35,16 +35,16 @@ struct StatsView {
     subscriptions: Numbers,
     licenses: Numbers,
     memberships: Numbers,
-    /// That hold seats.
+    /// The machines that hold seats.
     machines: i64,
-    /// Of those, whose app is there.
+    /// Those of the machines whose app is there.
     connected: i64,
-    /// What is brought in a month.
+    /// What subscriptions bring in a month.
     mrr: Numbers,
     paid24h: Numbers,
     paid30d: Numbers,
     payments24h: PaymentsView,
-    /// Memberships.
+    /// The memberships in grace.
     in_grace: i64,
     /// Of what failed within 30 days and is settled: how much was paid after all, 0 to 1.
     retry_success_rate: Option<f64>,

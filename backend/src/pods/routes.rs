@@ -215,7 +215,7 @@ async fn retry(
     request.once(app, user, |body, _| Box::pin(async move { retrying::retry(app, user, id, body).await })).await
 }
 
-/// A body that says why, or does not.
+/// Why a pod is called off; it need not be said.
 #[derive(Deserialize, JsonSchema)]
 #[schemars(rename = "PodCancellation")]
 struct Reason {

@@ -51,13 +51,13 @@ pub(super) fn routes() -> Vec<Endpoint> {
             unknown(),
             file_exists(),
             mismatch(),
-            ApiError::body_too_large(0),
+            ApiError::of_status(Status::PayloadTooLarge),
         ]),
         endpoint!(publish, "Offers a release, once all of its files are there; again the same").refuses([
             unknown(),
             withdrawn(),
             file_exists(),
-            ReleaseError::FilesMissing(Vec::new()).into(),
+            ReleaseError::FilesMissing(vec!["…".to_owned()]).into(),
         ]),
         endpoint!(rollout, "Offers a release to so many per cent of all installations")
             .refuses([unknown(), withdrawn()]),

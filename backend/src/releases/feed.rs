@@ -143,7 +143,7 @@ struct LatestView {
     downloads: Vec<DownloadView>,
 }
 
-/// A file of it, and where that is.
+/// A file of a release, and where that is.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "Download")]
 struct DownloadView {

@@ -16,7 +16,7 @@ use tollgate_domain::releases::{self, StoredFile};
 use super::access::{Asking, not_entitled};
 use super::shelf::{Shelf, ShelfError, Shelved};
 use crate::app::App;
-use crate::http::endpoint::{Answers, Argument, Endpoint, Operation, Parameter, endpoint, schema_of};
+use crate::http::endpoint::{Answers, Argument, Endpoint, Operation, Parameter, endpoint, schema_of_file};
 use crate::http::error::ApiError;
 
 /// How much of a header of ranges is looked at: a thousand of them.
@@ -218,8 +218,8 @@ impl<'r> Responder<'r, 'static> for FileResponse {
 
 impl Answers for FileResponse {
     fn describe(operation: &mut Operation) {
-        operation.succeed(Status::Ok, MEDIA_TYPE, schema_of::<String>);
-        operation.succeed(Status::PartialContent, "multipart/byteranges", schema_of::<String>);
+        operation.succeed(Status::Ok, MEDIA_TYPE, schema_of_file);
+        operation.succeed(Status::PartialContent, "multipart/byteranges", schema_of_file);
         operation.succeed_empty(Status::NotModified);
         operation.refuse(ApiError::new(
             Status::RangeNotSatisfiable,

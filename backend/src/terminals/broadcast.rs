@@ -42,7 +42,7 @@ struct Body {
     machine_id: Option<String>,
 }
 
-/// What was told.
+/// What machines were told.
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(rename = "Broadcast")]

@@ -55,7 +55,7 @@ async fn list(
     })))
 }
 
-/// A list, or what there is to count.
+/// Sessions, or how many there are.
 #[derive(Serialize, JsonSchema)]
 #[serde(untagged)]
 #[schemars(rename = "TerminalSessions")]

@@ -21,7 +21,7 @@ mod tests;
 pub fn routes() -> Vec<Endpoint> {
     vec![
         endpoint!(me, "Who the user is"),
-        endpoint!(profile, "The same by another name"),
+        endpoint!(profile, "Who the user is, by another name"),
         endpoint!(change_profile, "Changes what the user is called here, whatever their tokens call them"),
     ]
 }

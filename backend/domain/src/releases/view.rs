@@ -29,7 +29,7 @@ pub struct ReleaseView {
     withdraw_reason: Option<String>,
 }
 
-/// A file of it.
+/// A file of a release.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(rename = "ReleaseFile")]

@@ -52,7 +52,7 @@ impl SubscriptionView {
     }
 }
 
-/// The same, with the plan that it is on.
+/// A subscription as its user sees it: with the plan that it is on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(rename = "Subscription")]

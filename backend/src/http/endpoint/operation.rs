@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 
 use rocket::Route;
 use rocket::http::{Method, Status};
-use schemars::{JsonSchema, Schema, SchemaGenerator};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Value, json};
 
 use crate::http::error::ApiError;
@@ -16,6 +16,11 @@ pub type SchemaOf = fn(&mut SchemaGenerator) -> Schema;
 /// The schema of `T`.
 pub fn schema_of<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
     generator.subschema_for::<T>()
+}
+
+/// The schema of a file, whose bytes need not be text.
+pub fn schema_of_file(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "format": "binary" })
 }
 
 /// What can be asked of one route.

@@ -23,7 +23,7 @@ pub(super) struct ReplayView {
     pub(super) next_cursor: Option<String>,
 }
 
-/// One event of it.
+/// One event of a replay.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(rename = "ReplayedEvent")]
