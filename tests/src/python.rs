@@ -25,15 +25,15 @@ pub fn start(program: &str, arguments: &[&str]) -> Script {
 }
 
 fn command(program: &str, arguments: &[&str]) -> Command {
-    let mut command = Command::new(interpreter());
+    let mut command = Command::new(installed("python"));
     command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("python").join(program)).args(arguments).env_clear();
     command
 }
 
-/// The interpreter of the virtual environment, in the folder of what is built.
-fn interpreter() -> PathBuf {
+/// A program of the virtual environment, in the folder of what is built.
+pub fn installed(program: &str) -> PathBuf {
     let test = std::env::current_exe().expect("a running test has a path");
-    let found = test.ancestors().map(|folder| folder.join("python/bin/python")).find(|path| path.is_file());
+    let found = test.ancestors().map(|folder| folder.join("python/bin").join(program)).find(|path| path.is_file());
     found.unwrap_or_else(|| {
         panic!(
             "the packages of `tests/python` are not there: run `python3 -m venv target/python` and \

@@ -4,6 +4,8 @@
 mod account;
 #[path = "users/clients.rs"]
 mod clients;
+#[path = "users/schemathesis.rs"]
+mod schemathesis;
 
 use http::Method;
 use serde_json::{Value, json};
