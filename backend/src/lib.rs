@@ -15,7 +15,7 @@
 //! | [`app`], [`mod@write`] | the one piece of state that all share; the one way in which rows are changed |
 //! | [`differences`] | what is not here as Stripe has it |
 //! | [`http`] | what every route shares |
-//! | [`account`] | the customer's page |
+//! | [`account`], [`console`] | the customers' page, the operators' page |
 //! | [`openapi`] | what the routes say of themselves, and a page to read it |
 //! | [`audit`] | what operators did |
 //! | [`deployment_keys`] | what leases are signed and fingerprints hashed with |
@@ -43,6 +43,7 @@ pub mod billing;
 pub mod channels;
 pub mod commands;
 pub mod config;
+pub mod console;
 pub mod cron;
 pub mod customers;
 pub mod dead_letters;

@@ -24,6 +24,7 @@ use tracing::{info, warn};
 use self::connections::Limits;
 use crate::app::App;
 use crate::billing;
+use crate::console::SignInLimit;
 use crate::cron::runner::Runner;
 use crate::cron::timetable;
 use crate::events::Streams;
@@ -42,9 +43,9 @@ use crate::terminals::TerminalLimits;
 use crate::webhooks::inbox::Inbox;
 use crate::webhooks::replay::routes::ReplayLimit;
 use crate::{
-    account, alerts, api_keys, audit, cron, customers, dead_letters, deployment_keys, events, invoices, licenses,
-    notifications, openapi, overview, payment_methods, payments, pods, releases, subscriptions, support, terminals,
-    users, webhooks, widgets,
+    account, alerts, api_keys, audit, console, cron, customers, dead_letters, deployment_keys, events, invoices,
+    licenses, notifications, openapi, overview, payment_methods, payments, pods, releases, subscriptions, support,
+    terminals, users, webhooks, widgets,
 };
 
 /// How long requests in flight may take after a stop.
@@ -72,6 +73,7 @@ pub fn rocket(app: App, inbox: Inbox) -> Rocket<Build> {
         .manage(Authenticator::start(&app))
         .manage(LicenseLimits::new(&app))
         .manage(ReplayLimit::new(app.clock.clone()))
+        .manage(SignInLimit::new(app.clock.clone()))
         .manage(TerminalLimits::new(&app.clock))
         .manage(Shelf::new(&app.config.releases_dir))
         .manage(Since::default())
@@ -102,6 +104,7 @@ pub fn endpoints() -> Vec<Endpoint> {
         api_keys::routes::routes(),
         api_keys::mine::routes(),
         audit::routes::routes(),
+        console::routes::routes(),
         cron::routes::routes(),
         dead_letters::routes::routes(),
         deployment_keys::routes::routes(),

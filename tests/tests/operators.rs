@@ -1,5 +1,8 @@
 //! What operators see of a whole Tollgate, when all of it is there and when some of it is not.
 
+#[path = "operators/console.rs"]
+mod console;
+
 use std::fs;
 
 use futures_util::future::join_all;

@@ -31,6 +31,7 @@
 //! | `support_tickets`, `support_messages` | the ticket's row; to open one, the row of `support_desks` |
 //! | `releases`, `release_files` | the row of their channel in `release_channels` |
 //! | `stored_files` | the row itself, made where it is missing |
+//! | `console_sessions` | the row itself, in one statement |
 //! | `operator_acts` | nothing: rows are only added |
 //! | `sightings` | the row itself, in one statement; a subscription's: the row of its customer |
 //! | `alerts` | the one row of `alert_watches`, and the row itself: an operator silences it without the former |

@@ -24,6 +24,7 @@
 //! | [`sessions`], [`acknowledgements`] | whether the app of a machine is there; what it says of what it was told |
 //! | [`releases`] | versions of the app, and who gets which |
 //! | [`terminals`] | what machines of a licence tell each other |
+//! | [`console`] | operators who signed in at the console |
 //! | [`support`] | what customers ask of people, and what those answer |
 //! | [`settings`] | what the rules go by beside the rows |
 //! | [`users`] | whoever signed in |
@@ -40,6 +41,7 @@ pub mod api_keys;
 pub mod apply;
 pub mod audit;
 pub mod charges;
+pub mod console;
 pub mod contributions;
 pub mod cron;
 pub mod customer_state;

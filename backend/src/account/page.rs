@@ -2,7 +2,7 @@
 
 use rocket::{Route, get, routes};
 
-use crate::http::assets::Asset;
+use crate::http::assets::{Asset, SHARED};
 
 /// The routes of this module.
 pub(super) fn routes() -> Vec<Route> {
@@ -18,17 +18,15 @@ macro_rules! assets {
 /// The page itself.
 const PAGE: Asset = Asset { name: "index.html", text: include_str!("page/index.html") };
 
-/// What it is made of.
-pub(super) const FILES: [Asset; 16] = assets![
+/// What it is made of, beside what all pages share.
+pub(super) const FILES: [Asset; 14] = assets![
     "page.css",
     "api.js",
     "billing.js",
     "change.js",
     "checkout.js",
     "dialog.js",
-    "dom.js",
     "ends.js",
-    "format.js",
     "keys.js",
     "licenses.js",
     "live.js",
@@ -45,5 +43,5 @@ fn page() -> Asset {
 
 #[get("/account/<name>")]
 fn file(name: &str) -> Option<Asset> {
-    FILES.into_iter().find(|asset| asset.name == name)
+    FILES.into_iter().chain(SHARED).find(|asset| asset.name == name)
 }

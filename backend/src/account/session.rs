@@ -7,14 +7,10 @@ use rocket::serde::json::Json;
 use rocket::{Request, Response, State, delete, get, post, response};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tollgate_domain::apply::Touched;
-use tollgate_domain::idempotency::{self, Known};
-use tollgate_shared::ids;
 use tracing::info;
 
 use crate::app::App;
-use crate::http::auth::link::Link;
-use crate::http::auth::{Authenticator, SignedInBy, refuse_forms};
+use crate::http::auth::{Authenticator, SignedInBy, is_secure, refuse_forms, spend};
 use crate::http::body::JsonBody;
 use crate::http::endpoint::{Answers, Argument, Endpoint, Operation, endpoint};
 use crate::http::error::ApiError;
@@ -54,10 +50,8 @@ impl<'r> FromRequest<'r> for Visitor {
         if let Err(error) = refuse_forms(request) {
             return Outcome::Error((error.refuse(request), ()));
         }
-        // Nobody is hurt but who says it wrongly of himself.
-        let is_secure = request.headers().get_one("x-forwarded-proto") == Some("https");
         let signed_in_by = Authenticator::signed_in_by(request).await;
-        Outcome::Success(Self { signed_in_by, is_secure: is_secure || App::of(request).config.tls.is_some() })
+        Outcome::Success(Self { signed_in_by, is_secure: is_secure(request) })
     }
 }
 
@@ -117,25 +111,6 @@ async fn begin(
     spend(app, &link).await?;
     info!(link.id = %link.id, "somebody signed in by link {}", link.id);
     Ok(Remembered(authenticator.begin_visit(&link, now, visitor.is_secure)))
-}
-
-/// Remembers that `link` was used, as requests with an `Idempotency-Key` are remembered, and for longer than any link is
-/// good. 401 where it was before.
-async fn spend(app: &App, link: &Link) -> Result<(), ApiError> {
-    let used = || ApiError::unauthorized("this link was used before; ask for another one");
-    let request = idempotency::Request::new(&link.user_id, "a link", &link.id, "", b"");
-    let sealer = &app.settings.sealer;
-    let holder = ids::new_id("act", app.clock.now(), &app.rng);
-    let touched = Touched::request(&request.id);
-    let spent = app.write(&touched, |work| match idempotency::claim(work, sealer, &request, &holder)? {
-        Known::Answered(_) => Err(used()),
-        Known::Claimed(claim) => {
-            let answer = idempotency::Answer { status: Status::NoContent.code, body: Vec::new() };
-            Ok::<_, ApiError>(idempotency::answer(work, sealer, &claim, &answer)?)
-        }
-    });
-    spent.await?;
-    Ok(())
 }
 
 #[delete("/account/session")]

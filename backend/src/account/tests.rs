@@ -12,6 +12,7 @@ use tollgate_shared::clock::from_unix;
 use tollgate_shared::{Rng, Secrets};
 
 use super::page::FILES;
+use crate::http::assets::SHARED;
 use crate::http::auth::link;
 use crate::on_each_engine;
 use crate::testing::{AUTH_SECRET, START, TestApp, TestResponse, bearer, db_that_is_away, signed_in};
@@ -165,7 +166,7 @@ async fn who_pays_comes_back_to_the_page() {
 #[rocket::async_test]
 async fn the_page_and_each_of_its_files_say_what_browsers_have_to_heed() {
     let app = TestApp::on(db_that_is_away()).await;
-    let files = FILES.iter().map(|file| format!("/account/{}", file.name));
+    let files = FILES.iter().chain(&SHARED).map(|file| format!("/account/{}", file.name));
     for path in files.chain(["/account".to_owned()]) {
         let response = TestResponse::of(app.client.get(path.clone())).await;
         assert_eq!(response.status, 200, "{path}");

@@ -1,5 +1,6 @@
 //! The commands of `tollgate-backend`.
 
+mod console_link;
 mod migrate;
 mod new_epoch;
 mod openapi;
@@ -18,6 +19,7 @@ use tollgate_shared::env::Env;
 use tollgate_shared::process::{configuration_ok, install_panic_hook, invalid_configuration, raise_descriptor_limit};
 use tollgate_shared::telemetry::LogConfig;
 
+use self::console_link::ConsoleLinkArguments;
 use self::token::TokenArguments;
 use crate::config::{Config, VARIABLES};
 use crate::http::query;
@@ -54,6 +56,8 @@ enum Command {
     Token(TokenArguments),
     /// Makes a key for pushes to browsers, and prints it for the configuration
     VapidKeys,
+    /// Prints a link that signs an operator in at the console, once and within five minutes
+    ConsoleLink(ConsoleLinkArguments),
 }
 
 /// Runs the process's command line.
@@ -93,6 +97,7 @@ pub fn run() -> ExitCode {
                 }
                 Command::Reconcile(arguments) => runtime.block_on(reconcile::run(config, arguments)),
                 Command::Token(arguments) => token::run(&config, &arguments).map(|()| ExitCode::SUCCESS),
+                Command::ConsoleLink(arguments) => console_link::run(&config, &arguments).map(|()| ExitCode::SUCCESS),
             };
             // Whatever still runs was given its time; a file system that hangs must not hold up the exit.
             runtime.shutdown_background();

@@ -18,6 +18,7 @@ use crate::http::endpoint::{Endpoint, endpoint, query};
 use crate::http::error::ApiError;
 use crate::http::page::Paged;
 use crate::http::query::Query;
+use crate::http::reason::MaybeReason;
 use crate::webhooks::inbox::Inbox;
 
 /// The routes of this module.
@@ -28,6 +29,7 @@ pub fn routes() -> Vec<Endpoint> {
             query("status", "How far along they are.").one_of(&Status::ALL.map(Status::name)),
             query("source", "Where they come from.").one_of(&Source::ALL.map(Source::name)),
             query("type", "The type of their events."),
+            query("q", "The id of one letter, or of what failed: that one alone, whatever else is asked for."),
             query("stats", "Numbers in the place of the letters.").switch(),
         ]),
         endpoint!(retry, "Has what failed tried again at once; `id` is the letter's, or that of its event of Stripe's")
@@ -55,19 +57,23 @@ async fn list(_operator: Operator, query: Query, page: Paged, app: &State<App>) 
     let mut tx = app.read_list().await?;
     Ok(Json(if wants_stats {
         Listed::Stats(view::stats(&mut tx, app.clock.now()).await?)
+    } else if let Some(id) = query.text("q") {
+        Listed::Letters(view::one(&mut tx, id).await?)
     } else {
         Listed::Letters(view::list(&mut tx, &filter, &page).await?)
     }))
 }
 
-#[post("/api/dlq/retry/<id>")]
+#[post("/api/dlq/retry/<id>", data = "<body>")]
 async fn retry(
     operator: Operator,
     id: &str,
+    body: OptionalJsonBody<MaybeReason>,
     context: &RequestContext,
     inbox: &State<Inbox>,
 ) -> Result<Json<Done>, ApiError> {
-    let done = acts::retry(inbox, id, operator.acting(context, None), &context.request_id).await?;
+    let by = operator.acting(context, body.0.readable()?);
+    let done = acts::retry(inbox, id, by, &context.request_id).await?;
     info!(request_id = %context.request_id, "retried dead letter {}: {}", done.event_id, done.outcome);
     Ok(Json(done))
 }

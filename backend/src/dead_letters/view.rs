@@ -122,6 +122,12 @@ pub(super) async fn find(tx: &mut Tx, id: &str) -> Result<Option<DeadLetter>, Db
     }
 }
 
+/// The letter of this id, or of what has it, as a list.
+pub(super) async fn one(tx: &mut Tx, id: &str) -> Result<List<DeadLetterView>, DbError> {
+    let data = find(tx, id).await?.map(DeadLetterView::from).into_iter().collect();
+    Ok(List { data, has_more: false, next_cursor: None })
+}
+
 /// One page of what `filter` asks for, the newest first. Each status and source is a range of one index, of which the newest
 /// are taken: a dozen looks at most, whatever the table holds.
 pub(super) async fn list(tx: &mut Tx, filter: &Filter, page: &Page) -> Result<List<DeadLetterView>, DbError> {

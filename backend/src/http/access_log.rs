@@ -5,6 +5,7 @@ use rocket::{Data, Request, Response};
 use tollgate_shared::request_id::REQUEST_ID_HEADER;
 use tracing::{debug, info};
 
+use super::auth::ForOperators;
 use super::context::RequestContext;
 use crate::app::App;
 
@@ -39,6 +40,10 @@ impl Fairing for AccessLog {
         // Most answers are somebody's own: what nobody said may be kept is kept nowhere.
         if !response.headers().contains("Cache-Control") {
             response.set_raw_header("Cache-Control", "no-store");
+        }
+        if ForOperators::is(request) {
+            response.set_raw_header("X-Content-Type-Options", "nosniff");
+            response.set_raw_header("Referrer-Policy", "no-referrer");
         }
 
         // The route as we wrote it: a path may hold a licence key.

@@ -12,6 +12,12 @@ const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; st
      connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'; \
      require-trusted-types-for 'script'; trusted-types 'none'";
 
+/// Modules that each of our pages uses, beside its own.
+pub const SHARED: [Asset; 2] = [
+    Asset { name: "dom.js", text: include_str!("assets/dom.js") },
+    Asset { name: "format.js", text: include_str!("assets/format.js") },
+];
+
 /// A file of a page.
 #[derive(Clone, Copy, Debug)]
 pub struct Asset {

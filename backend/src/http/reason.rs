@@ -24,6 +24,24 @@ impl Reason {
     }
 }
 
+/// A body that may say why, and be left out.
+#[derive(Default, Deserialize, JsonSchema)]
+pub struct MaybeReason {
+    reason: Option<String>,
+}
+
+impl MaybeReason {
+    /// What it says; blank is nothing, and 422 is what is too long.
+    pub fn readable(self) -> Result<Option<String>, ApiError> {
+        maybe_readable(self.reason)
+    }
+}
+
+/// The reason that may stand in `text`; blank is none, and 422 is what is too long.
+pub fn maybe_readable(text: Option<String>) -> Result<Option<String>, ApiError> {
+    text.filter(|text| !text.trim().is_empty()).map(|text| readable(&text)).transpose()
+}
+
 /// The reason that stands in `text`; 422 where that is none, or too long.
 pub fn readable(text: &str) -> Result<String, ApiError> {
     let reason = text.trim();

@@ -22,13 +22,13 @@ use super::store;
 use crate::app::App;
 use crate::audit::looks;
 use crate::http::auth::Operator;
-use crate::http::body::JsonBody;
+use crate::http::body::{JsonBody, OptionalJsonBody};
 use crate::http::context::RequestContext;
 use crate::http::endpoint::{Endpoint, endpoint, query};
 use crate::http::error::ApiError;
 use crate::http::page::Paged;
 use crate::http::query::Query;
-use crate::http::reason::Reason;
+use crate::http::reason::{MaybeReason, Reason};
 
 #[cfg(test)]
 mod tests;
@@ -111,17 +111,18 @@ async fn reinstate(
     Ok(license)
 }
 
-#[delete("/api/admin/licenses/<id>/machines/<machine_id>")]
+#[delete("/api/admin/licenses/<id>/machines/<machine_id>", data = "<body>")]
 async fn free_machine(
     operator: Operator,
     id: &str,
     machine_id: &str,
+    body: OptionalJsonBody<MaybeReason>,
     context: &RequestContext,
     app: &State<App>,
 ) -> Result<NoContent, ApiError> {
+    let by = operator.acting(context, body.0.readable()?);
     let held_by = store::holder_of(&mut app.read().await?, machine_id).await?;
     held_by.filter(|holder| holder.license_id == id).ok_or_else(no_such_machine)?;
-    let by = operator.acting(context, None);
     app.write(&Touched::license(id), |work| {
         if work.get::<Machine>(machine_id).is_some_and(|machine| machine.seat_of.is_some()) {
             seats::deactivate(work, app.settings.machines_stale_after, machine_id, DeactivationReason::Operator);

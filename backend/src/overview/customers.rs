@@ -20,13 +20,13 @@ use crate::audit::looks;
 use crate::billing::sync::{self, Synced};
 use crate::customers::routes::{no_such_customer, readable_user_id};
 use crate::http::auth::Operator;
-use crate::http::body::{JsonBody, Nothing, OptionalJsonBody};
+use crate::http::body::{JsonBody, OptionalJsonBody};
 use crate::http::context::RequestContext;
 use crate::http::endpoint::{Endpoint, endpoint, query};
 use crate::http::error::ApiError;
 use crate::http::page::{Paged, not_of_this_list};
 use crate::http::query::Query;
-use crate::http::reason;
+use crate::http::reason::{self, MaybeReason};
 use crate::http::stripe::failures;
 
 #[cfg(test)]
@@ -82,16 +82,16 @@ async fn whole(operator: Operator, id: &str, context: &RequestContext, app: &App
     Ok(customer)
 }
 
-#[post("/api/admin/customers/<id>/sync", data = "<_body>")]
+#[post("/api/admin/customers/<id>/sync", data = "<body>")]
 async fn sync_one(
     operator: Operator,
     id: &str,
-    _body: OptionalJsonBody<Nothing>,
+    body: OptionalJsonBody<MaybeReason>,
     context: &RequestContext,
     app: &State<App>,
 ) -> Result<Json<Synced>, ApiError> {
     let account = account_of(app, id).await?;
-    let by = operator.acting(context, None);
+    let by = operator.acting(context, body.0.readable()?);
     let synced = sync::customer_in_step(app, id, account.as_deref(), |work, found| {
         let after = json!({ "differences": found.len() });
         acts::record(

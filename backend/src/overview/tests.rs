@@ -23,7 +23,7 @@ use crate::on_each_engine;
 use crate::schema::testing::migrated;
 use crate::server::endpoints;
 use crate::testing::{
-    INTERNAL_KEY, START, TestApp, TestResponse, bearer, db_that_is_away, event, signed_in, subscription_of,
+    ADMIN_KEY, INTERNAL_KEY, START, TestApp, TestResponse, bearer, db_that_is_away, event, signed_in, subscription_of,
 };
 use crate::webhooks::routes::INTAKE_PATH;
 
@@ -57,6 +57,30 @@ async fn nobody_else_is_let_into_a_route_of_operators() {
         assert_eq!(ask(key).await, stranger, "{name} with a licence key");
         assert_eq!(ask(bearer(INTERNAL_KEY)).await, stranger, "{name} with the internal key as a token");
     }
+}
+
+#[test]
+fn from_another_origin_the_cookie_of_the_console_changes_nothing() {
+    on_each_engine!(async |db| {
+        let app = TestApp::with(db, &[("ADMIN_API_KEY", ADMIN_KEY)]).await;
+        let body = json!({ "key": ADMIN_KEY }).to_string();
+        let begun = TestResponse::of(app.client.post("/console/session").header(ContentType::JSON).body(body)).await;
+        let cookie = begun.header("set-cookie").unwrap().split(';').next().unwrap().to_owned();
+        for operation in operations().into_iter().filter(Operation::is_unsafe) {
+            let ask = async |site: &'static str| {
+                let path = operation.path.replace(['{', '}'], "");
+                let request = app.client.req(operation.method, path).header(Header::new("cookie", cookie.clone()));
+                let request = request.header(Header::new("sec-fetch-site", site)).header(ContentType::JSON);
+                TestResponse::of(request.body("{}")).await.status
+            };
+            let name = name_of(&operation);
+            for elsewhere in ["cross-site", "same-site", "none"] {
+                assert_eq!(ask(elsewhere).await, 403, "{name} from {elsewhere}");
+            }
+            let status = ask("same-origin").await;
+            assert!(![401, 403].contains(&status), "{name} from the console: {status}");
+        }
+    });
 }
 
 /// What the alert is known by that fires.
@@ -193,6 +217,7 @@ impl Scene {
             | "POST /api/admin/releases/{id}/withdraw"
             | "POST /api/admin/pods/{id}/cancel"
             | "POST /api/admin/memberships/{id}/cancel"
+            | "POST /api/admin/cron/{job}/run"
             | "POST /api/admin/events/{id}/redeliver" => json!({ "reason": "because" }),
             _ => return None,
         })
@@ -217,7 +242,8 @@ impl Scene {
         let body = self.body_of(operation).unwrap_or_else(|| panic!("{operation} has no line in `body_of`"));
         let (method, path) = operation.split_once(' ').unwrap();
         let path = path.replace("{id}", self.id_of(operation)).replace("{machine_id}", &self.machine);
-        let path = path.replace("{name}", "app-1.0.0.exe").replace("{fingerprint}", ALERT);
+        let path =
+            path.replace("{name}", "app-1.0.0.exe").replace("{job}", "retry-events").replace("{fingerprint}", ALERT);
         let request = self.app.client.req(method.parse::<Method>().unwrap(), path).header(signed_in("ada", "admin"));
         let request = match body {
             Value::Null if operation.starts_with("PUT ") => request.header(ContentType::Binary).body(FILE),

@@ -26,12 +26,12 @@ use super::request::{BODY_BYTES_MAX, Create, percent};
 use super::shelf::Shelf;
 use crate::app::App;
 use crate::http::auth::Operator;
-use crate::http::body::{JsonBody, StreamedBody};
+use crate::http::body::{JsonBody, OptionalJsonBody, StreamedBody};
 use crate::http::context::RequestContext;
 use crate::http::endpoint::{Endpoint, endpoint};
 use crate::http::error::ApiError;
 use crate::http::page::Paged;
-use crate::http::reason::Reason;
+use crate::http::reason::{MaybeReason, Reason, maybe_readable};
 
 /// How much of a body is written at once.
 const PIECE_BYTES: usize = 256 << 10;
@@ -177,14 +177,15 @@ fn mismatch() -> ApiError {
     ApiError::new(Status::UnprocessableEntity, "checksum_mismatch", message)
 }
 
-#[post("/api/admin/releases/<id>/publish")]
+#[post("/api/admin/releases/<id>/publish", data = "<body>")]
 async fn publish(
     operator: Operator,
     id: &str,
+    body: OptionalJsonBody<MaybeReason>,
     context: &RequestContext,
     app: &State<App>,
 ) -> Result<Json<ReleaseView>, ApiError> {
-    let by = operator.acting(context, None);
+    let by = operator.acting(context, body.0.readable()?);
     act(app, id, |work| life::publish(work, &by, id)).await?;
     info!(request_id = %context.request_id, "published release {id}");
     shown(app, id).await
@@ -194,6 +195,8 @@ async fn publish(
 #[schemars(rename = "ReleaseRollout")]
 struct Rollout {
     percent: i64,
+    /// Why, for the audit trail.
+    reason: Option<String>,
 }
 
 #[post("/api/admin/releases/<id>/rollout", data = "<body>")]
@@ -205,7 +208,7 @@ async fn rollout(
     app: &State<App>,
 ) -> Result<Json<ReleaseView>, ApiError> {
     let percent = percent("percent", body.0.percent)?;
-    let by = operator.acting(context, None);
+    let by = operator.acting(context, maybe_readable(body.0.reason)?);
     act(app, id, |work| life::roll_out(work, &by, id, percent)).await?;
     shown(app, id).await
 }

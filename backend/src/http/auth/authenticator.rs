@@ -80,13 +80,7 @@ impl Authenticator {
         let authenticator: &Self = request.rocket().state().expect("`server::rocket` manages one");
         let now = App::of(request).clock.now();
         if let Some(token) = bearer::of(request) {
-            let is_session = token.bytes().filter(|byte| *byte == b'.').count() == 4;
-            let claims = if is_session {
-                authenticator.sessions.open(token, None, now)
-            } else {
-                authenticator.tokens.read(token, now).await
-            };
-            return Ok(SignIn { claims: claims?, by: SignedInBy::Token });
+            return Ok(SignIn { claims: authenticator.read(token, now).await?, by: SignedInBy::Token });
         }
         let mut refusal = ApiError::unauthorized("sign in, or send a valid token");
         if let Some(token) = cookie(request.headers().get("cookie"), VISIT_COOKIE) {
@@ -106,6 +100,17 @@ impl Authenticator {
         Err(refusal)
     }
 
+    /// What a token says that was shown as such: a signed JWT, or a session of Auth.js.
+    async fn read(&self, token: &str, now: Timestamp) -> Result<Claims, TokenError> {
+        let is_session = token.bytes().filter(|byte| *byte == b'.').count() == 4;
+        if is_session { self.sessions.open(token, None, now) } else { self.tokens.read(token, now).await }
+    }
+
+    /// What the operator is called whose token this is; 403 where it is another user's.
+    pub async fn operator(&self, token: &str, now: Timestamp) -> Result<String, ApiError> {
+        self.read(token, now).await?.operator().ok_or_else(not_an_operator)
+    }
+
     /// How `request` is signed in, if it is.
     pub async fn signed_in_by(request: &Request<'_>) -> Option<SignedInBy> {
         Self::sign_in(request).await.ok().map(|sign_in| sign_in.by)
@@ -113,10 +118,12 @@ impl Authenticator {
 
     /// The link that `token` is of. Whether it was used before is another question.
     pub async fn open_link(&self, token: &str, now: Timestamp) -> Result<Link, ApiError> {
-        self.links
-            .open(token, now)
-            .await
-            .map_err(|error| ApiError::unauthorized(format!("the link is not good: {error}")))
+        self.links.open(token, now).await.map_err(bad_link)
+    }
+
+    /// The same of a link to the console.
+    pub async fn open_console_link(&self, token: &str, now: Timestamp) -> Result<Link, ApiError> {
+        self.links.open_console(token, now).await.map_err(bad_link)
     }
 
     /// The cookie with which whoever followed `link` is signed in.
@@ -138,6 +145,15 @@ impl Authenticator {
     pub fn end_visit(is_secure: bool) -> Cookie<'static> {
         link::ended_visit(is_secure)
     }
+}
+
+/// 403: whoever asks is signed in, and no operator.
+pub(super) fn not_an_operator() -> ApiError {
+    ApiError { message: "this is for operators".into(), ..ApiError::forbidden() }
+}
+
+fn bad_link(error: TokenError) -> ApiError {
+    ApiError::unauthorized(format!("the link is not good: {error}"))
 }
 
 impl From<TokenError> for ApiError {

@@ -14,6 +14,9 @@ pub(super) const TOKEN_BYTES_MAX: usize = 16 << 10;
 /// The longest id of a user, and the longest name and address: more than any that a sign-in library makes.
 const CHARACTERS_MAX: usize = 255;
 
+/// Who the audit trail names for an admin whose token does not say who it is of.
+const UNNAMED_ADMIN: &str = "admin";
+
 /// What a token says.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub(super) struct Claims {
@@ -132,6 +135,11 @@ impl Claims {
     /// Whether it says what its user may do at all.
     pub(super) fn has_role(&self) -> bool {
         self.role.is_some()
+    }
+
+    /// Who the audit trail names, if it is an operator's.
+    pub(super) fn operator(&self) -> Option<String> {
+        self.is_admin().then(|| self.subject().unwrap_or(UNNAMED_ADMIN).to_owned())
     }
 
     /// Whether it is an operator's.

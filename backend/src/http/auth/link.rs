@@ -1,4 +1,5 @@
-//! Signing in to the account page by a link, for users of a company that has no application to sign in at.
+//! Signing in by a link: to the account page, for users of a company that has no application to sign in at, and to the
+//! console.
 //!
 //! A *link* holds a token that is good for minutes, and once; the page exchanges it for a *visit*: a token in a cookie of
 //! ours. Each is a JWT under a key of its own that is derived from `AUTH_SECRET`, so that neither is a bearer token, and none
@@ -29,14 +30,22 @@ pub(super) const VISIT_COOKIE: &str = "tollgate_account";
 /// Where the page is, below the relay's address.
 pub const PAGE_PATH: &str = "/account";
 
+/// Where the console is, below the backend's.
+const CONSOLE_PATH: &str = "/console";
+
+/// How long a link to the console is good for.
+const CONSOLE_LINK_LASTS: Duration = Duration::minutes(5);
+
 /// What keys are derived for.
 const LINK: &str = "Tollgate: a link to the account page";
 const VISIT: &str = "Tollgate: a visit of the account page";
+const CONSOLE_LINK: &str = "Tollgate: a link to the console";
 
 /// What links and visits are checked and made with.
 pub(super) struct LinkKeys {
     links: TokenKeys,
     visits: TokenKeys,
+    console_links: TokenKeys,
     /// What a new visit is signed with.
     visit_secret: Secret,
 }
@@ -46,7 +55,7 @@ pub(super) struct LinkKeys {
 pub struct Link {
     /// Its own name.
     pub id: String,
-    /// Whom it signs in.
+    /// Whom it signs in: a user's id; at the console, a name.
     pub user_id: String,
     /// Their verified e-mail address.
     email: Option<String>,
@@ -56,22 +65,25 @@ impl LinkKeys {
     /// Those of `AUTH_SECRET`.
     pub(super) fn of(secrets: &Secrets) -> Self {
         let of = |purpose| TokenKeys::new(&secrets.map(|secret| derived(secret, purpose)), None, None, None);
-        Self { links: of(LINK), visits: of(VISIT), visit_secret: derived(secrets.first(), VISIT) }
+        let visit_secret = derived(secrets.first(), VISIT);
+        Self { links: of(LINK), visits: of(VISIT), console_links: of(CONSOLE_LINK), visit_secret }
     }
 
     /// The link that `token` is of, if it is good at `now`.
     pub(super) async fn open(&self, token: &str, now: Timestamp) -> Result<Link, TokenError> {
-        let claims = self.links.read(token, now).await?;
-        let text = |claim: Option<&str>| claim.map(str::to_owned).ok_or(TokenError::NoSubject);
-        let email = claims.verified_email().map(str::to_owned);
-        Ok(Link { id: text(claims.name_of_token())?, user_id: text(claims.subject())?, email })
+        Link::of(&self.links.read(token, now).await?)
+    }
+
+    /// The same of a link to the console.
+    pub(super) async fn open_console(&self, token: &str, now: Timestamp) -> Result<Link, TokenError> {
+        Link::of(&self.console_links.read(token, now).await?)
     }
 
     /// The visit that `link` is exchanged for, in its cookie.
     pub(super) fn begin_visit(&self, link: &Link, now: Timestamp, is_secure: bool) -> Cookie<'static> {
         let claims = Minted::new(&link.user_id, link.email.as_deref(), now, VISIT_LASTS);
         let token = mint::sign(&self.visit_secret, &claims);
-        cookie(token, VISIT_LASTS, is_secure)
+        cookie(VISIT_COOKIE, token, VISIT_LASTS, is_secure)
     }
 
     /// What the visit `token` says at `now`.
@@ -82,12 +94,20 @@ impl LinkKeys {
 
 /// The cookie that takes the place of a visit's, and is over.
 pub(super) fn ended_visit(is_secure: bool) -> Cookie<'static> {
-    cookie(String::new(), Duration::zero(), is_secure)
+    cookie(VISIT_COOKIE, String::new(), Duration::zero(), is_secure)
+}
+
+impl Link {
+    fn of(claims: &Claims) -> Result<Self, TokenError> {
+        let text = |claim: Option<&str>| claim.map(str::to_owned).ok_or(TokenError::NoSubject);
+        let email = claims.verified_email().map(str::to_owned);
+        Ok(Self { id: text(claims.name_of_token())?, user_id: text(claims.subject())?, email })
+    }
 }
 
 /// No script reads it, and no other site makes a browser send it.
-fn cookie(token: String, lasts: Duration, is_secure: bool) -> Cookie<'static> {
-    Cookie::build((VISIT_COOKIE, token))
+pub(super) fn cookie(name: &'static str, token: String, lasts: Duration, is_secure: bool) -> Cookie<'static> {
+    Cookie::build((name, token))
         .path("/")
         .http_only(true)
         .same_site(SameSite::Strict)
@@ -104,12 +124,32 @@ pub fn make(
     rng: &Rng,
     now: Timestamp,
     lasts: Duration,
-    (user_id, email): (&str, Option<&str>),
+    user: (&str, Option<&str>),
 ) -> Url {
+    address(public_url, PAGE_PATH, &token(secrets, LINK, rng, (now, lasts), user))
+}
+
+/// The address of a link that signs an operator in at the console of the backend at `backend_url`, under a name, from `now`
+/// for five minutes.
+pub fn make_for_console(secrets: &Secrets, backend_url: &Url, rng: &Rng, now: Timestamp, name: &str) -> Url {
+    let lasts = (now, CONSOLE_LINK_LASTS);
+    address(backend_url, CONSOLE_PATH, &token(secrets, CONSOLE_LINK, rng, lasts, (name, None)))
+}
+
+fn token(
+    secrets: &Secrets,
+    purpose: &str,
+    rng: &Rng,
+    (now, lasts): (Timestamp, Duration),
+    (subject, email): (&str, Option<&str>),
+) -> String {
     let id = ids::new_id("lnk", now, rng);
-    let token = mint::sign(&derived(secrets.first(), LINK), &Minted::new(user_id, email, now, lasts).named(&id));
-    let mut url = public_url.clone();
-    url.set_path(PAGE_PATH);
+    mint::sign(&derived(secrets.first(), purpose), &Minted::new(subject, email, now, lasts).named(&id))
+}
+
+fn address(base: &Url, path: &str, token: &str) -> Url {
+    let mut url = base.clone();
+    url.set_path(path);
     url.set_query(None);
     url.set_fragment(Some(&format!("link={token}")));
     url

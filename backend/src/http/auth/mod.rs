@@ -4,12 +4,13 @@
 //! |---|---|
 //! | [`Internal`], [`Intake`] | a service on the private network; the relay |
 //! | [`User`] | whoever signed in at the company's own application, or by a link |
-//! | [`Operator`] | a user with the role `admin`, or whoever holds `ADMIN_API_KEY` |
+//! | [`Operator`] | a user with the role `admin`, whoever holds `ADMIN_API_KEY`, or who signed in at the console |
 //! | [`Cron`] | whatever holds `CRON_SECRET` |
 
 mod authenticator;
 mod bearer;
 mod claims;
+pub mod console;
 mod cron;
 mod download;
 mod internal;
@@ -18,6 +19,7 @@ pub mod mint;
 mod operator;
 mod session;
 mod sign_in;
+mod spend;
 #[cfg(test)]
 mod tests;
 mod token;
@@ -30,8 +32,10 @@ use rocket::request;
 pub use self::authenticator::{Authenticator, SignedInBy};
 pub use self::cron::Cron;
 pub use self::internal::{INTERNAL_KEY_HEADER, Intake, Internal};
-pub use self::operator::Operator;
+pub use self::operator::{ForOperators, Operator, readable_name};
+pub use self::spend::spend;
 pub use self::user::{MaybeUser, User, refuse_forms};
+use crate::app::App;
 use crate::http::error::ApiError;
 
 /// Ends a guard with `error` as the answer.
@@ -42,4 +46,9 @@ fn refuse<T>(request: &Request<'_>, error: ApiError) -> request::Outcome<T, ()> 
 /// Ends a guard with what it found.
 fn outcome<T>(request: &Request<'_>, found: Result<T, ApiError>) -> request::Outcome<T, ()> {
     found.map_or_else(|error| refuse(request, error), Outcome::Success)
+}
+
+/// Whether `request` came by https, as far as is known: nobody is hurt but who says it wrongly of himself.
+pub fn is_secure(request: &Request<'_>) -> bool {
+    request.headers().get_one("x-forwarded-proto") == Some("https") || App::of(request).config.tls.is_some()
 }

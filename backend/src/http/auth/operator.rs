@@ -4,7 +4,8 @@ use rocket::Request;
 use rocket::request::{self, FromRequest};
 use tollgate_domain::audit::acts::ActedBy;
 
-use super::authenticator::Authenticator;
+use super::authenticator::{Authenticator, not_an_operator};
+use super::console::{self, CONSOLE};
 use super::user::{SESSION, refuse_forms, refuse_strangers};
 use super::{bearer, outcome};
 use crate::app::App;
@@ -18,13 +19,22 @@ const CLAIMED_NAME_CHARACTERS_MAX: usize = 64;
 
 /// Who the audit trail names for the holder of `ADMIN_API_KEY`.
 const KEY_HOLDER: &str = "key";
-/// Who it names for an admin whose token does not say who it is of.
-const UNNAMED_ADMIN: &str = "admin";
 
-/// An operator: a user whose token has the role `admin`, or whoever showed `ADMIN_API_KEY` as a bearer token.
+/// Whether a request is one that only operators may make.
+pub struct ForOperators(bool);
+
+impl ForOperators {
+    /// Whether `request` is.
+    pub fn is(request: &Request<'_>) -> bool {
+        request.local_cache(|| Self(false)).0
+    }
+}
+
+/// An operator: a user whose token has the role `admin`, whoever showed `ADMIN_API_KEY` as a bearer token, or who signed in at
+/// the console.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Operator {
-    /// Who it is, for the audit trail: the token's `sub`, or `key`.
+    /// Who it is, for the audit trail: the token's `sub`, `key`, or `console:{name}`.
     pub actor: String,
     /// What the holder of the key calls himself, in `X-Operator`: nobody has checked it.
     pub claimed_name: Option<String>,
@@ -43,6 +53,7 @@ impl<'r> FromRequest<'r> for Operator {
     type Error = ();
 
     async fn from_request(request: &'r Request<'_>) -> request::Outcome<Self, ()> {
+        request.local_cache(|| ForOperators(true));
         outcome(request, operator(request).await)
     }
 }
@@ -54,30 +65,34 @@ async fn operator(request: &Request<'_>) -> Result<Operator, ApiError> {
         let claimed_name = claimed_name(request.headers().get(OPERATOR_HEADER))?;
         return Ok(Operator { actor: KEY_HOLDER.to_owned(), claimed_name });
     }
-    let sign_in = Authenticator::sign_in(request).await?;
-    if sign_in.claims.is_admin() {
-        if sign_in.is_by_cookie() {
-            refuse_forms(request)?;
-        }
-        let actor = sign_in.claims.subject().unwrap_or(UNNAMED_ADMIN).to_owned();
-        return Ok(Operator { actor, claimed_name: None });
+    // Whoever sends a token means it.
+    if !request.headers().contains("authorization")
+        && let Some(session) = console::of(request).await?
+    {
+        return Ok(Operator { actor: session.actor, claimed_name: None });
     }
-    Err(not_an_operator())
-}
-
-fn not_an_operator() -> ApiError {
-    ApiError { message: "this is for operators".into(), ..ApiError::forbidden() }
+    let sign_in = Authenticator::sign_in(request).await?;
+    let actor = sign_in.claims.operator().ok_or_else(not_an_operator)?;
+    if sign_in.is_by_cookie() {
+        refuse_forms(request)?;
+    }
+    Ok(Operator { actor, claimed_name: None })
 }
 
 /// What the holder of a key calls himself; blank is nothing.
 fn claimed_name<'h>(mut given: impl Iterator<Item = &'h str>) -> Result<Option<String>, ApiError> {
-    let name = given.next().map(str::trim).filter(|name| !name.is_empty());
-    let is_readable = name
-        .is_none_or(|name| name.chars().count() <= CLAIMED_NAME_CHARACTERS_MAX && !name.chars().any(char::is_control));
-    if given.next().is_none() && is_readable {
-        return Ok(name.map(str::to_owned));
-    }
-    Err(unreadable_name())
+    let (name, again) = (given.next(), given.next());
+    let name = name.map(str::trim).filter(|name| !name.is_empty());
+    let read = name.map(readable_name);
+    if again.is_some() || read == Some(None) { Err(unreadable_name()) } else { Ok(read.flatten()) }
+}
+
+/// What somebody calls himself, if that can be read: 1 to 64 characters.
+pub fn readable_name(name: &str) -> Option<String> {
+    let name = name.trim();
+    let is_readable =
+        (1..=CLAIMED_NAME_CHARACTERS_MAX).contains(&name.chars().count()) && !name.chars().any(char::is_control);
+    is_readable.then(|| name.to_owned())
 }
 
 fn unreadable_name() -> ApiError {
@@ -89,6 +104,7 @@ const OPERATOR: &[Scheme] = &[
     Scheme { name: "operatorToken", place: Place::Bearer, description: "A user's token with `role: \"admin\"`." },
     Scheme { name: "adminKey", place: Place::Bearer, description: "ADMIN_API_KEY." },
     SESSION,
+    CONSOLE,
 ];
 
 impl Argument for Operator {
@@ -97,6 +113,7 @@ impl Argument for Operator {
         let name = "What the holder of ADMIN_API_KEY calls himself, for the audit trail.";
         operation.parameters.push(Parameter::header("X-Operator", 0..=CLAIMED_NAME_CHARACTERS_MAX, name));
         refuse_strangers(operation);
+        operation.refuse(ApiError::database_unavailable());
         operation.refuse(not_an_operator());
         operation.refuse(unreadable_name());
     }

@@ -17,6 +17,7 @@ use crate::http::endpoint::{Argument, Endpoint, Operation, endpoint};
 use crate::http::error::ApiError;
 use crate::http::query;
 use crate::http::rate_limit::RateLimit;
+use crate::http::reason::maybe_readable;
 use crate::webhooks::inbox::{Inbox, Order};
 
 /// The routes of this module.
@@ -56,6 +57,8 @@ struct Request {
     #[serde(default)]
     dry_run: bool,
     cursor: Option<String>,
+    /// Why, for the audit trail.
+    reason: Option<String>,
 }
 
 #[post("/api/stripe/webhooks/replay", data = "<body>")]
@@ -67,10 +70,11 @@ async fn replay(
     inbox: &State<Inbox>,
 ) -> Result<Json<ReplayView>, ApiError> {
     let (selection, after) = body.0.selection(inbox.app().clock.now())?;
+    let reason = maybe_readable(body.0.reason)?;
     limit.0.check(&())?;
     let (dry_run, request_id) = (body.0.dry_run, &context.request_id);
     let selected = super::select(inbox.app(), &selection, after).await?;
-    let order = Order { action: ACTION, by: operator.acting(context, None) };
+    let order = Order { action: ACTION, by: operator.acting(context, reason) };
     let replayed = super::run(inbox, &selected, order, dry_run, request_id).await?;
     let results: Vec<_> = replayed.into_iter().map(ReplayedView::from).collect();
     info!(%request_id, events = results.len(), dry_run, "replayed {} events", results.len());

@@ -10,7 +10,7 @@ export function el(name, attributes, ...children) {
     else if (value === true) element.setAttribute(key, "");
     else if (value !== false && value != null) element.setAttribute(key, value);
   }
-  element.append(...children.flat().filter(isThere));
+  element.append(...children.flat(Infinity).filter(isThere));
   return element;
 }
 
@@ -44,10 +44,15 @@ export function facts(pairs) {
   return el("dl", null, shown.map(([name, value]) => el("div", null, el("dt", null, name), el("dd", null, value))));
 }
 
-/** Puts `children` into `parent` in place of what is there. The focus stays where it was, as far as that is still there. */
+/**
+ * Puts `children` into `parent` in place of what is there. The focus stays where it was, as far as that is still there, and what
+ * was unfolded stays so.
+ */
 export function replace(parent, children) {
   const focused = parent.contains(document.activeElement) ? document.activeElement : null;
-  parent.replaceChildren(...children.filter(isThere));
+  const unfolded = [...parent.querySelectorAll("details[open][id]")].map((details) => details.id);
+  parent.replaceChildren(...children.flat(Infinity).filter(isThere));
+  for (const id of unfolded) document.getElementById(id)?.setAttribute("open", "");
   if (focused === null) return;
   const again = focused.id && document.getElementById(focused.id);
   (again || parent.querySelector("h2"))?.focus();
