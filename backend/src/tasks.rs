@@ -4,7 +4,8 @@
 //! This is the only place that spawns what is meant to outlive a request. Tasks end with their runtime, or when
 //! [`Tasks::stop`] ends them.
 
-use std::panic::AssertUnwindSafe;
+use std::future::pending;
+use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -12,6 +13,7 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use tokio::task::AbortHandle;
 use tokio::time::sleep;
+use tokio_util::task::TaskTracker;
 use tollgate_shared::backoff::Backoff;
 use tollgate_shared::{Clock, Rng, Timestamp};
 use tracing::{debug, error, info, warn};
@@ -29,6 +31,8 @@ pub struct Tasks {
     clock: Clock,
     rng: Rng,
     started: Arc<Mutex<Vec<Started>>>,
+    /// What a stop waits for.
+    to_the_end: TaskTracker,
 }
 
 /// How a task fares.
@@ -64,7 +68,7 @@ struct Task {
 impl Tasks {
     /// None yet.
     pub fn new(clock: Clock, rng: Rng) -> Self {
-        Self { clock, rng, started: Arc::default() }
+        Self { clock, rng, started: Arc::default(), to_the_end: TaskTracker::new() }
     }
 
     /// Starts a task that does `work` at once and then again and again, `interval` after the end of the run before. Has to
@@ -125,6 +129,25 @@ impl Tasks {
     /// Does `work` to its end, whether or not whoever waits for it goes on waiting. None if it panics.
     pub async fn see_through<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> Option<T> {
         tokio::spawn(work).await.ok()
+    }
+
+    /// Does `work` to its end, whether or not whoever waits for it goes on waiting, and even where the tasks are stopped
+    /// meanwhile: for that, [`Tasks::ended`] is to be waited for. Panics if `work` does.
+    pub async fn to_the_end<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> T {
+        match self.to_the_end.spawn(work).await {
+            Ok(done) => done,
+            Err(ended) => match ended.try_into_panic() {
+                Ok(panic) => resume_unwind(panic),
+                // The runtime is going, and this with it.
+                Err(_) => pending().await,
+            },
+        }
+    }
+
+    /// Returns when there is nothing left of what is done to its end: at once, if there is nothing now.
+    pub async fn ended(&self) {
+        self.to_the_end.close();
+        self.to_the_end.wait().await;
     }
 
     /// How each task fares, in the order of their start.
@@ -291,6 +314,32 @@ mod tests {
         goes_on.send(()).unwrap();
         is_done.await.unwrap();
         assert_eq!(Tasks::see_through(async { 1 }).await, Some(1));
+    }
+
+    #[tokio::test]
+    async fn what_was_begun_is_done_to_its_end_after_a_stop() {
+        let tasks = tasks();
+        let (goes_on, may_go_on) = tokio::sync::oneshot::channel::<()>();
+        let may_go_on = Arc::new(Mutex::new(Some(may_go_on)));
+        let begun = tasks.clone();
+        tasks.every("begun", Duration::ZERO, move || {
+            let (tasks, may_go_on) = (begun.clone(), may_go_on.lock().unwrap().take());
+            async move {
+                match may_go_on {
+                    Some(may_go_on) => tasks.to_the_end(async move { may_go_on.await.unwrap() }).await,
+                    None => std::future::pending().await,
+                }
+                Ok(())
+            }
+        });
+        tokio::task::yield_now().await;
+        tasks.stop();
+        until(&tasks, |status| !status.is_alive).await;
+        let mut ended = Box::pin(tasks.ended());
+        assert!(futures_util::poll!(&mut ended).is_pending());
+        goes_on.send(()).unwrap();
+        ended.await;
+        tasks.ended().await;
     }
 
     #[tokio::test]

@@ -48,6 +48,8 @@ def certificate():
 
 class Handler:
     greylisted = set()
+    unanswered = set()
+    connected = asyncio.Event()
 
     async def handle_RCPT(self, server, session, envelope, address, options):
         match address.split("@")[0].split(".")[0]:
@@ -92,6 +94,15 @@ class Handler:
                 "parts": parts,
             }
         )
+        match envelope.rcpt_tos[0].split("@")[0]:
+            # Taken, and the answer is lost; the next time it is not.
+            case "unanswered" if not self.unanswered:
+                self.unanswered.add(envelope.rcpt_tos[0])
+                await asyncio.sleep(3600)
+            # Taken, and answered once somebody else connects.
+            case "held":
+                self.connected.clear()
+                await self.connected.wait()
         return "250 2.0.0 taken"
 
 
@@ -108,8 +119,13 @@ async def main():
     if "login" in wants:
         options |= {"authenticator": authenticate, "auth_required": True, "auth_require_tls": "tls" in wants}
     loop = asyncio.get_running_loop()
+
+    def connect():
+        Handler.connected.set()
+        return SMTP(Handler(), loop=loop, **options)
+
     server = await loop.create_server(
-        lambda: SMTP(Handler(), loop=loop, **options),
+        connect,
         "127.0.0.1",
         0,
         ssl=context if "implicit" in wants else None,

@@ -28,6 +28,9 @@ const PREPARE_BACKOFF: Backoff = Backoff { first: Duration::from_millis(250), lo
 /// How long it may take to write what is in memory alone.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// How long may be waited for what came of messages that are on their way: would it not be noted, they were sent again.
+const MESSAGES_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// How long connections to the database may take to be closed in order.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -47,6 +50,9 @@ pub(super) async fn run(config: Config) -> anyhow::Result<()> {
     app.tasks.keep("prepare", move || prepare(preparing.clone()));
     let served = server::serve(app.clone(), inbox, signals.stop(|| reload_tls(&app.config))).await;
     app.tasks.stop();
+    if timeout(MESSAGES_TIMEOUT, app.tasks.ended()).await.is_err() {
+        warn!("messages were on their way at the stop: what has not come of them by now is tried again");
+    }
     // What is in memory alone.
     if !matches!(timeout(WRITE_TIMEOUT, last_seen::write(&app)).await, Ok(Ok(()))) {
         warn!("could not write when machines were last heard of: the last seconds' worth is lost");

@@ -11,6 +11,7 @@ use serde::Serialize;
 use tollgate_db::DbError;
 use tollgate_domain::cron::runs::Caller;
 use tollgate_domain::cron::schedule::Schedule;
+use tollgate_domain::notifications::sending::Queue;
 use tracing::warn;
 
 use super::cleanup::clean_up;
@@ -87,6 +88,9 @@ const STREAM_SESSIONS_INTERVAL: Duration = HEARTBEAT;
 /// How often it is counted what apps have not acknowledged: each time every event of a week is looked at.
 const UNACKNOWLEDGED_INTERVAL: Duration = Duration::from_secs(5 * 60);
 
+/// How soon a message is sent: what it tells of has just been committed.
+const MESSAGES_INTERVAL: Duration = Duration::from_secs(1);
+
 /// How soon a customer is found that was computed by other plans.
 const REAPPLY_PLANS_INTERVAL: Duration = Duration::from_secs(10);
 
@@ -95,6 +99,14 @@ const COUNTED_INTERVAL: Duration = Duration::from_secs(5);
 
 /// How soon histograms are drained, which would grow for as long as nobody scrapes.
 const METRICS_INTERVAL: Duration = Duration::from_secs(5);
+
+/// The queues of messages, each by a task of its own: one whose provider is slow holds up no other.
+const QUEUES: [(&str, Queue); 4] = [
+    ("messages-email", Queue::Email),
+    ("messages-push", Queue::Push),
+    ("messages-webpush", Queue::WebPush),
+    ("messages-app", Queue::App),
+];
 
 /// Every job.
 pub fn jobs() -> impl Iterator<Item = &'static Job> {
@@ -156,6 +168,13 @@ fn start_looks(context: &Context) {
             moving::follow(&app).await.map(drop)
         }
     });
+    for (name, queue) in QUEUES {
+        let looks_for = app.clone();
+        app.tasks.every(name, MESSAGES_INTERVAL, move || {
+            let app = looks_for.clone();
+            async move { notifications::sending::send_due(&app, queue).await.map(drop) }
+        });
+    }
     let looks_for = app.clone();
     app.tasks.every("last-seen", LAST_SEEN_INTERVAL, move || {
         let app = looks_for.clone();
@@ -193,6 +212,7 @@ struct Retried {
     judged: usize,
     ended: usize,
     payments: usize,
+    messages: usize,
 }
 
 async fn retry_events(context: Context, progress: Progress) -> Result<(), DbError> {
@@ -204,6 +224,8 @@ async fn retry_events(context: Context, progress: Progress) -> Result<(), DbErro
     done.ended = undelivered::end_of_who_left(app).await?;
     progress.say(&done);
     done.payments = tries::run(app).await?.tried;
+    progress.say(&done);
+    done.messages = notifications::sending::send_all(app).await?;
     progress.say(&done);
     telling::tell_due(app).await.map(drop)
 }

@@ -7,6 +7,7 @@ use serde_json::json;
 use tollgate_db::{Tx, UnitOfWork};
 use tollgate_domain::audit::acts::{self, Act, ActedBy};
 use tollgate_domain::dead_letters::{self, Source, Status};
+use tollgate_domain::notifications;
 use tollgate_shared::RequestId;
 
 use super::view::{self, DeadLetter};
@@ -23,26 +24,31 @@ pub(super) struct Done {
     pub(super) event_id: String,
     status: &'static str,
     /// What became of its event: as the intake says it, `failed` for one that waits for its next attempt, `sent` for one that
-    /// is on its way to its machine again.
+    /// is on its way to its machine again, `queued` for a message.
     pub(super) outcome: &'static str,
 }
 
 /// Has the event of a letter tried again at once. One of Stripe's goes the way of all its events; one for a machine is sent
-/// again on its stream, and the machine's acknowledgement ends the letter.
+/// again on its stream, and the machine's acknowledgement ends the letter; a message is queued again, and sent it ends its.
 pub(super) async fn retry(inbox: &Inbox, id: &str, by: ActedBy, request_id: &RequestId) -> Result<Done, ApiError> {
     let app = inbox.app();
     let letter = unresolved(&mut app.read().await?, id).await?;
     if letter.source == Source::Webhook.name() {
         return retry_webhook(inbox, letter, by, request_id).await;
     }
+    let is_message = letter.source == Source::Notification.name();
     let mut tx = app.begin_write().await?;
+    if is_message && !notifications::requeue(&mut tx, app.clock.now(), &letter.event_id).await? {
+        return Err(ApiError::not_found("such message any more"));
+    }
     if !dead_letters::note_retry(&mut tx, app.clock.now(), &letter.id, &by.actor).await? {
         return Err(already_resolved());
     }
     record(&mut tx, app, &by, "dead_letter.retry", &letter, Status::Retrying).await?;
     tx.commit().await?;
     app.bells.ring(letter.license_id.as_deref());
-    Ok(Done { event_id: letter.event_id, status: Status::Retrying.name(), outcome: "sent" })
+    let outcome = if is_message { "queued" } else { "sent" };
+    Ok(Done { event_id: letter.event_id, status: Status::Retrying.name(), outcome })
 }
 
 async fn retry_webhook(

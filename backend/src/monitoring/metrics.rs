@@ -20,6 +20,8 @@ use crate::webhooks::view::{self, InTrouble};
 use tollgate_db::DbError;
 use tollgate_domain::alerts::{self, AlertName};
 use tollgate_domain::dead_letters::{self, Source};
+use tollgate_domain::notifications;
+use tollgate_domain::notifications::sending::Queue;
 
 /// How long the database is waited for at a scrape: Prometheus gives up after ten seconds.
 const DATABASE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -122,6 +124,11 @@ fn describe() {
         count,
         "Requests to Stripe, by what was asked for and the response's status"
     );
+    describe_counter!(
+        "tollgate_backend_messages_total",
+        count,
+        "Messages to users of which something has come, by channel, template and result"
+    );
     describe_gauge!(
         "tollgate_backend_events_unacknowledged",
         count,
@@ -222,11 +229,18 @@ struct Trouble {
     oldest_letter_at: Option<Timestamp>,
     /// How many alerts fire, by name and severity.
     alerts: Vec<(String, String, i64)>,
+    /// Messages that wait for their next attempt.
+    messages_queued: i64,
 }
 
 async fn trouble(app: &App) -> Result<Trouble, DbError> {
     let mut tx = app.read().await?;
+    let mut messages_queued = 0;
+    for queue in Queue::ALL {
+        messages_queued += notifications::queued(&mut tx, queue).await?;
+    }
     Ok(Trouble {
+        messages_queued,
         events: view::in_trouble(&mut tx).await?,
         letters: dead_letters::open_by_source(&mut tx).await?.into_iter().collect(),
         oldest_letter_at: dead_letters::oldest_open(&mut tx, Source::Webhook).await?,
@@ -254,6 +268,11 @@ fn expose_trouble(known: &Trouble, now: Timestamp, scraped: &mut Exposition) {
         "tollgate_backend_dead_letter_oldest_seconds",
         "Age of the oldest dead letter of Stripe's events; 0 when there is none",
         age(known.oldest_letter_at),
+    );
+    scraped.gauge(
+        "tollgate_backend_messages_queued",
+        "Messages to users that wait for their next attempt",
+        known.messages_queued as f64,
     );
     // The names that earlier releases had for those two.
     scraped.gauge(

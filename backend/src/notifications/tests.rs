@@ -1,5 +1,9 @@
 //! What people are told, on both engines: by Stripe's events and by the clock, and what they see of it.
 
+mod once;
+mod sending;
+mod upgraded;
+
 use std::sync::Arc;
 use std::time::Duration as StdDuration;
 

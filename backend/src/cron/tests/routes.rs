@@ -14,7 +14,7 @@ fn whoever_asks_gets_the_due_run_and_then_one_of_his_own() {
             assert_eq!(response.status, 200, "{response:?}");
             response.json()
         };
-        let answer = |ran: bool, tick: &str| json!({ "job": "retry-events", "ran": ran, "tick": tick, "summary": { "tried": 0, "judged": 0, "ended": 0, "payments": 0 } });
+        let answer = |ran: bool, tick: &str| json!({ "job": "retry-events", "ran": ran, "tick": tick, "summary": { "tried": 0, "judged": 0, "ended": 0, "payments": 0, "messages": 0 } });
         assert_eq!(ask(Method::Get).await, answer(true, "2025-06-15T15:06:00Z"));
         assert_eq!(ask(Method::Post).await, answer(true, "2025-06-15T15:06:40Z"));
         assert_eq!(ask(Method::Post).await, answer(false, "2025-06-15T15:06:40Z"), "in the same second");
@@ -87,7 +87,7 @@ fn operators_see_when_each_job_ran_what_it_did_and_whether_it_is_late() {
         let mut once = json!({
             "job": "retry-events", "schedule": "each minute", "lastTick": "2025-06-15T15:06:00Z",
             "lastRunAt": "2025-06-15T15:06:40Z", "lastOutcome": "succeeded", "durationMs": 0,
-            "nextAt": "2025-06-15T15:07:00Z", "late": false, "summary": { "tried": 0, "judged": 0, "ended": 0, "payments": 0 },
+            "nextAt": "2025-06-15T15:07:00Z", "late": false, "summary": { "tried": 0, "judged": 0, "ended": 0, "payments": 0, "messages": 0 },
         });
         assert_eq!(list().await["data"][0], once);
         app.advance(620); // 15:17
