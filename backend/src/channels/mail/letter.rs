@@ -123,7 +123,7 @@ mod tests {
     #[test]
     fn without_a_mail_the_body_is_all_of_it() {
         let letter = written(&Outgoing { mail: None, ..pod_joined() });
-        assert_eq!(header(&letter, "Subject"), Some("=?utf-8?b?WmFobHVuZyBuw7Z0aWc=?="));
+        assert_eq!(header(&letter, "Subject"), Some("Zahlung =?utf-8?b?bsO2dGln?="));
         assert!(letter.ends_with("\r\n\r\nNoch zwei Tage."), "{letter}");
     }
 }

@@ -121,7 +121,7 @@ mod tests {
         let is_good = |p256dh: &str, auth: &str| Receiver::parse(p256dh, auth).is_some();
         assert!(is_good(P256DH, AUTH));
         assert!(is_good(&format!("{P256DH}="), &format!("{AUTH}==")));
-        let beside_the_curve = P256DH.replace("AIiw4", "AIiw8");
+        let beside_the_curve = P256DH.replace("IAiw4", "IAiw8");
         for bad in [&beside_the_curve, "", "BCVxsr7N", &AUTH.repeat(4), "?"] {
             assert!(!is_good(bad, AUTH), "{bad}");
         }
