@@ -35,6 +35,13 @@ pub struct CustomerState {
     widgets: Vec<WidgetView>,
 }
 
+impl CustomerState {
+    /// Whose it is.
+    pub fn user_id(&self) -> Option<&str> {
+        self.user_id.as_deref()
+    }
+}
+
 /// Everything about the customer `id`, if we have heard of it.
 pub async fn load(tx: &mut Tx, id: &str) -> Result<Option<CustomerState>, DbError> {
     let ids = BTreeSet::from([id.to_owned()]);

@@ -1,5 +1,6 @@
 //! What people are told: in the application, by e-mail, by push; what they want to be told, and where.
 
+mod admin;
 pub mod by_time;
 mod devices;
 mod known;
@@ -19,7 +20,7 @@ use crate::http::endpoint::Endpoint;
 
 /// The routes of this module.
 pub fn routes() -> Vec<Endpoint> {
-    [routes::routes(), preferences::routes(), devices::routes(), unsubscribe::routes()].concat()
+    [routes::routes(), preferences::routes(), devices::routes(), unsubscribe::routes(), admin::routes()].concat()
 }
 
 /// Where whoever is told of something goes from there: to where an invoice can be paid, to the account page for what is of

@@ -1,5 +1,6 @@
 //! What people are told, on both engines: by Stripe's events and by the clock, and what they see of it.
 
+mod admin;
 mod once;
 mod sending;
 mod upgraded;
@@ -125,7 +126,9 @@ fn each_message_is_written_once_with_what_it_tells_of() {
         assert_eq!(written, mails);
         let mut tx = app.inner.read().await.unwrap();
         assert_eq!(view::of_event(&mut tx, "evt_2").await.unwrap().len(), 2);
-        assert_eq!(view::of_customer(&mut tx, "cus_1", 25).await.unwrap().len(), 3);
+        let shown = app.look_up("/api/admin/events/evt_2").await.json();
+        assert_eq!(shown["messages"].as_array().map(Vec::len), Some(2), "{shown}");
+        assert_eq!(view::of_customer(&mut tx, "cus_1", Some("user_1"), 25).await.unwrap().len(), 3);
         drop(tx);
         assert_eq!(
             templates(&app, "/api/notifications").await,

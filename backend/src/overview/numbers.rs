@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use chrono::Duration;
 use tollgate_db::{DbError, Tx};
 use tollgate_domain::plans::{Plan, Plans};
+use tollgate_domain::support::TicketStatus;
 use tollgate_shared::Timestamp;
 
 /// The statuses of a subscription that there are at Stripe.
@@ -77,6 +78,17 @@ pub(super) async fn memberships(tx: &mut Tx, now: Timestamp) -> Result<Numbers, 
     let mut numbers = Numbers::from(shown);
     for (status, count) in rows {
         numbers.entry(status).and_modify(|number| *number = count);
+    }
+    Ok(numbers)
+}
+
+/// Tickets by status.
+pub(super) async fn tickets(tx: &mut Tx) -> Result<Numbers, DbError> {
+    let mut numbers = Numbers::new();
+    for status in TicketStatus::ALL.map(TicketStatus::name) {
+        let sql = "SELECT count(*) FROM support_tickets WHERE status = $1";
+        let (count,) = tx.sql(sql).bind(status).one::<(i64,)>().await?;
+        numbers.insert(status.to_owned(), count);
     }
     Ok(numbers)
 }

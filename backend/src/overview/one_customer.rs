@@ -13,6 +13,9 @@ use tollgate_domain::licenses::machines;
 use tollgate_domain::licenses::view::MachineView;
 use tollgate_domain::memberships::lists as memberships;
 use tollgate_domain::memberships::view::MembershipView;
+use tollgate_domain::notifications::view::{self as messages, MessageView};
+use tollgate_domain::support::search as support;
+use tollgate_domain::support::view::OperatorTicketHeadView;
 
 use crate::app::App;
 use crate::dead_letters::view::{self as dead_letters, DeadLetterView};
@@ -30,6 +33,9 @@ pub(super) struct WholeCustomer {
     customer: CustomerState,
     events: Vec<EventView>,
     changes: Vec<ChangeView>,
+    messages: Vec<MessageView>,
+    /// Of its user.
+    tickets: Vec<OperatorTicketHeadView>,
     memberships: Vec<MembershipView>,
     machines: Vec<MachineView>,
     dead_letters: Vec<DeadLetterView>,
@@ -40,7 +46,13 @@ pub(super) async fn load(tx: &mut Tx, app: &App, id: &str) -> Result<Option<Whol
     let Some(customer) = customer_state::load(tx, id).await? else { return Ok(None) };
     let newest = Page { limit: SHOWN, after: None };
     let of_customer = Filter { customer: Some(id.to_owned()), ..Filter::default() };
+    let tickets = match customer.user_id() {
+        Some(user) => support::of_user(tx, user, &newest).await?.map(OperatorTicketHeadView::from).data,
+        None => Vec::new(),
+    };
     Ok(Some(WholeCustomer {
+        messages: messages::of_customer(tx, id, customer.user_id(), SHOWN as i64).await?,
+        tickets,
         customer,
         events: webhooks::list(tx, &of_customer, &newest).await?.map(EventView::from).data,
         changes: history::list(tx, &[id.to_owned()], &newest).await?.data,

@@ -8,6 +8,7 @@ use serde::Serialize;
 use tollgate_db::{DbError, Tx};
 use tollgate_domain::acknowledgements::told::{self, ToldView};
 use tollgate_domain::audit::history::{self, ChangeView};
+use tollgate_domain::notifications::view::{self as messages, MessageView};
 use tollgate_shared::clock::rfc3339;
 use tollgate_shared::{RequestId, Timestamp};
 
@@ -37,6 +38,8 @@ pub(super) struct WholeEvent {
     changes: Vec<ChangeView>,
     /// What desktop apps were told of it, and what they said.
     license_events: Vec<ToldView>,
+    /// What users are told of it.
+    messages: Vec<MessageView>,
     dead_letter: Option<DeadLetterView>,
 }
 
@@ -123,6 +126,7 @@ async fn of(tx: &mut Tx, id: &str, known: Option<EventRow>, asked: Vec<Asked<Jou
         attempts: tried.into_iter().map(AttemptView::of).collect(),
         changes: history::of_ids(tx, &changes).await?,
         license_events: told::of_ids(tx, &license_events).await?,
+        messages: messages::of_event(tx, id).await?,
         dead_letter: dead_letters::of_event(tx, id).await?,
         effects,
         event: known.map(|row| RequestedEvent { request_id: row.request_id.clone(), event: EventView::from(row) }),

@@ -49,6 +49,7 @@ struct StatsView {
     /// Of what failed within 30 days and is settled: how much was paid after all, 0 to 1.
     retry_success_rate: Option<f64>,
     dead_letters: Numbers,
+    tickets: Numbers,
     generated_at: String,
 }
 
@@ -84,6 +85,7 @@ async fn count(tx: &mut Tx, app: &App) -> Result<StatsView, DbError> {
         in_grace: numbers::in_grace(tx, now).await?,
         retry_success_rate: numbers::retry_success_rate(tx, now, plans.past_due_days()).await?,
         dead_letters: dead_letters::open_by_source(tx).await?.into_iter().collect(),
+        tickets: numbers::tickets(tx).await?,
         generated_at: rfc3339(now),
     })
 }

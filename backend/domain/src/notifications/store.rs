@@ -331,9 +331,15 @@ pub(super) async fn newest(tx: &mut Tx, filter: &Filter, page: &Page) -> Result<
     tx.load("id", &ids.into_iter().map(|(id,)| id).collect(), Lock::None).await
 }
 
-/// The newest messages about a customer.
-pub(super) async fn of_customer(tx: &mut Tx, customer_id: &str, limit: i64) -> Result<Vec<Message>, DbError> {
-    let ids: Vec<(String,)> = tx
+/// The newest messages about a customer, and about nobody's customer to its user: `|| ''` keeps an engine from going through those of
+/// everybody.
+pub(super) async fn of_customer(
+    tx: &mut Tx,
+    customer_id: &str,
+    user_id: Option<&str>,
+    limit: i64,
+) -> Result<Vec<Message>, DbError> {
+    let about_it: Vec<(String,)> = tx
         .sql(
             "SELECT id
              FROM messages
@@ -345,8 +351,22 @@ pub(super) async fn of_customer(tx: &mut Tx, customer_id: &str, limit: i64) -> R
         .bind(limit)
         .all()
         .await?;
-    let mut rows: Vec<Message> = tx.load("id", &ids.into_iter().map(|(id,)| id).collect(), Lock::None).await?;
+    let to_its_user: Vec<(String,)> = tx
+        .sql(
+            "SELECT id
+             FROM messages
+             WHERE user_id = $1 AND customer_id || '' IS NULL
+             ORDER BY created_at DESC, id DESC
+             LIMIT $2",
+        )
+        .bind(user_id)
+        .bind(limit)
+        .all()
+        .await?;
+    let ids = about_it.into_iter().chain(to_its_user).map(|(id,)| id).collect();
+    let mut rows: Vec<Message> = tx.load("id", &ids, Lock::None).await?;
     rows.sort_by(|a, b| (b.created_at, &b.id).cmp(&(a.created_at, &a.id)));
+    rows.truncate(usize::try_from(limit).unwrap_or_default());
     Ok(rows)
 }
 

@@ -53,9 +53,14 @@ pub async fn messages(tx: &mut Tx, filter: &Filter, page: &Page) -> Result<List<
     Ok(list.map(MessageView::from))
 }
 
-/// The newest messages of a customer or of its user, at most `limit`.
-pub async fn of_customer(tx: &mut Tx, customer_id: &str, limit: i64) -> Result<Vec<MessageView>, DbError> {
-    Ok(store::of_customer(tx, customer_id, limit).await?.into_iter().map(MessageView::from).collect())
+/// The newest messages about a customer, and about nobody's customer to its user, at most `limit`.
+pub async fn of_customer(
+    tx: &mut Tx,
+    customer_id: &str,
+    user_id: Option<&str>,
+    limit: i64,
+) -> Result<Vec<MessageView>, DbError> {
+    Ok(store::of_customer(tx, customer_id, user_id, limit).await?.into_iter().map(MessageView::from).collect())
 }
 
 /// What an event has brought about.
