@@ -70,16 +70,16 @@ mod tests {
 
     use super::*;
 
+    /// One that began at `begun_at`, and was last used at `seen_at`.
+    fn session(begun_at: Timestamp, seen_at: Timestamp) -> ConsoleSession {
+        let (id, actor) = ("cse_1".to_owned(), "console:ada".to_owned());
+        ConsoleSession { id, token_hash: String::new(), actor, begun_at, seen_at }
+    }
+
     #[test]
     fn a_session_is_over_after_twelve_hours_or_one_idle() {
         let start = from_unix(1_750_000_000).unwrap();
-        let used = |hours: i64| ConsoleSession {
-            id: "cse_1".to_owned(),
-            token_hash: String::new(),
-            actor: "console:ada".to_owned(),
-            begun_at: start,
-            seen_at: start + Duration::hours(hours),
-        };
+        let used = |hours: i64| session(start, start + Duration::hours(hours));
         let second = Duration::seconds(1);
         assert!(used(0).is_good(start + IDLE_MAX - second));
         assert!(!used(0).is_good(start + IDLE_MAX));
@@ -91,8 +91,7 @@ mod tests {
     #[test]
     fn that_a_session_is_used_is_written_once_a_minute() {
         let start = from_unix(1_750_000_000).unwrap();
-        let (id, token_hash, actor) = Default::default();
-        let session = ConsoleSession { id, token_hash, actor, begun_at: start, seen_at: start };
+        let session = session(start, start);
         assert!(!session.is_to_be_noted(start + Duration::seconds(59)));
         assert!(session.is_to_be_noted(start + Duration::seconds(60)));
     }
