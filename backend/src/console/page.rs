@@ -15,7 +15,7 @@ const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; st
      connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
 /// The names of its pages: below each stand the objects that it has.
-const PAGES: [&str; 11] = [
+const PAGES: [&str; 12] = [
     "alerts",
     "audit",
     "cron",
@@ -23,6 +23,7 @@ const PAGES: [&str; 11] = [
     "dead-letters",
     "events",
     "licenses",
+    "messages",
     "pods",
     "releases",
     "replay",
@@ -39,7 +40,7 @@ macro_rules! assets {
 const PAGE: Asset = Asset { name: "index.html", text: include_str!("page/index.html") };
 
 /// What it is made of, beside what all pages share.
-pub(super) const FILES: [Asset; 32] = assets![
+pub(super) const FILES: [Asset; 33] = assets![
     "act.js",
     "alerts.js",
     "api.js",
@@ -58,6 +59,7 @@ pub(super) const FILES: [Asset; 32] = assets![
     "list.js",
     "machines.js",
     "main.js",
+    "messages.js",
     "object.js",
     "overview.js",
     "pages.js",

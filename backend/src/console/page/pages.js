@@ -9,6 +9,7 @@ import * as event from "./event.js";
 import * as events from "./events.js";
 import * as license from "./license.js";
 import * as licenses from "./licenses.js";
+import * as messages from "./messages.js";
 import * as overview from "./overview.js";
 import * as pod from "./pod.js";
 import * as pods from "./pods.js";
@@ -28,6 +29,7 @@ export const PAGES = [
   page("c", "Customers", "customers", customers, customer),
   page("l", "Licences", "licenses", licenses, license),
   page("p", "Pods", "pods", pods, pod),
+  page("m", "Messages", "messages", messages),
   page("s", "Support", "support", support, ticket),
   page("v", "Releases", "releases", releases, release),
   page("a", "Alerts", "alerts", alerts),
