@@ -1,8 +1,9 @@
-use std::fs;
+use std::{env, fs};
 
 use chrono_tz::Tz;
 use serde_json::json;
 use tempfile::TempDir;
+use tollgate_tests::node::{self, packages, programs};
 
 use super::*;
 
@@ -65,6 +66,74 @@ fn amounts_and_times_are_the_readers() {
     assert!(lagos.body.contains("1 February 2027, 00:30 WAT"), "{}", lagos.body);
     assert_eq!(subject(5000, "jpy", Tz::UTC).title, "JPY 5,000 for Ajo is due on 31 January 2027");
     assert_eq!(subject(5000, "kwd", Tz::America__New_York).title, "KWD 5.000 for Ajo is due on 31 January 2027");
+}
+
+/// The same mail in another currency differs by its amounts alone.
+#[test]
+fn each_mail_has_the_decimals_of_its_currency() {
+    let templates = Templates::load(None).unwrap();
+    for template in Template::ALL {
+        let of = |currency: &str| {
+            let mut facts = sample::facts(template);
+            facts["currency"] = json!(currency);
+            let MailText { subject, text, html } = templates.mail(template, &facts, &reader("en")).unwrap();
+            [subject, text, html]
+        };
+        for (currency, amount, total) in
+            [("jpy", "JPY 500,000", "JPY 1,500,000"), ("kwd", "KWD 500.000", "KWD 1,500.000")]
+        {
+            let expected = of("ngn").map(|text| text.replace("NGN 5,000.00", amount).replace("NGN 15,000.00", total));
+            assert_eq!(of(currency), expected, "{template:?}");
+            assert!(!expected.concat().contains("NGN"), "{template:?}");
+        }
+    }
+}
+
+/// What people send each other: no line of a small screen has room for the name, nor is there a place to break it.
+const LONG_NAME: &str = "Ajo_ya_Oluwaseun_ati_awon_ore_re_ni_Ibadan_2027_January_to_December";
+
+/// Each template in one of the currencies, and those that name a pod by a long name.
+fn mails() -> Vec<Value> {
+    let templates = Templates::load(None).unwrap();
+    let mut mails = Vec::new();
+    for (number, template) in Template::ALL.into_iter().enumerate() {
+        let mut facts = sample::facts(template);
+        facts["currency"] = json!(["ngn", "jpy", "kwd"][number % 3]);
+        let html = templates.mail(template, &facts, &reader("en")).unwrap().html;
+        mails.push(json!({ "name": template.name(), "html": html }));
+    }
+    for template in [Template::PodPayout, Template::SupportReply] {
+        let mut facts = sample::facts(template);
+        for fact in ["podName", "reference", "ticketSubject", "text"] {
+            facts[fact] = json!(LONG_NAME);
+        }
+        let html = templates.mail(template, &facts, &reader("en")).unwrap().html;
+        mails.push(json!({ "name": format!("long_{}", template.name()), "html": html }));
+    }
+    mails
+}
+
+#[rocket::async_test]
+async fn each_mail_reads_well_wide_and_narrow_light_and_dark() {
+    packages();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("mails.json");
+    let mails = mails();
+    fs::write(&file, json!(mails).to_string()).unwrap();
+    // Where to put pictures of each, for whoever wants to see them.
+    let pictures = env::var("TOLLGATE_PICTURES").ok();
+    let arguments: Vec<_> = [file.to_str().unwrap()].into_iter().chain(pictures.as_deref()).collect();
+    let mut browser = node::start(&programs().join("mails.js"), &arguments);
+    let mut seen = 0;
+    loop {
+        let said = browser.next().await.expect("it looks at each of them");
+        if said["name"].is_null() {
+            break;
+        }
+        assert_eq!(said["faults"], json!([]), "{said}");
+        seen += 1;
+    }
+    assert_eq!(seen, 4 * mails.len());
 }
 
 #[test]

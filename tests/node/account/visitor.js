@@ -1,4 +1,4 @@
-// Who looks at the account page: Chromium with a session that Auth.js itself made, and an eye for what is wrong with a page.
+// Who looks at the account page, and at mails: Chromium with a session that Auth.js itself made, and an eye for what is wrong.
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";
@@ -42,14 +42,16 @@ export async function visitor({ base, secret, user, scheme = "light", width = 11
   return page;
 }
 
-/** What is wrong with the page as it stands; a picture of it goes to the folder `pictures`, if there is one. */
-export async function judge(page, name, pictures) {
+/** What is wrong with the page as it stands; a picture of it goes to the folder `pictures`, if there is one. `rules` are axe's,
+ * which takes a while: null does without it. */
+export async function judge(page, name, pictures, rules = {}) {
   const faults = page.faults.splice(0);
   const excess = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
   if (excess > 0) faults.push(`it is ${excess} pixels too wide`);
   if (pictures) await page.screenshot({ path: join(pictures, `${name}.png`), fullPage: true });
+  if (!rules) return faults;
   await page.evaluate(axe);
-  const { violations } = await page.evaluate(() => globalThis.axe.run());
+  const { violations } = await page.evaluate((rules) => globalThis.axe.run({ rules }), rules);
   const where = ({ nodes }) => nodes.map((node) => node.target.join(" ")).join(", ");
   faults.push(...violations.map((violation) => `${violation.id}: ${violation.help}: ${where(violation)}`));
   // What axe itself does is nobody's fault.
