@@ -13,6 +13,7 @@ use crate::channels::Channels;
 use crate::channels::pager::Pager;
 use crate::config::Config;
 use crate::last_seen::LastSeen;
+use crate::measured::Measured;
 use crate::relays::Relays;
 use crate::stripe_api::Client;
 use crate::tasks::Tasks;
@@ -53,6 +54,8 @@ pub struct App {
     pub last_seen: LastSeen,
     /// How much is owed by apps, as it was counted last.
     pub(crate) unacknowledged: CountedLately,
+    /// What this process measures of itself.
+    pub measured: Measured,
 }
 
 /// A count of much, for whoever asks within the next minute: pages ask every few seconds.
@@ -102,6 +105,7 @@ impl App {
         let tasks = Tasks::new(clock.clone(), rng.clone());
         let bells = Bells::new(&rng);
         let (keys, last_seen, unacknowledged) = (Arc::default(), LastSeen::default(), CountedLately::default());
+        let measured = Measured::new(&rng);
         Self {
             config,
             db,
@@ -117,6 +121,7 @@ impl App {
             keys,
             last_seen,
             unacknowledged,
+            measured,
         }
     }
 

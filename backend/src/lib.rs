@@ -10,7 +10,7 @@
 //! | [`templates`] | the texts of notifications |
 //! | [`delay_queue`], [`tasks`] | things that wait for their time; background tasks, supervised |
 //! | [`bells`] | how streams of events learn that there is something to read |
-//! | [`last_seen`] | what was heard of machines and is not written yet |
+//! | [`last_seen`], [`measured`] | what was heard of machines and is not written yet; what the process measures of itself |
 //! | [`relays`] | what only relays know, asked of their private listeners |
 //! | [`app`], [`mod@write`] | the one piece of state that all share; the one way in which rows are changed |
 //! | [`differences`] | what is not here as Stripe has it |
@@ -20,6 +20,7 @@
 //! | [`audit`] | what operators did |
 //! | [`deployment_keys`] | what leases are signed and fingerprints hashed with |
 //! | [`api_keys`], [`customers`], [`events`], [`invoices`], [`licenses`], [`notifications`], [`payment_methods`], [`payments`], [`subscriptions`], [`users`], [`widgets`], [`webhooks`] | capabilities: their routes, jobs and calls |
+//! | [`analytics`] | how things went, hour by hour; how licences are; what is out of the ordinary |
 //! | [`dead_letters`] | what a person should look at, and what operators do with it |
 //! | [`terminals`] | what machines of a licence see of and tell each other |
 //! | [`releases`] | versions of the app: feeds, files, and what operators publish |
@@ -35,6 +36,7 @@
 
 pub mod account;
 pub mod alerts;
+pub mod analytics;
 pub mod api_keys;
 pub mod app;
 pub mod audit;
@@ -57,6 +59,7 @@ pub(crate) mod http_client;
 pub mod invoices;
 pub mod last_seen;
 pub mod licenses;
+pub mod measured;
 pub mod monitoring;
 pub mod notifications;
 pub mod openapi;

@@ -43,9 +43,9 @@ use crate::terminals::TerminalLimits;
 use crate::webhooks::inbox::Inbox;
 use crate::webhooks::replay::routes::ReplayLimit;
 use crate::{
-    account, alerts, api_keys, audit, console, cron, customers, dead_letters, deployment_keys, events, invoices,
-    licenses, notifications, openapi, overview, payment_methods, payments, pods, releases, subscriptions, support,
-    terminals, users, webhooks, widgets,
+    account, alerts, analytics, api_keys, audit, console, cron, customers, dead_letters, deployment_keys, events,
+    invoices, licenses, notifications, openapi, overview, payment_methods, payments, pods, releases, subscriptions,
+    support, terminals, users, webhooks, widgets,
 };
 
 /// How long requests in flight may take after a stop.
@@ -99,6 +99,7 @@ pub fn endpoints() -> Vec<Endpoint> {
         webhooks::replay::routes::routes(),
         webhooks::routes::routes(),
         account::routes::routes(),
+        analytics::routes(),
         billing::routes(),
         customers::routes::routes(),
         api_keys::routes::routes(),

@@ -40,6 +40,8 @@
 //! | `membership_rounds` | the row itself, in one statement: its job runs once at a time |
 //! | `reconciliations` | the row itself, in one statement: of two runs of one name the last word stands |
 //! | `cron_runs` | the row itself: whoever inserts it runs the job |
+//! | `analytics_points` | the row itself, in one statement: its job runs once at a time, and two runs write the same |
+//! | `analytics_samples` | nothing: a process writes rows of its own |
 //! | `dead_letters` | the row itself, in one statement: whoever comes second renews it |
 //! | `deployment_keys` | the row itself, made where it is missing |
 

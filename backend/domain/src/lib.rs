@@ -33,10 +33,12 @@
 //! | [`alerts`] | what operators are told that is amiss |
 //! | [`entitlements`] | who may use what |
 //! | [`user_state`] | what a user has, over all of its customers |
+//! | [`analytics`] | how things went, how licences are, what is out of the ordinary |
 //! | [`apply`] | what an observation does, in its order |
 
 pub mod acknowledgements;
 pub mod alerts;
+pub mod analytics;
 pub mod api_keys;
 pub mod apply;
 pub mod audit;

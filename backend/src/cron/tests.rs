@@ -107,10 +107,12 @@ fn clocks_and_schedulers_all_at_once_run_each_tick_once() {
         assert_eq!(by_clocks["detect-stale-sessions"], 60);
         assert_eq!(by_clocks["health-monitoring"], 13);
         assert_eq!((by_clocks["expiration-check"], by_clocks["cleanup-events"]), (2, 1));
-        assert_eq!(by_clocks["sync-subscriptions"], 1);
+        assert_eq!((by_clocks["analytics"], by_clocks["sync-subscriptions"]), (2, 1));
 
         let minutes = |job: &'static str| (0..60).map(move |minute| (job, first + chrono::Duration::minutes(minute)));
         let others = [
+            ("analytics", "2025-06-15T15:00:00Z"),
+            ("analytics", "2025-06-15T16:00:00Z"),
             ("cleanup-events", "2025-06-15T03:00:00Z"),
             ("expiration-check", "2025-06-15T15:00:00Z"),
             ("expiration-check", "2025-06-15T16:00:00Z"),
@@ -166,6 +168,8 @@ fn missed_ticks_are_caught_up_with_by_one_run() {
         }
         let ticks: Vec<_> = app.runs().await.into_iter().map(|(job, tick, ..)| (job, rfc3339(tick))).collect();
         let expected = [
+            ("analytics", "2025-06-15T15:00:00Z"),
+            ("analytics", "2025-06-17T15:00:00Z"),
             ("cleanup-events", "2025-06-15T03:00:00Z"),
             ("cleanup-events", "2025-06-17T03:00:00Z"),
             ("detect-stale-sessions", "2025-06-15T15:06:00Z"),

@@ -18,6 +18,7 @@ use super::cleanup::clean_up;
 use super::job::{Context, Job, Progress};
 use super::runner::Runner;
 use crate::alerts::{counted, judging, telling};
+use crate::analytics::job as analytics;
 use crate::entitlements::reapply_plans::ReapplyPlans;
 use crate::events::{HEARTBEAT, presence, undelivered};
 use crate::licenses::last_seen;
@@ -30,7 +31,7 @@ use crate::webhooks::retry;
 pub(super) const SYNC_SUBSCRIPTIONS: &str = "sync-subscriptions";
 
 /// The jobs, those that run most often first.
-static JOBS: [Job; 6] = [
+static JOBS: [Job; 7] = [
     Job {
         name: "retry-events",
         schedule: Schedule::minutes(1),
@@ -50,6 +51,11 @@ static JOBS: [Job; 6] = [
         name: "expiration-check",
         schedule: Schedule::hourly(),
         work: |context, progress| Box::pin(check_expirations(context, progress)),
+    },
+    Job {
+        name: "analytics",
+        schedule: Schedule::hourly(),
+        work: |context, progress| Box::pin(make_analytics(context, progress)),
     },
     Job {
         name: SYNC_SUBSCRIPTIONS,
@@ -90,6 +96,9 @@ const UNACKNOWLEDGED_INTERVAL: Duration = Duration::from_secs(5 * 60);
 
 /// How soon a message is sent: what it tells of has just been committed.
 const MESSAGES_INTERVAL: Duration = Duration::from_secs(1);
+
+/// For how long what this process measured is in memory alone.
+const MEASURED_INTERVAL: Duration = Duration::from_secs(60);
 
 /// How soon a customer is found that was computed by other plans.
 const REAPPLY_PLANS_INTERVAL: Duration = Duration::from_secs(10);
@@ -190,6 +199,11 @@ fn start_looks(context: &Context) {
         let app = looks_for.clone();
         async move { undelivered::show(&app).await }
     });
+    let looks_for = app.clone();
+    app.tasks.every("measured", MEASURED_INTERVAL, move || {
+        let app = looks_for.clone();
+        async move { analytics::write_measured(&app).await }
+    });
     let looks_for = (app.clone(), Arc::<ReapplyPlans>::default());
     app.tasks.every("reapply-plans", REAPPLY_PLANS_INTERVAL, move || {
         let (app, reapply_plans) = looks_for.clone();
@@ -244,6 +258,10 @@ async fn monitor_health(context: Context, progress: Progress) -> Result<(), DbEr
 
 async fn sync_subscriptions(context: Context, progress: Progress) -> Result<(), DbError> {
     rounds::run(&context.app, rounds::STOPS_AFTER, |summary| progress.say(summary)).await
+}
+
+async fn make_analytics(context: Context, progress: Progress) -> Result<(), DbError> {
+    analytics::make(&context.app, |made| progress.say(made)).await
 }
 
 #[derive(Serialize)]

@@ -146,6 +146,11 @@ fn describe() {
         seconds,
         "Time from a request's head to its response, by route"
     );
+    describe_histogram!(
+        "tollgate_backend_event_lag_seconds",
+        seconds,
+        "Time from a relay's receipt of an event to the commit that processed it"
+    );
     describe_histogram!("tollgate_backend_batch_seconds", seconds, "Time that a transaction of events takes");
     describe_histogram!(
         "tollgate_backend_stream_lag_seconds",

@@ -7,7 +7,6 @@ mod customers;
 mod durability;
 mod events;
 pub mod health;
-mod numbers;
 mod one_customer;
 mod one_event;
 mod search;

@@ -6,11 +6,11 @@ use rocket::{State, get};
 use schemars::JsonSchema;
 use serde::Serialize;
 use tollgate_db::{DbError, Tx};
+use tollgate_domain::analytics::numbers::{self, Numbers};
 use tollgate_domain::dead_letters;
 use tollgate_domain::sessions::SUSPECT_AFTER;
 use tollgate_shared::clock::rfc3339;
 
-use super::numbers::{self, Numbers};
 use crate::app::App;
 use crate::http::auth::Operator;
 use crate::http::endpoint::{Endpoint, endpoint};
@@ -70,6 +70,7 @@ async fn count(tx: &mut Tx, app: &App) -> Result<StatsView, DbError> {
     let (day, month) = (now - Duration::hours(24), now - Duration::days(30));
     let tiers = numbers::tiers(tx, plans).await?;
     let (succeeded, failed) = tried::since(tx, day).await?;
+    let (paid, settled) = numbers::retries_settled(tx, now, plans.past_due_days()).await?;
     Ok(StatsView {
         customers: tiers.values().sum(),
         tiers,
@@ -83,7 +84,7 @@ async fn count(tx: &mut Tx, app: &App) -> Result<StatsView, DbError> {
         paid30d: numbers::paid_since(tx, month).await?,
         payments24h: PaymentsView { succeeded, failed },
         in_grace: numbers::in_grace(tx, now).await?,
-        retry_success_rate: numbers::retry_success_rate(tx, now, plans.past_due_days()).await?,
+        retry_success_rate: (settled > 0).then(|| paid as f64 / settled as f64),
         dead_letters: dead_letters::open_by_source(tx).await?.into_iter().collect(),
         tickets: numbers::tickets(tx).await?,
         generated_at: rfc3339(now),

@@ -69,6 +69,7 @@ fn operators_see_when_each_job_ran_what_it_did_and_whether_it_is_late() {
             "detect-stale-sessions",
             "health-monitoring",
             "expiration-check",
+            "analytics",
             "sync-subscriptions",
             "cleanup-events",
         ];
@@ -81,7 +82,7 @@ fn operators_see_when_each_job_ran_what_it_did_and_whether_it_is_late() {
             "job": "cleanup-events", "schedule": "daily 03:00", "lastTick": null, "lastRunAt": null, "lastOutcome": null,
             "durationMs": null, "nextAt": "2025-06-16T03:00:00Z", "late": false, "summary": null,
         });
-        assert_eq!(listed["data"][5], never);
+        assert_eq!(listed["data"][6], never);
 
         app.runner().look(retry_events()).await.unwrap();
         let mut once = json!({

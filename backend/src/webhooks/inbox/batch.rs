@@ -81,10 +81,22 @@ impl BatchWriter {
         tx.commit().await?;
         self.app.bells.ring_for(&changes);
         metrics::histogram!("tollgate_backend_batch_seconds").record(begun.elapsed().as_secs_f64());
+        self.measure_lags(batch, &answers);
         if let Some(refetch) = &self.refetch {
             refetch.enqueue(&changes, observed.iter().map(|(_, observation)| *observation));
         }
         Ok(answers)
+    }
+
+    /// Measures how late those events are processed now of which a relay said when it had received them.
+    fn measure_lags(&self, batch: &[&Job], answers: &[Answer]) {
+        let now = self.app.clock.now();
+        for (job, answer) in batch.iter().zip(answers) {
+            let Some(at) = job.received_at_relay.filter(|_| *answer == Ok(Outcome::Processed)) else { continue };
+            self.app.measured.lag(now, now - at);
+            let seconds = (now - at).as_seconds_f64().max(0.0);
+            metrics::histogram!("tollgate_backend_event_lag_seconds").record(seconds);
+        }
     }
 
     /// Applies a batch within a transaction, whatever becomes of that. `watch` sees what each event, by its index in the batch,

@@ -3,20 +3,22 @@
 use std::collections::BTreeMap;
 
 use chrono::Duration;
+use tollgate_db::page::Position;
 use tollgate_db::{DbError, Tx};
-use tollgate_domain::plans::{Plan, Plans};
-use tollgate_domain::support::TicketStatus;
 use tollgate_shared::Timestamp;
 
+use crate::plans::{Plan, Plans};
+use crate::support::TicketStatus;
+
 /// The statuses of a subscription that there are at Stripe.
-pub(super) const SUBSCRIPTION_STATUSES: [&str; 8] =
+const SUBSCRIPTION_STATUSES: [&str; 8] =
     ["trialing", "active", "past_due", "unpaid", "paused", "incomplete", "incomplete_expired", "canceled"];
 
 /// Numbers by what they are of.
-pub(super) type Numbers = BTreeMap<String, i64>;
+pub type Numbers = BTreeMap<String, i64>;
 
 /// Customers by tier: those of the plans, and the default.
-pub(super) async fn tiers(tx: &mut Tx, plans: &Plans) -> Result<Numbers, DbError> {
+pub async fn tiers(tx: &mut Tx, plans: &Plans) -> Result<Numbers, DbError> {
     let mut tiers = Numbers::new();
     for tier in plans.all().iter().map(|plan| &*plan.tier).chain([plans.default_tier()]) {
         if !tiers.contains_key(tier) {
@@ -29,7 +31,7 @@ pub(super) async fn tiers(tx: &mut Tx, plans: &Plans) -> Result<Numbers, DbError
 }
 
 /// Subscriptions by Stripe's status; a pod's too.
-pub(super) async fn subscriptions(tx: &mut Tx) -> Result<Numbers, DbError> {
+pub async fn subscriptions(tx: &mut Tx) -> Result<Numbers, DbError> {
     let mut numbers = Numbers::new();
     for status in SUBSCRIPTION_STATUSES {
         let sql = "SELECT count(*) FROM subscriptions WHERE status = $1";
@@ -39,8 +41,25 @@ pub(super) async fn subscriptions(tx: &mut Tx) -> Result<Numbers, DbError> {
     Ok(numbers)
 }
 
+/// Subscriptions that are in a status which entitles, by tier; those that no plan matches by the default one. A pod's are none.
+pub async fn entitling(tx: &mut Tx, plans: &Plans) -> Result<Numbers, DbError> {
+    let mut numbers = Numbers::new();
+    for status in SUBSCRIPTION_STATUSES.into_iter().filter(|status| plans.is_entitled(status)) {
+        let rows: Vec<(Option<String>, i64)> = tx
+            .sql("SELECT tier, count(*) FROM subscriptions WHERE status = $1 AND pod_id IS NULL GROUP BY tier")
+            .bind(status)
+            .all()
+            .await?;
+        for (tier, count) in rows {
+            let tier = tier.unwrap_or_else(|| plans.default_tier().to_owned());
+            *numbers.entry(tier).or_default() += count;
+        }
+    }
+    Ok(numbers)
+}
+
 /// Licences by status.
-pub(super) async fn licenses(tx: &mut Tx) -> Result<Numbers, DbError> {
+pub async fn licenses(tx: &mut Tx) -> Result<Numbers, DbError> {
     let mut numbers = Numbers::new();
     for status in ["active", "suspended", "expired", "revoked"] {
         let sql = "SELECT count(*) FROM licenses WHERE status = $1";
@@ -50,8 +69,8 @@ pub(super) async fn licenses(tx: &mut Tx) -> Result<Numbers, DbError> {
     Ok(numbers)
 }
 
-/// Memberships by what they are at `now`, as [`Membership::status`](tollgate_domain::memberships::Membership::status) says.
-pub(super) async fn memberships(tx: &mut Tx, now: Timestamp) -> Result<Numbers, DbError> {
+/// Memberships by what they are at `now`, as [`Membership::status`](crate::memberships::Membership::status) says.
+pub async fn memberships(tx: &mut Tx, now: Timestamp) -> Result<Numbers, DbError> {
     let rows: Vec<(String, i64)> = tx
         .sql(
             "SELECT status, count(*)
@@ -83,7 +102,7 @@ pub(super) async fn memberships(tx: &mut Tx, now: Timestamp) -> Result<Numbers, 
 }
 
 /// Tickets by status.
-pub(super) async fn tickets(tx: &mut Tx) -> Result<Numbers, DbError> {
+pub async fn tickets(tx: &mut Tx) -> Result<Numbers, DbError> {
     let mut numbers = Numbers::new();
     for status in TicketStatus::ALL.map(TicketStatus::name) {
         let sql = "SELECT count(*) FROM support_tickets WHERE status = $1";
@@ -94,19 +113,26 @@ pub(super) async fn tickets(tx: &mut Tx) -> Result<Numbers, DbError> {
 }
 
 /// Machines that hold seats.
-pub(super) async fn machines(tx: &mut Tx) -> Result<i64, DbError> {
+pub async fn machines(tx: &mut Tx) -> Result<i64, DbError> {
     let sql = "SELECT count(*) FROM machines WHERE seat_of > ''";
     Ok(tx.sql(sql).one::<(i64,)>().await?.0)
 }
 
+/// Machines that hold seats and were last heard of since a moment, and before another one where there is one.
+pub async fn machines_seen(tx: &mut Tx, since: Timestamp, until: Option<Timestamp>) -> Result<i64, DbError> {
+    let sql = "SELECT count(*) FROM machines WHERE seat_of > '' AND last_seen_at >= $1 AND last_seen_at < $2";
+    let until = until.unwrap_or_else(|| Position::end().at);
+    Ok(tx.sql(sql).bind(since).bind(until).one::<(i64,)>().await?.0)
+}
+
 /// Machines whose app was heard of after `since`.
-pub(super) async fn connected(tx: &mut Tx, since: Timestamp) -> Result<i64, DbError> {
+pub async fn connected(tx: &mut Tx, since: Timestamp) -> Result<i64, DbError> {
     let sql = "SELECT count(*) FROM sessions WHERE stale_at IS NULL AND last_seen_at > $1";
     Ok(tx.sql(sql).bind(since).one::<(i64,)>().await?.0)
 }
 
 /// What subscriptions that entitle bring in a month, by currency: price times quantity of plans that say what they cost.
-pub(super) async fn monthly_revenue(tx: &mut Tx, plans: &Plans) -> Result<Numbers, DbError> {
+pub async fn monthly_revenue(tx: &mut Tx, plans: &Plans) -> Result<Numbers, DbError> {
     let mut monthly: BTreeMap<String, f64> = BTreeMap::new();
     for status in SUBSCRIPTION_STATUSES.into_iter().filter(|status| plans.is_entitled(status)) {
         let rows: Vec<(String, i64)> = if status == "past_due" && plans.past_due_days().is_some() {
@@ -155,7 +181,7 @@ fn a_month(plan: &Plan) -> Option<(&str, f64)> {
 }
 
 /// What was paid since a moment, by currency, gross.
-pub(super) async fn paid_since(tx: &mut Tx, since: Timestamp) -> Result<Numbers, DbError> {
+pub async fn paid_since(tx: &mut Tx, since: Timestamp) -> Result<Numbers, DbError> {
     let rows: Vec<(String, i64)> = tx
         .sql(
             "SELECT currency, CAST(sum(amount) AS BIGINT)
@@ -170,7 +196,7 @@ pub(super) async fn paid_since(tx: &mut Tx, since: Timestamp) -> Result<Numbers,
 }
 
 /// Memberships in grace.
-pub(super) async fn in_grace(tx: &mut Tx, now: Timestamp) -> Result<i64, DbError> {
+pub async fn in_grace(tx: &mut Tx, now: Timestamp) -> Result<i64, DbError> {
     let (count,) = tx
         .sql(
             "SELECT count(*)
@@ -185,13 +211,9 @@ pub(super) async fn in_grace(tx: &mut Tx, now: Timestamp) -> Result<i64, DbError
     Ok(count)
 }
 
-/// Of what first failed to be paid within 30 days and is settled by now, or whose grace is over: how much was paid after all.
-/// None where nothing of the kind is settled.
-pub(super) async fn retry_success_rate(
-    tx: &mut Tx,
-    now: Timestamp,
-    past_due_days: Option<u32>,
-) -> Result<Option<f64>, DbError> {
+/// Of what first failed to be paid within 30 days: how much was paid after all, and how much is settled by now, or its grace
+/// over.
+pub async fn retries_settled(tx: &mut Tx, now: Timestamp, past_due_days: Option<u32>) -> Result<(i64, i64), DbError> {
     let since = now - Duration::days(30);
     // What failed before that has no grace left.
     let grace_began = past_due_days.map_or(Timestamp::UNIX_EPOCH, |days| now - Duration::days(days.into()));
@@ -219,6 +241,5 @@ pub(super) async fn retry_success_rate(
         .bind(now)
         .one::<(i64, i64)>()
         .await?;
-    let settled = settled + settled_of_pods;
-    Ok((settled > 0).then(|| (paid + paid_into_pods) as f64 / settled as f64))
+    Ok((paid + paid_into_pods, settled + settled_of_pods))
 }
