@@ -19,29 +19,26 @@ pub async fn known(tx: &mut Tx) -> Result<Vec<Alert>, DbError> {
 /// A page of alerts, those that began last first.
 pub async fn list(tx: &mut Tx, state: Option<State>, page: &Page) -> Result<List<Alert>, DbError> {
     let Position { at, id } = page.start();
-    let rows: Vec<Alert> = match state {
-        Some(state) => {
-            let query = tx.sql(
-                "SELECT fingerprint, alert, severity, labels, summary, status, starts_at, ends_at, good_judgements, told_at,
-                        silenced_until
-                 FROM alerts
-                 WHERE status = $4 AND (starts_at, fingerprint) < ($1, $2)
-                 ORDER BY starts_at DESC, fingerprint DESC
-                 LIMIT $3",
-            );
-            query.bind(at).bind(id).bind(page.rows_wanted()).bind(state.name()).all().await?
-        }
-        None => {
-            let query = tx.sql(
-                "SELECT fingerprint, alert, severity, labels, summary, status, starts_at, ends_at, good_judgements, told_at,
-                        silenced_until
-                 FROM alerts
-                 WHERE (starts_at, fingerprint) < ($1, $2)
-                 ORDER BY starts_at DESC, fingerprint DESC
-                 LIMIT $3",
-            );
-            query.bind(at).bind(id).bind(page.rows_wanted()).all().await?
-        }
+    let rows: Vec<Alert> = if let Some(state) = state {
+        let query = tx.sql(
+            "SELECT fingerprint, alert, severity, labels, summary, status, starts_at, ends_at, good_judgements, told_at,
+                    silenced_until
+             FROM alerts
+             WHERE status = $4 AND (starts_at, fingerprint) < ($1, $2)
+             ORDER BY starts_at DESC, fingerprint DESC
+             LIMIT $3",
+        );
+        query.bind(at).bind(id).bind(page.rows_wanted()).bind(state.name()).all().await?
+    } else {
+        let query = tx.sql(
+            "SELECT fingerprint, alert, severity, labels, summary, status, starts_at, ends_at, good_judgements, told_at,
+                    silenced_until
+             FROM alerts
+             WHERE (starts_at, fingerprint) < ($1, $2)
+             ORDER BY starts_at DESC, fingerprint DESC
+             LIMIT $3",
+        );
+        query.bind(at).bind(id).bind(page.rows_wanted()).all().await?
     };
     Ok(page.list(rows, |row| Position { at: row.starts_at, id: row.fingerprint.clone() }))
 }

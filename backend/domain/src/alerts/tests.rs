@@ -189,9 +189,8 @@ fn calls_and_messages_fail_by_number_and_by_share() {
     assert_eq!(calls(5, 20), ["StripeErrors warning"]);
     assert!(calls(4, 20).is_empty() && calls(19, 19).is_empty());
     let messages = |failed, all| {
-        with(|seen| {
-            seen.messages = BTreeMap::from([("email".to_owned(), share(failed, all)), ("push".to_owned(), share(0, 9))])
-        })
+        let sent = BTreeMap::from([("email".to_owned(), share(failed, all)), ("push".to_owned(), share(0, 9))]);
+        with(|seen| seen.messages = sent)
     };
     assert_eq!(messages(2, 5), ["MessagesFailing warning channel=email"]);
     assert!(messages(1, 5).is_empty() && messages(4, 4).is_empty());
