@@ -15,9 +15,10 @@ const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; st
      connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
 /// The names of its pages: below each stand the objects that it has.
-const PAGES: [&str; 12] = [
+const PAGES: [&str; 13] = [
     "alerts",
     "audit",
+    "charts",
     "cron",
     "customers",
     "dead-letters",
@@ -40,12 +41,14 @@ macro_rules! assets {
 const PAGE: Asset = Asset { name: "index.html", text: include_str!("page/index.html") };
 
 /// What it is made of, beside what all pages share.
-pub(super) const FILES: [Asset; 33] = assets![
+pub(super) const FILES: [Asset; 35] = assets![
     "act.js",
     "alerts.js",
     "api.js",
     "audit.js",
     "changes.js",
+    "chart.js",
+    "charts.js",
     "console.css",
     "cron.js",
     "customer.js",

@@ -216,6 +216,7 @@ async fn hostile_pages(stack: &Stack) -> Value {
         one("releases", "/console/releases".to_owned()),
         one("release", format!("/console/releases/{}", text(&release))),
         one("messages", "/console/messages".to_owned()),
+        one("charts", "/console/charts".to_owned()),
         one("alerts", "/console/alerts".to_owned()),
         one("cron", "/console/cron".to_owned()),
         one("audit", "/console/audit".to_owned()),

@@ -1,27 +1,48 @@
 // How it all stands: health, alerts, events, money, apps; each figure leads to its list.
 import { get, health } from "./api.js";
+import { chart } from "./chart.js";
+import { RANGES, writer } from "./charts.js";
 import { el } from "./dom.js";
 import { money, words } from "./format.js";
 import { table } from "./list.js";
-import { badge, nothing, panel, sums, to } from "./object.js";
-import { ms, span, when } from "./time.js";
+import { badge, nothing, panel, part, sums, to } from "./object.js";
+import { daysAgo, ms, span, when } from "./time.js";
 
-export async function load() {
-  const [report, durability, stats] = await Promise.all([
+/** What is drawn, each with the charts that it leads to. */
+const TRENDS = {
+  events: ["Events", "events"],
+  event_lag_p95_ms: ["Lag, 95 %", "events"],
+  payments_failed: ["Failed payments", "money"],
+  revenue: ["Revenue", "money"],
+  streams: ["Streams", "service"],
+  dead_letters: ["Dead letters", "events"],
+};
+
+/** How high each of them is: a look is enough. */
+const TREND_HEIGHT = 110;
+
+const rangeOf = ({ query }) => (query.get("range") === "30 days" ? "30 days" : "24 hours");
+
+export async function load(page) {
+  const [days, step] = RANGES[rangeOf(page)];
+  const time = { step, from: daysAgo(days), to: daysAgo(0) };
+  const [report, durability, stats, ...trends] = await Promise.all([
     health(),
     get("/api/monitoring/event-durability", { hours: 24 }),
     get("/api/admin/stats"),
+    ...Object.keys(TRENDS).map((metric) => get("/api/analytics/trends", { metric, ...time })),
   ]);
-  return { report, durability, stats };
+  return { report, durability, stats, trends };
 }
 
-export function parts({ report, durability, stats }) {
+export function parts({ report, durability, stats, trends }, page) {
   const { webhooks, desktop, relays, deadLetters } = durability;
   const { generatedAt, ...numbers } = stats;
   const { alerts, ...health } = report;
   return [
     panel("firing", "Alerts", alerts, () => firing(alerts)),
     panel("health", "Health", health, () => checks(health)),
+    part("trends", trends, () => drawn(trends, page)),
     panel("events", "Events, 24 hours", webhooks, () => ofEvents(webhooks)),
     panel("apps", "Desktop apps, 24 hours", [desktop, deadLetters, numbers.connected, numbers.machines], () => ofApps(desktop, deadLetters, stats)),
     panel("money", "Money", [numbers.paid24h, numbers.payments24h, numbers.mrr, numbers.inGrace, numbers.retrySuccessRate], () => ofMoney(stats)),
@@ -45,6 +66,16 @@ function firing(alerts) {
   const line = ({ alert, severity, summary, startsAt }) =>
     el("li", null, badge(severity), " ", to("/console/alerts", el("strong", null, alert)), " ", summary, " ", el("span.quiet", null, "since ", when(startsAt)));
   return el("ul.lines", null, alerts.map(line));
+}
+
+function drawn(trends, page) {
+  const way = (range) => el("a", { href: `/console?range=${encodeURIComponent(range)}`, "aria-current": range === rangeOf(page) ? "true" : null }, range);
+  const one = ({ metric, unit, points }) => {
+    const [title, group] = TRENDS[metric];
+    const href = `/console/charts?of=${group}&range=${encodeURIComponent(rangeOf(page))}`;
+    return chart({ id: `trend-${metric}`, title, points, write: writer(unit), href, height: TREND_HEIGHT });
+  };
+  return [el("nav.ranges", { "aria-label": "Range" }, ["24 hours", "30 days"].map(way)), el("div.charts.small", null, trends.map(one))];
 }
 
 function checks({ status, checks }) {

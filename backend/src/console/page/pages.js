@@ -1,6 +1,7 @@
 // The pages of the console, with the letter that leads to each after `g`.
 import * as alerts from "./alerts.js";
 import * as audit from "./audit.js";
+import * as charts from "./charts.js";
 import * as cron from "./cron.js";
 import * as customer from "./customer.js";
 import * as customers from "./customers.js";
@@ -32,6 +33,7 @@ export const PAGES = [
   page("m", "Messages", "messages", messages),
   page("s", "Support", "support", support, ticket),
   page("v", "Releases", "releases", releases, release),
+  page("t", "Charts", "charts", charts),
   page("a", "Alerts", "alerts", alerts),
   page("n", "Cron", "cron", cron),
   page("u", "Audit", "audit", audit),
