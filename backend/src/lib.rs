@@ -11,6 +11,7 @@
 //! | [`delay_queue`], [`tasks`] | things that wait for their time; background tasks, supervised |
 //! | [`bells`] | how streams of events learn that there is something to read |
 //! | [`last_seen`], [`measured`] | what was heard of machines and is not written yet; what the process measures of itself |
+//! | [`tally`] | what changes come to in the metrics |
 //! | [`relays`] | what only relays know, asked of their private listeners |
 //! | [`app`], [`mod@write`] | the one piece of state that all share; the one way in which rows are changed |
 //! | [`differences`] | what is not here as Stripe has it |
@@ -75,6 +76,7 @@ pub mod server;
 pub mod stripe_api;
 pub mod subscriptions;
 pub mod support;
+pub mod tally;
 pub mod tasks;
 pub mod templates;
 pub mod terminals;

@@ -8,6 +8,7 @@ use tollgate_domain::apply::{self, Touched};
 use tollgate_domain::notifications;
 
 use crate::app::App;
+use crate::tally;
 
 /// Why nothing was written.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -63,6 +64,7 @@ impl App {
         let changes = work.write(&mut tx).await?;
         tx.commit().await?;
         self.bells.ring_for(&changes);
+        tally::count(&changes);
         Ok((value, changes))
     }
 }

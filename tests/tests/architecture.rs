@@ -206,7 +206,7 @@ const ORDER: [(&str, &[&[&str]]); 3] = [
     (
         "tollgate-backend",
         &[
-            &["bells", "delay_queue", "http_client", "last_seen", "measured", "schema", "tasks", "templates"],
+            &["bells", "delay_queue", "http_client", "last_seen", "measured", "schema", "tally", "tasks", "templates"],
             &["channels", "relays", "stripe_api"],
             &["config"],
             &["app"],

@@ -22,7 +22,7 @@ use crate::analytics::job as analytics;
 use crate::entitlements::reapply_plans::ReapplyPlans;
 use crate::events::{HEARTBEAT, presence, undelivered};
 use crate::licenses::last_seen;
-use crate::monitoring::metrics;
+use crate::monitoring::{metrics, numbers};
 use crate::notifications;
 use crate::pods::{by_time, moving, owed, rounds, tries};
 use crate::webhooks::retry;
@@ -99,6 +99,9 @@ const MESSAGES_INTERVAL: Duration = Duration::from_secs(1);
 
 /// For how long what this process measured is in memory alone.
 const MEASURED_INTERVAL: Duration = Duration::from_secs(60);
+
+/// How often it is counted how many subscriptions, memberships and tickets there are.
+const NUMBERS_INTERVAL: Duration = Duration::from_secs(60);
 
 /// How soon a customer is found that was computed by other plans.
 const REAPPLY_PLANS_INTERVAL: Duration = Duration::from_secs(10);
@@ -203,6 +206,11 @@ fn start_looks(context: &Context) {
     app.tasks.every("measured", MEASURED_INTERVAL, move || {
         let app = looks_for.clone();
         async move { analytics::write_measured(&app).await }
+    });
+    let looks_for = app.clone();
+    app.tasks.every("numbers", NUMBERS_INTERVAL, move || {
+        let app = looks_for.clone();
+        async move { numbers::show(&app).await }
     });
     let looks_for = (app.clone(), Arc::<ReapplyPlans>::default());
     app.tasks.every("reapply-plans", REAPPLY_PLANS_INTERVAL, move || {

@@ -139,6 +139,20 @@ fn describe() {
         Unit::Seconds,
         "Age of the oldest of them; 0 when there is none"
     );
+    describe_counter!(
+        "tollgate_backend_payments_total",
+        count,
+        "Payments that came, failed or were given up, each attempt at an invoice that failed, by what was to be paid and result"
+    );
+    describe_counter!(
+        "tollgate_backend_payment_tries_total",
+        count,
+        "Tries of what was not paid into pods that were made from here, by at whose word and result"
+    );
+    describe_gauge!("tollgate_backend_subscriptions", count, "Subscriptions, by Stripe's status");
+    describe_gauge!("tollgate_backend_memberships", count, "Memberships of pods, by status");
+    describe_gauge!("tollgate_backend_memberships_in_grace", count, "Memberships whose grace runs");
+    describe_gauge!("tollgate_backend_tickets", count, "Tickets of support, by status");
     describe_histogram!("tollgate_backend_batch_events", count, "Events that shared a transaction");
     let seconds = Unit::Seconds;
     describe_histogram!(

@@ -3,3 +3,4 @@
 pub mod exposition;
 pub mod health;
 pub mod metrics;
+pub mod numbers;

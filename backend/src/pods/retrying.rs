@@ -13,6 +13,7 @@ use tollgate_domain::memberships::{self, Membership};
 use tollgate_stripe::ObjectType;
 
 use super::at_stripe::Teller;
+use super::tries::count_try;
 use super::visible;
 use crate::app::App;
 use crate::http::auth::User;
@@ -61,6 +62,7 @@ pub(super) async fn retry(app: &App, user: &User, id: &str, body: Retry) -> Resu
     let refusal = paid.as_ref().err().and_then(CallError::refusal);
     // Where that cannot be, its events tell.
     let _ = teller.look_at_invoice(invoice, &member.id, refusal.is_some_and(Refusal::is_decline)).await;
+    let mut tried = None;
     let noted = app.write(&touched, |work| {
         let one: &Contribution = work.get(&contribution.id).ok_or(NotAMember)?;
         let answer = match &paid {
@@ -73,11 +75,15 @@ pub(super) async fn retry(app: &App, user: &User, id: &str, body: Retry) -> Resu
             }
         };
         answered(work, &contribution.id, &answer, app.settings.pod_retries);
+        tried = Some(answer);
         let row: Membership = work.get_cloned(&member.id).ok_or(NotAMember)?;
         let one: Contribution = work.get_cloned(&contribution.id).ok_or(NotAMember)?;
         Ok::<_, NotAMember>((row, one))
     });
     let ((row, one), _) = noted.await?;
+    if let Some(answer) = &tried {
+        count_try("user", answer);
+    }
     match paid {
         Ok(()) => {}
         // It was paid, or is no longer owed, and we had not heard.

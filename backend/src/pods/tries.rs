@@ -163,6 +163,7 @@ impl One<'_> {
             // No answer, too many calls, a fault of Stripe's: the same again, and not counted.
             (None, None) => return paid.map(|_| true).map_err(Into::into),
         };
+        count_try("tollgate", &answer);
         info!(invoice.id = %self.invoice, number, "tried invoice {} of a pod", self.invoice);
         self.write(|work, id| tries::answered(work, id, &answer, at, owner)).await?;
         Ok(true)
@@ -179,4 +180,15 @@ impl One<'_> {
         });
         or_database(written.await)
     }
+}
+
+/// Counts a try by at whose word it was made, and by what Stripe answered.
+pub(super) fn count_try(owner: &'static str, answer: &Answered) {
+    let result = match answer {
+        Answered::Settled => "settled",
+        Answered::UnderWay => "pending",
+        Answered::Failed { .. } => "failed",
+        Answered::Unknown => "unknown",
+    };
+    metrics::counter!("tollgate_backend_payment_tries_total", "owner" => owner, "result" => result).increment(1);
 }

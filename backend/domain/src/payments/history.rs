@@ -29,18 +29,21 @@ pub struct PaymentView {
 /// What became of a payment so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-enum PaymentStatus {
+pub enum PaymentStatus {
     /// Nothing is decided yet.
     Pending,
+    /// Money came.
     Succeeded,
+    /// Money should have come and did not.
     Failed,
+    /// None will come.
     Canceled,
 }
 
 impl PaymentStatus {
     /// Of a row's status, which is Stripe's where the row is an intent's: there a failure puts the intent back to where it
     /// wants a payment method, with the reason beside it.
-    fn of(status: &str, failure_code: Option<&str>) -> Self {
+    pub fn of(status: &str, failure_code: Option<&str>) -> Self {
         match status {
             "succeeded" => Self::Succeeded,
             "canceled" => Self::Canceled,

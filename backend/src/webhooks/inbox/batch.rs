@@ -22,6 +22,7 @@ use super::made::Made;
 use super::outcome::{IntakeError, Outcome};
 use super::tried::{self, Names};
 use crate::app::App;
+use crate::tally;
 use crate::webhooks::attempts::{OUTAGE_DELAY, retry_delay};
 use crate::webhooks::ordering::refetch::RefetchQueue;
 use crate::webhooks::store::{self, Failure};
@@ -80,6 +81,7 @@ impl BatchWriter {
         let Applied { observed, answers, changes, .. } = self.apply_in(&mut tx, batch, |_, _| ()).await?;
         tx.commit().await?;
         self.app.bells.ring_for(&changes);
+        tally::count(&changes);
         metrics::histogram!("tollgate_backend_batch_seconds").record(begun.elapsed().as_secs_f64());
         self.measure_lags(batch, &answers);
         if let Some(refetch) = &self.refetch {
