@@ -6,15 +6,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use http::Method;
 use serde_json::{Value, json};
-use tollgate_shared::Rng;
+use tokio::net::TcpStream;
+use tollgate_shared::{Clock, Rng};
 use tollgate_tests::event_source::Told;
 use tollgate_tests::holder::missed;
 use tollgate_tests::load::{self, Load, LoadPlan, LoadReport, Repeats};
+use tollgate_tests::python;
 use tollgate_tests::redis::Redis;
+use tollgate_tests::script::Script;
 use tollgate_tests::stack::{JSON, WEBHOOK_PATH};
-use tollgate_tests::stripe::Event;
-use tollgate_tests::wait::SOON;
+use tollgate_tests::stripe::catalogue::PRO_MONTHLY;
+use tollgate_tests::stripe::{ApiVersion, Checkout, Event, Stripe};
+use tollgate_tests::wait::{SOON, wait_for};
 use tollgate_tests::{Engine, EventSource, Stack, StackConfig, on_each_engine, wait_until};
 
 /// What Stripe sends while things break.
@@ -280,6 +285,68 @@ async fn machines_come_back_to_everything(engine: Engine, kills: usize) {
 
 on_each_engine!(a_machine_that_comes_back_has_each_event_once, async |engine| {
     machines_come_back_to_everything(engine, 3).await;
+});
+
+/// What Stripe sends of somebody whose trial of a plan ends soon, of which a mail tells.
+fn trial_of(address: &str) -> Vec<Event> {
+    let mut stripe = Stripe::fresh();
+    stripe.now = Clock::system().now().timestamp();
+    let customer = stripe.sign_up(address, "Ada", None);
+    let (subscription, _) = stripe.checkout(&customer, &Checkout { trial_days: Some(3), ..Checkout::of(&PRO_MONTHLY) });
+    stripe.trial_will_end(&subscription);
+    stripe.events(ApiVersion::Endive)
+}
+
+/// The next mail, to that address; its `Message-ID`.
+async fn mail_to(address: &str, server: &mut Script) -> String {
+    let mail = server.next_where("a mail", |_| true).await;
+    assert_eq!(mail["to"], json!([address]));
+    mail["headers"]["Message-ID"].to_string()
+}
+
+/// How often the newest message was tried, once it is sent.
+async fn tries_until_sent(stack: &Stack) -> Value {
+    let look = async || {
+        let list = stack.operate(Method::GET, "/api/admin/messages?limit=1", &Value::Null).await.json();
+        Some(list["data"][0].clone()).filter(|message| message["status"] == "sent")
+    };
+    wait_for("the message is sent", SOON, look).await["attempts"].clone()
+}
+
+on_each_engine!(a_mail_that_was_on_its_way_at_the_end_comes_twice_at_most, async |engine| {
+    let mut server = python::start("mail_server.py", &[]);
+    let port = server.next().await.expect("it says where it is")["port"].clone();
+    let url = format!("smtp://127.0.0.1:{port}?tls=none");
+    let config = StackConfig::on(engine).backend("SMTP_URL", &url).backend("MAIL_FROM", "billing@example.com");
+    let mut stack = Stack::spawn(config).await;
+
+    // Killed before it heard that the mail was taken: nobody knows, and programs that show mails know the second by its id.
+    stack.tell(&trial_of("unanswered@example.net")).await;
+    let first = mail_to("unanswered@example.net", &mut server).await;
+    stack.backend().kill();
+    // As if its five minutes were over.
+    let is_over = "UPDATE messages SET next_attempt_at = '2026-01-01T00:00:00Z' WHERE status = 'queued'";
+    stack.database.execute(is_over).await;
+    stack.start_backends().await;
+    assert_eq!(mail_to("unanswered@example.net", &mut server).await, first);
+    assert_eq!(tries_until_sent(&stack).await, 2);
+
+    // Told to stop before it heard: it waits until it has, and notes it.
+    stack.tell(&trial_of("held@example.net")).await;
+    mail_to("held@example.net", &mut server).await;
+    stack.backend().ask_to_stop();
+    let address = stack.backends[0].address;
+    wait_until("it stops", SOON, async || TcpStream::connect(address).await.is_err()).await;
+    let somebody = TcpStream::connect(format!("127.0.0.1:{port}")).await;
+    assert_eq!(stack.backend().exited().await.code(), Some(0));
+    stack.start_backends().await;
+    assert_eq!(tries_until_sent(&stack).await, 1);
+    drop(somebody);
+
+    // Had any of them come once more, it would be the next.
+    stack.database.execute(is_over).await;
+    stack.tell(&trial_of("ada@example.net")).await;
+    mail_to("ada@example.net", &mut server).await;
 });
 
 mod long {
