@@ -26,6 +26,11 @@ pub fn start(program: &Path, arguments: &[&str]) -> Script {
     Script::start(command)
 }
 
+/// Where to put pictures of what is looked at, for whoever wants to see them.
+pub fn pictures() -> Option<String> {
+    std::env::var("TOLLGATE_PICTURES").ok()
+}
+
 /// Makes the packages of `tests/node` known to programs in `folder`.
 pub fn lend_packages(folder: &Path) {
     std::os::unix::fs::symlink(packages(), folder.join("node_modules")).expect("a link can be made");

@@ -100,9 +100,8 @@ impl Mailer {
             return Outcome::refused("invalid_address", "the e-mail address is none");
         };
         let recipient = Mailbox::new(name.map(str::to_owned), recipient);
-        let letter = match letter(&self.config, &self.host, message, recipient) {
-            Ok(letter) => letter,
-            Err(_) => return Outcome::refused("invalid_message", "no e-mail can be made of the message"),
+        let Ok(letter) = letter(&self.config, &self.host, message, recipient) else {
+            return Outcome::refused("invalid_message", "no e-mail can be made of the message");
         };
         match timeout(self.timeout, self.deliver(&letter)).await {
             Ok(Ok(())) => Outcome::Sent,

@@ -175,16 +175,13 @@ async fn try_record(app: &App, message: &Message, ended: &Ended) -> Result<(), D
         }
         Ended::Channel(Outcome::Later { error, after }) => {
             let asked_for = after.and_then(|after| Duration::from_std(after).ok());
-            match retry_delay(message.attempts, asked_for) {
-                Some(delay) => {
-                    message.put_off(&mut tx, now + delay, error).await?;
-                    debug!(message.id = id, template, "could not send message {id}, retrying later");
-                    "failed"
-                }
-                None => {
-                    give_up(&mut tx, app, message, "retries_exhausted", error).await?;
-                    "dead_lettered"
-                }
+            if let Some(delay) = retry_delay(message.attempts, asked_for) {
+                message.put_off(&mut tx, now + delay, error).await?;
+                debug!(message.id = id, template, "could not send message {id}, retrying later");
+                "failed"
+            } else {
+                give_up(&mut tx, app, message, "retries_exhausted", error).await?;
+                "dead_lettered"
             }
         }
     };

@@ -1,9 +1,9 @@
-use std::{env, fs};
+use std::fs;
 
 use chrono_tz::Tz;
 use serde_json::json;
 use tempfile::TempDir;
-use tollgate_tests::node::{self, packages, programs};
+use tollgate_tests::node::{self, packages, pictures, programs};
 
 use super::*;
 
@@ -120,8 +120,7 @@ async fn each_mail_reads_well_wide_and_narrow_light_and_dark() {
     let file = folder.path().join("mails.json");
     let mails = mails();
     fs::write(&file, json!(mails).to_string()).unwrap();
-    // Where to put pictures of each, for whoever wants to see them.
-    let pictures = env::var("TOLLGATE_PICTURES").ok();
+    let pictures = pictures();
     let arguments: Vec<_> = [file.to_str().unwrap()].into_iter().chain(pictures.as_deref()).collect();
     let mut browser = node::start(&programs().join("mails.js"), &arguments);
     let mut seen = 0;

@@ -1,13 +1,11 @@
 //! The console in a real browser, with both tiers behind it.
 
-use std::env;
-
 use chrono::Duration;
 use http::Method;
 use serde_json::{Value, json};
 use tollgate_shared::Clock;
 use tollgate_shared::clock::rfc3339;
-use tollgate_tests::node::{self, packages, programs};
+use tollgate_tests::node::{self, packages, pictures, programs};
 use tollgate_tests::script::Script;
 use tollgate_tests::stack::JSON;
 use tollgate_tests::stripe::catalogue::PRO_MONTHLY;
@@ -21,8 +19,7 @@ use super::looked_up;
 fn program(name: &str, stack: &Stack, mut told: Value) -> Script {
     packages();
     told["base"] = stack.private("").into();
-    // Where to put pictures of each page, for whoever wants to see them.
-    told["pictures"] = env::var("TOLLGATE_PICTURES").ok().into();
+    told["pictures"] = pictures().into();
     node::start(&programs().join("console").join(name), &[&told.to_string()])
 }
 

@@ -1,12 +1,10 @@
 //! The account page in a real browser, through both tiers.
 
-use std::env;
-
 use http::Method;
 use serde_json::{Value, json};
 use tollgate_shared::Clock;
 use tollgate_tests::http::Response;
-use tollgate_tests::node::{self, packages, programs};
+use tollgate_tests::node::{self, packages, pictures, programs};
 use tollgate_tests::script::Script;
 use tollgate_tests::stack::{JSON, WEBHOOK_PATH};
 use tollgate_tests::stripe::catalogue::{LIFETIME_PLAN, PLANS, PRO_FOR_GOOD, PRO_MONTHLY};
@@ -20,8 +18,7 @@ fn program(name: &str, stack: &Stack, mut told: Value) -> Script {
     packages();
     told["base"] = stack.public("").into();
     told["secret"] = stack.secrets.of("AUTH_SECRET").into();
-    // Where to put pictures of each state, for whoever wants to see them.
-    told["pictures"] = env::var("TOLLGATE_PICTURES").ok().into();
+    told["pictures"] = pictures().into();
     node::start(&programs().join("account").join(name), &[&told.to_string()])
 }
 

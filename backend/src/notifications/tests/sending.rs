@@ -268,8 +268,8 @@ fn what_is_not_sent_says_why() {
         let reason = async |template: Template, subject: &str| {
             tell(&app, template, subject).await;
             send_due(&app.inner, Queue::Email).await.unwrap();
-            let mails = messages(&app).await.into_iter().filter(|row| row["channel"] == "email");
-            mails.last().unwrap()["reason"].clone()
+            let mut mails = messages(&app).await.into_iter().filter(|row| row["channel"] == "email");
+            mails.next_back().unwrap()["reason"].clone()
         };
         customer(&app, "evt_0", None).await;
         assert_eq!(reason(Template::PodJoined, "1").await, "no_address");
