@@ -65,7 +65,7 @@ pub(super) fn routes() -> Vec<Endpoint> {
         .refuses([CannotMove::UnderWay, CannotMove::Closed]),
         endpoint!(join, "Makes the user a member; 200 of one who is, whose leaving is then taken back")
             .answers(&[Status::Ok, Status::Created, Status::Accepted])
-            .refuses([no_pod(), currency_conflict(), payment_method_required()])
+            .refuses([no_pod(), ApiError::no_customer(), currency_conflict(), payment_method_required()])
             .refuses([JoinError::Full, JoinError::Closed])
             .refuses(failures()),
         endpoint!(leave, "Ends the user's part in a pod, with the period or at once")

@@ -99,6 +99,10 @@ impl Scene {
     }
 }
 
+fn customer_of(stripe: &Stripe, user: &str) -> String {
+    stripe.customers.values().find(|one| one.metadata["user_id"] == user).unwrap().id.clone()
+}
+
 /// Good for some years.
 pub(super) fn signed_in(user: &str, role: &str) -> Header<'static> {
     let claims = json!({ "sub": user, "role": role, "exp": START + 1000 * DAY });
@@ -240,8 +244,7 @@ fn who_pays_in_another_currency_is_told_so_and_holds_no_seat() {
     on_each_engine!(async |db: Db| {
         let mut scene = Scene::with_seats(db, 2).await;
         scene.api.change(|stripe| {
-            let customer =
-                stripe.customers.values().find(|one| one.metadata["user_id"] == "user_2").unwrap().id.clone();
+            let customer = customer_of(stripe, "user_2");
             stripe.checkout(&customer, &Checkout::of(&PRO_MONTHLY));
         });
         scene.hear().await;
@@ -252,5 +255,20 @@ fn who_pays_in_another_currency_is_told_so_and_holds_no_seat() {
         assert_eq!(scene.join("user_3").await.status, 502);
         assert_eq!(scene.members().await, 0);
         assert_eq!(scene.join("user_3").await.status, 201);
+    });
+}
+
+#[test]
+fn who_is_gone_at_stripe_is_told_so_and_holds_no_seat() {
+    on_each_engine!(async |db: Db| {
+        let mut scene = Scene::with_seats(db, 2).await;
+        scene.api.change(|stripe| {
+            let customer = customer_of(stripe, "user_2");
+            stripe.delete_customer(&customer);
+        });
+        assert_eq!(scene.join("user_2").await.refusal(), (404, "no_customer".to_owned()));
+        assert_eq!((scene.at_stripe(), scene.members().await), (vec![], 0));
+        scene.hear().await;
+        assert_eq!(scene.join("user_2").await.refusal(), (402, "payment_method_required".to_owned()));
     });
 }
