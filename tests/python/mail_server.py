@@ -1,7 +1,7 @@
 """A mail server that treats each address as its name says, and prints each message that it takes.
 
 Arguments, in any order: `tls` (wants STARTTLS first), `implicit` (TLS from the beginning), `login` (knows the user `ada` by
-the password `p:w?d`), `ascii` (no SMTPUTF8). Prints `{"port": …, "certificate": …}` first.
+the password `p:w?d`), `ascii` (no SMTPUTF8), `closed` (refuses whoever connects). Prints `{"port": …, "certificate": …}` first.
 """
 
 import asyncio
@@ -120,9 +120,14 @@ async def main():
         options |= {"authenticator": authenticate, "auth_required": True, "auth_require_tls": "tls" in wants}
     loop = asyncio.get_running_loop()
 
+    class Closed(asyncio.Protocol):
+        def connection_made(self, transport):
+            transport.write(b"554 5.7.1 your address is on a list\r\n")
+            transport.close()
+
     def connect():
         Handler.connected.set()
-        return SMTP(Handler(), loop=loop, **options)
+        return Closed() if "closed" in wants else SMTP(Handler(), loop=loop, **options)
 
     server = await loop.create_server(
         connect,

@@ -83,7 +83,8 @@ impl ChannelsConfig {
 }
 
 fn mail(env: &Env) -> Option<MailConfig> {
-    let what = "smtp://user:password@host:port or smtps://…, with ?tls=none for a server on this machine alone";
+    let what =
+        "smtp://user:password@host:port or smtps://…, with ?tls=none for one that speaks no TLS and wants no password";
     let server = env.read("SMTP_URL", what, SmtpServer::parse);
     let [from, reply_to] = ["MAIL_FROM", "MAIL_REPLY_TO"]
         .map(|name| env.parse::<Mailbox>(name, "an e-mail address, or a name with one: Acme <billing@example.com>"));
@@ -114,7 +115,8 @@ fn gateway(env: &Env) -> Option<WebhookConfig> {
 }
 
 impl SmtpServer {
-    /// Reads `smtp://…` or `smtps://…`. What is said goes in plain only where it is asked for, and stays on this machine.
+    /// Reads `smtp://…` or `smtps://…`. What is said goes in plain only where that is asked for, and a password then only to
+    /// this machine.
     fn parse(text: &str) -> Option<Self> {
         let url = Url::parse(text).ok()?;
         let host = url.host_str()?.trim_matches(['[', ']']).to_owned();
@@ -127,7 +129,7 @@ impl SmtpServer {
         let (encryption, port) = match (url.scheme(), is_in_plain) {
             ("smtps", false) => (Encryption::Implicit, 465),
             ("smtp", false) => (Encryption::StartTls, 587),
-            ("smtp", true) if is_on_this_machine(&host) => (Encryption::None, 25),
+            ("smtp", true) if url.password().is_none() || is_on_this_machine(&host) => (Encryption::None, 25),
             _ => return None,
         };
         let credentials = match (url.username(), url.password()) {
@@ -225,6 +227,7 @@ mod tests {
             ("smtp://127.0.0.1:2525?tls=none", "127.0.0.1", 2525, Encryption::None, None),
             ("smtp://localhost?tls=none", "localhost", 25, Encryption::None, None),
             ("smtp://[::1]/?tls=none", "::1", 25, Encryption::None, None),
+            ("smtp://mailpit:1025?tls=none", "mailpit", 1025, Encryption::None, None),
         ] {
             assert_eq!(read(text), Some((host.to_owned(), port, encryption, credentials)), "{text}");
         }
@@ -232,9 +235,8 @@ mod tests {
             "mail.example.com",
             "smtp://",
             "https://mail.example.com",
-            "smtp://mail.example.com?tls=none",
-            "smtp://10.0.0.1?tls=none",
-            "smtp://127.0.0.1.example.com?tls=none",
+            "smtp://ada:secret@mail.example.com?tls=none",
+            "smtp://ada:secret@127.0.0.1.example.com?tls=none",
             "smtps://localhost?tls=none",
             "smtp://localhost?tls=off",
             "smtp://localhost?tls=none&x=1",

@@ -58,6 +58,9 @@ enum DeliveryError {
     /// The server's refusal, or none at all.
     #[error(transparent)]
     Smtp(#[from] SmtpError),
+    /// The same before any message was spoken of.
+    #[error(transparent)]
+    NotLetIn(SmtpError),
     #[error("the mail server offers no STARTTLS")]
     NoStartTls,
     #[error("the mail server takes no address beyond ASCII")]
@@ -106,6 +109,7 @@ impl Mailer {
         match timeout(self.timeout, self.deliver(&letter)).await {
             Ok(Ok(())) => Outcome::Sent,
             Ok(Err(DeliveryError::Smtp(error))) => refusal::outcome(&error, &[address, name.unwrap_or_default()]),
+            Ok(Err(DeliveryError::NotLetIn(error))) => refusal::of_no_message(&error),
             Ok(Err(error @ DeliveryError::AsciiAlone)) => Outcome::refused("ascii_alone", error.to_string()),
             Ok(Err(error @ DeliveryError::NoStartTls)) => Outcome::later(error.to_string()),
             Err(_) => Outcome::later("the mail server did not answer in time"),
@@ -115,7 +119,13 @@ impl Mailer {
     async fn deliver(&self, letter: &Message) -> Result<(), DeliveryError> {
         let mut line = match self.idle_line().await {
             Some(line) => line,
-            None => Line { connection: self.connect().await?, since: Instant::now(), messages: 0 },
+            None => {
+                let connection = self.connect().await.map_err(|error| match error {
+                    DeliveryError::Smtp(error) => DeliveryError::NotLetIn(error),
+                    other => other,
+                })?;
+                Line { connection, since: Instant::now(), messages: 0 }
+            }
         };
         let envelope = letter.envelope();
         let speaks_unicode = line.connection.server_info().supports_feature(Extension::SmtpUtfEight);

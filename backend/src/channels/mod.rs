@@ -168,7 +168,8 @@ impl Outcome {
         Self::Refused { code: code.into(), error: error.into() }
     }
 
-    fn later(error: impl Into<String>) -> Self {
+    /// It is tried again, for this reason.
+    pub fn later(error: impl Into<String>) -> Self {
         Self::Later { error: error.into(), after: None }
     }
 }

@@ -18,13 +18,24 @@ pub(super) fn outcome(error: &Error, names: &[&str]) -> Outcome {
     let Some(code) = error.status().map(|code| code.to_string()) else {
         return Outcome::later(without_answer(error));
     };
-    let said = error.source().map(|said| reason(&said.to_string(), names)).unwrap_or_default();
-    let error_text = format!("the mail server answered {code} {said}").trim_end().to_owned();
+    let error_text = answered(error, &code, names);
     if error.is_permanent() && !OF_OUR_CREDENTIALS.contains(&code.as_str()) {
         Outcome::refused(code, error_text)
     } else {
         Outcome::later(error_text)
     }
+}
+
+/// What came of a message when the server ended it before one was spoken of: it has nothing against this message, whatever it
+/// said of us, and somebody mends that.
+pub(super) fn of_no_message(error: &Error) -> Outcome {
+    let code = error.status().map(|code| code.to_string());
+    Outcome::later(code.map_or_else(|| without_answer(error).to_owned(), |code| answered(error, &code, &[])))
+}
+
+fn answered(error: &Error, code: &str, names: &[&str]) -> String {
+    let said = error.source().map(|said| reason(&said.to_string(), names)).unwrap_or_default();
+    format!("the mail server answered {code} {said}").trim_end().to_owned()
 }
 
 /// Why there is no answer, in words of ours: what the errors below say may hold anything.

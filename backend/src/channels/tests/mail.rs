@@ -66,6 +66,13 @@ fn later(sent: Outcome) -> String {
 }
 
 #[rocket::async_test]
+async fn a_server_that_lets_nobody_in_has_refused_no_mail() {
+    let scene = Scene::start(&["closed"]).await;
+    let why = later(send(&scene.mailer("smtp://HERE?tls=none", PATIENCE), "ada@example.net").await);
+    assert!(why.contains("554") && why.contains("on a list"), "{why}");
+}
+
+#[rocket::async_test]
 async fn a_mail_arrives_as_text_and_html_under_its_own_id() {
     let mut scene = Scene::start(&[]).await;
     assert_eq!(send(&scene.mailer("smtp://HERE?tls=none", PATIENCE), "ada@example.net").await, Outcome::Sent);
