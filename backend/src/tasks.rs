@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use tokio::task::AbortHandle;
+use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::sleep;
 use tokio_util::task::TaskTracker;
 use tollgate_shared::backoff::Backoff;
@@ -134,7 +134,17 @@ impl Tasks {
     /// Does `work` to its end, whether or not whoever waits for it goes on waiting, and even where the tasks are stopped
     /// meanwhile: for that, [`Tasks::ended`] is to be waited for. Panics if `work` does.
     pub async fn to_the_end<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> T {
-        match self.to_the_end.spawn(work).await {
+        Self::end_of(self.begin(work)).await
+    }
+
+    /// Begins `work`, which is done to its end as in [`Tasks::to_the_end`]; [`Tasks::end_of`] waits for that.
+    pub fn begin<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
+        self.to_the_end.spawn(work)
+    }
+
+    /// What came of work that was begun. Panics if it did.
+    pub async fn end_of<T>(begun: JoinHandle<T>) -> T {
+        match begun.await {
             Ok(done) => done,
             Err(ended) => match ended.try_into_panic() {
                 Ok(panic) => resume_unwind(panic),

@@ -57,7 +57,7 @@ impl Known {
             sent.insert(user.clone(), count);
         }
         Ok(Self {
-            preferences: tx.load("recipient_id", &of_rows(recipient), Lock::None).await?,
+            preferences: tx.load("recipient_id", &users.union(&customers).cloned().collect(), Lock::None).await?,
             customers: tx.load_by_either([("id", &customers), ("user_id", &users)], Lock::None).await?,
             devices: tx.load_by_either([("id", &devices), ("user_id", &users)], Lock::None).await?,
             users: tx.load("id", &users, Lock::None).await?,
@@ -69,11 +69,11 @@ impl Known {
         })
     }
 
-    /// What the recipient of a message wants.
+    /// What the recipient of a message wants. Users who have said nothing want what they wanted as customers of nobody.
     pub(super) fn preferences(&self, message: &Message) -> Preferences {
-        let id = recipient(message).map_or("", String::as_str);
-        let known = self.preferences.iter().find(|row| row.recipient_id == id);
-        known.cloned().unwrap_or_else(|| Preferences::by_default(id))
+        let ids = || message.user_id.iter().chain(&message.customer_id);
+        let known = ids().find_map(|id| self.preferences.iter().find(|row| row.recipient_id == **id));
+        known.cloned().unwrap_or_else(|| Preferences::by_default(ids().next().map_or("", String::as_str)))
     }
 
     /// Where its mail goes, and whose that is: the user's address, else that of the customer that it is about, else that of
@@ -88,9 +88,10 @@ impl Known {
         Some((address?, name))
     }
 
-    /// The device that it is for.
+    /// The device that it is for, unless somebody else has signed in on that meanwhile.
     pub(super) fn device(&self, message: &Message) -> Option<&Device> {
-        by_key(&self.devices, message.device_id.as_deref()?)
+        let device = by_key(&self.devices, message.device_id.as_deref()?);
+        device.filter(|row| Some(&row.user_id) == message.user_id.as_ref())
     }
 
     /// Its user's devices.
@@ -115,10 +116,6 @@ impl Known {
         *sent += 1;
         *sent
     }
-}
-
-fn recipient(message: &Message) -> Option<&String> {
-    message.user_id.as_ref().or(message.customer_id.as_ref())
 }
 
 fn by_key<'r, T: Record>(rows: &'r [T], key: &str) -> Option<&'r T> {

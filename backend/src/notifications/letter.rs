@@ -23,6 +23,8 @@ pub(super) enum Letter {
     Skip(Skip),
     /// Its text cannot be made, and why.
     Unreadable(String),
+    /// Another release wrote it, and one may run beside this that can send it.
+    OfAnotherRelease,
 }
 
 /// Why a push goes to no device, whichever there are.
@@ -43,7 +45,7 @@ impl Letter {
     /// Of a message that is due now.
     pub(super) fn of(app: &App, known: &mut Known, message: &Message, now: Timestamp) -> Self {
         let (Some(template), Some(queue)) = (Template::named(&message.template), Queue::named(&message.queue)) else {
-            return Self::Unreadable("a template of another release".to_owned());
+            return Self::OfAnotherRelease;
         };
         let (kind, channel) = match queue {
             Queue::Email => (Kind::Email, Channel::Email),
@@ -75,7 +77,7 @@ impl Letter {
         if let Some(why) = why_not_now(template, &facts, &known.standing(&facts), message.created_at, now) {
             return Self::Skip(why);
         }
-        if known.count(message) > IN_HOUR_MAX {
+        if known.count(message) > IN_HOUR_MAX && template.severity() != Severity::Urgent {
             return Self::Skip(Skip::TooMany);
         }
         let recipient = &*preferences.recipient_id;
@@ -93,19 +95,22 @@ impl Letter {
             url: url.as_deref(),
             unsubscribe_url: end.as_deref(),
         };
+        let mut data = (*message.data).clone();
+        if let (Some(members), Some(days)) = (data.as_object_mut(), facts.days_left(now)) {
+            members.insert("daysLeft".to_owned(), days.into());
+        }
         let texts = &app.config.templates;
-        let short = match texts.short(template, &message.data, &reader) {
+        let short = match texts.short(template, &data, &reader) {
             Ok(short) => short,
             Err(failure) => return Self::Unreadable(failure.kind().to_string()),
         };
         let mail = match channel {
-            Channel::Email => match texts.mail(template, &message.data, &reader) {
+            Channel::Email => match texts.mail(template, &data, &reader) {
                 Ok(mail) => Some(mail),
                 Err(failure) => return Self::Unreadable(failure.kind().to_string()),
             },
             Channel::Push => None,
         };
-        let mut data = (*message.data).clone();
         if let Some(members) = data.as_object_mut() {
             members.insert("template".to_owned(), template.name().into());
             members.insert("notificationId".to_owned(), message.notification_id.clone().into());

@@ -1,13 +1,17 @@
-//! Messages that are due are sent: a queue for each provider, so that one which is slow or away holds up no other, and a
-//! message at a time in whichever process took it.
+//! Messages that are due are sent: a queue for each provider, so that one which is slow or away holds up no other. Of a queue
+//! some are under way at a time, and when one has ended another begins: one that stalls holds up none of the others.
 //!
-//! A message is taken by moving its next attempt to a moment at which it must have ended: should this process die, it is
-//! due again then, for whoever comes. So only a crash between the provider's yes and our commit sends it twice.
+//! A message is taken by moving its next attempt to a moment at which it must have ended: should this process die, or the
+//! database be away until then, it is due again, for whoever comes. Else nothing that a provider has taken is sent twice.
 
+use std::slice;
 use std::time::Duration as StdDuration;
 
 use chrono::Duration;
+use futures_util::StreamExt as _;
 use futures_util::future::join_all;
+use futures_util::stream::FuturesUnordered;
+use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use tollgate_db::{DbError, Tx};
 use tollgate_domain::dead_letters::{self, Failure, Subject};
@@ -22,9 +26,17 @@ use super::known::Known;
 use super::letter::{self, Letter};
 use crate::app::App;
 use crate::channels::Outcome;
+use crate::tasks::Tasks;
 
-/// How many messages of a queue a process sends at a time.
-const AT_A_TIME: i64 = 16;
+/// How many messages a process has under way at a time: mail servers take few connections from one sender.
+const MAILS_AT_A_TIME: usize = 4;
+const PUSHES_AT_A_TIME: usize = 16;
+
+/// How many pushes are given their devices at a time.
+const ADDRESSED_AT_A_TIME: usize = 16;
+
+/// So much room is waited for until more are taken up, as a part of all there is.
+const ROOM_PART: usize = 4;
 
 /// How long a message is ours: longer than a provider may take, and than it takes to write what came of it.
 const LEASE: Duration = Duration::minutes(5);
@@ -39,41 +51,85 @@ const RECORD_ATTEMPTS_MAX: u32 = 15;
 /// Sends all that is due of every queue; how many messages were taken. What is slow is left to go on by itself.
 pub async fn send_all(app: &App) -> Result<usize, DbError> {
     // First, since what it finds is for two of the others.
-    send_due(app, Queue::Push).await?;
+    let addressed = send_due(app, Queue::Push).await;
     let others = [Queue::Email, Queue::WebPush, Queue::App].map(|queue| timeout(JOB_TIMEOUT, send_due(app, queue)));
-    join_all(others).await.into_iter().filter_map(Result::ok).sum()
+    let taken = join_all(others).await.into_iter().filter_map(Result::ok).sum();
+    addressed.and(taken)
 }
 
 /// Sends all that is due of a queue; how many messages were taken.
 pub async fn send_due(app: &App, queue: Queue) -> Result<usize, DbError> {
-    let mut taken = 0;
+    let at_a_time = match queue {
+        Queue::Email => MAILS_AT_A_TIME,
+        Queue::WebPush | Queue::App => PUSHES_AT_A_TIME,
+        Queue::Push => ADDRESSED_AT_A_TIME,
+    };
+    let (mut taken, mut under_way) = (0, FuturesUnordered::new());
     loop {
-        let its = app.clone();
-        match app.tasks.to_the_end(async move { send_some(&its, queue).await }).await? {
-            0 => return Ok(taken),
-            some => taken += some,
+        let room = at_a_time - under_way.len();
+        if room * ROOM_PART >= at_a_time {
+            let its = app.clone();
+            let (some, begun) = app.tasks.to_the_end(async move { take_some(&its, queue, room).await }).await?;
+            taken += some;
+            under_way.extend(begun.into_iter().map(Tasks::end_of));
+            if some > 0 && under_way.is_empty() {
+                continue;
+            }
+        }
+        match under_way.next().await {
+            Some(ended) => ended?,
+            None => return Ok(taken),
         }
     }
 }
 
-/// Takes some of what is due of a queue, and sends it; how many messages that were.
-async fn send_some(app: &App, queue: Queue) -> Result<usize, DbError> {
-    let messages = claim(app, queue).await?;
-    let taken = messages.len();
-    if taken > 0 {
-        let known = Known::load(&mut app.read().await?, app.clock.now(), &messages).await?;
-        if queue == Queue::Push {
-            address(app, &known, &messages).await?;
-        } else {
-            send(app, known, messages).await?;
+/// Messages that were taken, and what was begun for them.
+type Taken = (usize, Vec<JoinHandle<Result<(), DbError>>>);
+
+/// Takes some of what is due of a queue, `room` at most, and begins to send it.
+async fn take_some(app: &App, queue: Queue, room: usize) -> Result<Taken, DbError> {
+    let messages = claim(app, queue, room).await?;
+    let mut begun = Vec::new();
+    match see_to(app, queue, &messages, &mut begun).await {
+        Err(failure) if !failure.is_transient() => {
+            // Something that one of them is about cannot be read. Each alone, so that it harms no other.
+            for message in &messages {
+                if let Err(failure) = see_to(app, queue, slice::from_ref(message), &mut begun).await {
+                    let error = format!("could not be read: {}", failure.class());
+                    record(app, message, &Ended::Channel(Outcome::later(error))).await?;
+                }
+            }
         }
+        seen_to => seen_to?,
     }
-    Ok(taken)
+    Ok((messages.len(), begun))
 }
 
-async fn claim(app: &App, queue: Queue) -> Result<Vec<Message>, DbError> {
+async fn see_to(
+    app: &App,
+    queue: Queue,
+    messages: &[Message],
+    begun: &mut Vec<JoinHandle<Result<(), DbError>>>,
+) -> Result<(), DbError> {
+    if messages.is_empty() {
+        return Ok(());
+    }
     let now = app.clock.now();
-    let due = notifications::due(&mut app.read().await?, queue, now, AT_A_TIME).await?;
+    let mut known = Known::load(&mut app.read().await?, now, messages).await?;
+    if queue == Queue::Push {
+        return address(app, &known, messages).await;
+    }
+    begun.extend(messages.iter().map(|message| {
+        let letter = Letter::of(app, &mut known, message, now);
+        let (app, message) = (app.clone(), message.clone());
+        app.tasks.clone().begin(async move { send(&app, &message, letter).await })
+    }));
+    Ok(())
+}
+
+async fn claim(app: &App, queue: Queue, room: usize) -> Result<Vec<Message>, DbError> {
+    let now = app.clock.now();
+    let due = notifications::due(&mut app.read().await?, queue, now, room as i64).await?;
     if due.is_empty() {
         return Ok(Vec::new());
     }
@@ -112,18 +168,14 @@ fn new_id(app: &App) -> String {
     ids::new_id("msg", app.clock.now(), &app.rng)
 }
 
-async fn send(app: &App, mut known: Known, messages: Vec<Message>) -> Result<(), DbError> {
-    let now = app.clock.now();
-    let letters: Vec<Letter> = messages.iter().map(|message| Letter::of(app, &mut known, message, now)).collect();
-    let sent = messages.iter().zip(letters).map(|(message, letter)| async move {
-        let outcome = match letter {
-            Letter::Skip(why) => Ended::Skip(why),
-            Letter::Unreadable(error) => Ended::Channel(Outcome::Refused { code: "template".to_owned(), error }),
-            Letter::Send(outgoing) => Ended::Channel(app.channels.send(&outgoing).await),
-        };
-        record(app, message, &outcome).await
-    });
-    join_all(sent).await.into_iter().collect()
+async fn send(app: &App, message: &Message, letter: Letter) -> Result<(), DbError> {
+    let ended = match letter {
+        Letter::Skip(why) => Ended::Skip(why),
+        Letter::Unreadable(error) => Ended::Channel(Outcome::Refused { code: "template".to_owned(), error }),
+        Letter::OfAnotherRelease => Ended::Channel(Outcome::later("it was written by another release")),
+        Letter::Send(outgoing) => Ended::Channel(app.channels.send(&outgoing).await),
+    };
+    record(app, message, &ended).await
 }
 
 /// What came of a message.

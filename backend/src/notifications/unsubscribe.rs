@@ -11,6 +11,7 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use rocket::http::{ContentType, Status};
 use rocket::response::{self, Responder, Response};
 use rocket::{Request, State, get, post, routes};
+use tollgate_db::{DbError, Tx};
 use tollgate_domain::notifications::{Category, Channel};
 
 use super::preferences::change_preferences;
@@ -85,9 +86,18 @@ async fn end(query: Query, app: &State<App>) -> Result<Page, ApiError> {
     let Some((category, recipient)) = query.text("token").and_then(|token| read(app, token)) else {
         return Ok(unknown());
     };
-    change_preferences(app, &recipient, |row| row.turn_off(category, Channel::Email)).await?;
+    // A mail to a customer may be older than its being somebody's.
+    let user = user_of(&mut app.read().await?, &recipient).await?;
+    change_preferences(app, user.as_ref().unwrap_or(&recipient), |row| row.turn_off(category, Channel::Email)).await?;
     let done = format!("<p>You get no more e-mails about {}.</p>", what(category));
     Ok(Page(Status::Ok, page("Done", &done)))
+}
+
+/// The user whose customer this is, if it is a customer.
+async fn user_of(tx: &mut Tx, recipient: &str) -> Result<Option<String>, DbError> {
+    let sql = "SELECT user_id FROM customers WHERE id = $1";
+    let row: Option<(Option<String>,)> = tx.sql(sql).bind(recipient).optional().await?;
+    Ok(row.and_then(|(user,)| user))
 }
 
 /// Nobody's token, or one under a key that is not listed any more.

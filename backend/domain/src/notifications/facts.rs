@@ -1,5 +1,6 @@
 //! What there is to say: facts, of which texts are made when they are sent or shown, and which programs read as `data`.
 
+use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -87,12 +88,28 @@ impl Facts {
 
     /// The same with the end of a grace, and how many days are left of it.
     pub(super) fn with_grace(self, grace_ends_at: Option<Timestamp>, now: Timestamp) -> Self {
-        const DAY_SECONDS: i64 = 86_400;
-        let seconds = grace_ends_at.map(|end| (end - now).num_seconds().max(0));
-        Self {
-            grace_ends_at: grace_ends_at.map(rfc3339),
-            days_left: seconds.map(|seconds| (seconds + DAY_SECONDS - 1) / DAY_SECONDS),
-            ..self
-        }
+        let days_left = grace_ends_at.map(|end| days_until(end, now));
+        Self { grace_ends_at: grace_ends_at.map(rfc3339), days_left, ..self }
     }
+
+    /// Whether the grace that it tells of is over.
+    pub(super) fn grace_has_ended(&self, now: Timestamp) -> bool {
+        self.grace_end().is_some_and(|end| end <= now)
+    }
+
+    /// How many days of the grace are left now.
+    pub fn days_left(&self, now: Timestamp) -> Option<i64> {
+        self.grace_end().map(|end| days_until(end, now))
+    }
+
+    fn grace_end(&self) -> Option<Timestamp> {
+        let end = DateTime::parse_from_rfc3339(self.grace_ends_at.as_deref()?).ok()?;
+        Some(end.with_timezone(&Utc))
+    }
+}
+
+/// Whole days; one that has begun counts.
+fn days_until(end: Timestamp, now: Timestamp) -> i64 {
+    const DAY_SECONDS: i64 = 86_400;
+    ((end - now).num_seconds().max(0) + DAY_SECONDS - 1) / DAY_SECONDS
 }

@@ -47,9 +47,11 @@ impl Notice {
         format!("{}:{}:{}", self.template.name(), self.subject, self.recipient.id().unwrap_or_default())
     }
 
-    /// Whether it was told, by what [`keys_known`](super::keys_known) found.
-    pub fn key_of_first_message(&self) -> String {
-        message_key(&self.once_key(), Channel::Email)
+    /// What there would be one of, were its customer nobody's: the mail.
+    pub(super) fn key_of_mail_to_customer(&self) -> Option<String> {
+        let customer_id = self.recipient.customer_id.as_deref()?;
+        let once_key = format!("{}:{}:{customer_id}", self.template.name(), self.subject);
+        Some(message_key(&once_key, Channel::Email))
     }
 }
 

@@ -189,9 +189,14 @@ fn is_settled(template: Template, facts: &Facts, standing: &Standing<'_>, now: T
         | Template::PaymentFailing
         | Template::PaymentActionRequired => by_invoice() || by_contribution(),
         Template::GraceEnding | Template::GraceEnded => {
+            // Whoever reads it late is told that it has ended, and not that it is about to.
+            let has_ended = template == Template::GraceEnding && facts.grace_has_ended(now);
             let is_another = |row: &Membership| row.grace_ends_at.map(rfc3339) != facts.grace_ends_at;
             let is_over = |row: &Subscription| row.access_status.as_deref() != Some("past_due");
-            by_invoice() || standing.membership.is_some_and(is_another) || standing.subscription.is_some_and(is_over)
+            has_ended
+                || by_invoice()
+                || standing.membership.is_some_and(is_another)
+                || standing.subscription.is_some_and(is_over)
         }
         Template::ContributionDue => standing.membership.is_some_and(|row| !row.status(now).is_live()),
         Template::TrialEnding => {

@@ -38,17 +38,18 @@ pub struct Filter {
     pub template: Option<Template>,
 }
 
-/// Those of `notices` that were told already, by what they are told of once.
+/// Those of `notices` that were told already, by what they are told of once: to the user, or to the customer before it was
+/// that user's.
 pub async fn keys_known(tx: &mut Tx, notices: &[Notice]) -> Result<BTreeSet<String>, DbError> {
-    let (seen, by_mail): (Vec<_>, Vec<_>) = notices.iter().partition(|notice| notice.recipient.user_id.is_some());
-    let keys = seen.iter().map(|notice| notice.once_key()).collect();
+    let of_users = notices.iter().filter(|notice| notice.recipient.user_id.is_some());
+    let keys = of_users.map(Notice::once_key).collect();
     let told: Vec<Told> = tx.load("once_key", &keys, Lock::None).await?;
     let mut known: BTreeSet<_> = told.into_iter().map(|row| row.once_key).collect();
-    let keys = by_mail.iter().map(|notice| notice.key_of_first_message()).collect();
+    let keys = notices.iter().filter_map(Notice::key_of_mail_to_customer).collect();
     let written: Vec<Written> = tx.load("once_key", &keys, Lock::None).await?;
     let written: BTreeSet<_> = written.into_iter().map(|row| row.once_key).collect();
-    let is_written = |notice: &&&Notice| written.contains(&notice.key_of_first_message());
-    known.extend(by_mail.iter().filter(is_written).map(|notice| notice.once_key()));
+    let is_written = |notice: &&Notice| notice.key_of_mail_to_customer().is_some_and(|key| written.contains(&key));
+    known.extend(notices.iter().filter(is_written).map(Notice::once_key));
     Ok(known)
 }
 
@@ -88,9 +89,9 @@ pub async fn claim(tx: &mut Tx, ids: &[String], now: Timestamp, until: Timestamp
     tx.load("id", &claimed.into_iter().map(|(id,)| id).collect(), Lock::None).await
 }
 
-/// How many messages a user was sent since `since`.
+/// How much a user was told since `since`, on however many devices.
 pub async fn sent_in_hour(tx: &mut Tx, user_id: &str, since: Timestamp) -> Result<i64, DbError> {
-    let sql = "SELECT count(*) FROM messages WHERE user_id = $1 AND sent_at > $2";
+    let sql = "SELECT count(DISTINCT COALESCE(notification_id, id)) FROM messages WHERE user_id = $1 AND sent_at > $2";
     let count: Option<(i64,)> = tx.sql(sql).bind(user_id).bind(since).optional().await?;
     Ok(count.map_or(0, |(count,)| count))
 }

@@ -14,6 +14,7 @@ use tollgate_domain::notifications::{self, Facts, Filter, Notice, Recipient, Tem
 use tollgate_shared::{Clock, Rng};
 use tollgate_tests::python;
 use tollgate_tests::script::Script;
+use tollgate_tests::wait::{SOON, wait_until};
 
 use crate::app::App;
 use crate::notifications::sending::{send_all, send_due};
@@ -73,6 +74,11 @@ async fn messages(app: &TestApp) -> Vec<Value> {
     let mut tx = app.inner.read().await.unwrap();
     let list = view::messages(&mut tx, &Filter::default(), &page).await.unwrap();
     list.data.iter().rev().map(|row| serde_json::to_value(row).unwrap()).collect()
+}
+
+/// The oldest e-mail.
+async fn mail(app: &TestApp) -> Value {
+    messages(app).await.into_iter().find(|row| row["channel"] == "email").unwrap()
 }
 
 /// Channel, status and reason of each.
@@ -166,7 +172,7 @@ fn a_mail_that_is_put_off_is_tried_again_when_it_is_time() {
         customer(&app, "evt_0", Some("greylisted@example.net")).await;
         tell(&app, Template::PodPayout, "pay_1").await;
         assert_eq!(send_due(&app.inner, Queue::Email).await, Ok(1));
-        let waiting = messages(&app).await.remove(0);
+        let waiting = mail(&app).await;
         assert_eq!((&waiting["status"], &waiting["attempts"]), (&json!("queued"), &json!(1)));
         let error = waiting["lastError"].as_str().unwrap();
         assert!(error.contains("451") && !error.contains("greylisted@"), "{error}");
@@ -175,7 +181,7 @@ fn a_mail_that_is_put_off_is_tried_again_when_it_is_time() {
         app.inner.clock.advance(StdDuration::from_secs(1));
         assert_eq!(send_due(&app.inner, Queue::Email).await, Ok(1));
         assert_eq!(server.next().await.unwrap()["to"], json!(["greylisted@example.net"]));
-        let sent = messages(&app).await.remove(0);
+        let sent = mail(&app).await;
         assert_eq!((&sent["status"], &sent["attempts"], &sent["lastError"]), (&json!("sent"), &json!(2), &Value::Null));
     });
 }
@@ -193,7 +199,7 @@ fn a_refused_mail_is_a_dead_letter_until_somebody_mends_it() {
         assert_eq!((&letter["type"], &letter["status"]), (&json!("pod_payout"), &json!("open")), "{letters}");
         assert_eq!((&letter["stripeCustomerId"], &letter["attempts"]), (&json!("cus_1"), &json!(1)));
         assert!(!letters.to_string().contains("example.net"), "{letters}");
-        let message = messages(&app).await.remove(0);
+        let message = mail(&app).await;
         assert_eq!((&message["id"], &message["status"]), (&letter["eventId"], &json!("dead_lettered")));
 
         let retry = format!("/api/dlq/retry/{}", letter["id"].as_str().unwrap());
@@ -240,6 +246,30 @@ fn a_mail_server_that_stalls_holds_up_no_push() {
 }
 
 #[test]
+fn a_mail_that_stalls_holds_up_no_other() {
+    on_each_engine!(async |db: Db| {
+        let (mut server, url) = mail_server().await;
+        let app = app_with_mail(db, &url).await;
+        customer(&app, "evt_0", Some("stalls@example.net")).await;
+        tell(&app, Template::PodPayout, "pay_0").await;
+        let inner = app.inner.clone();
+        let sending = tokio::spawn(async move { send_due(&inner, Queue::Email).await });
+        let is_under_way = |row: &Value| row["channel"] == "email" && row["attempts"] == 1;
+        wait_until("the first is under way", SOON, async || messages(&app).await.iter().any(is_under_way)).await;
+        customer(&app, "evt_1", Some("ada@example.net")).await;
+        for number in 1..=8 {
+            tell(&app, Template::PodPayout, &format!("pay_{number}")).await;
+        }
+        send_due(&app.inner, Queue::Email).await.unwrap();
+        for _ in 1..=8 {
+            assert_eq!(server.next().await.unwrap()["to"], json!(["ada@example.net"]));
+        }
+        assert!(!sending.is_finished(), "it still is");
+        sending.abort();
+    });
+}
+
+#[test]
 fn each_device_is_told_once_and_one_that_is_gone_is_removed() {
     on_each_engine!(async |db: Db| {
         let (_gateway, app) = gateway(db, 410, &[]).await;
@@ -262,7 +292,9 @@ fn each_device_is_told_once_and_one_that_is_gone_is_removed() {
 #[test]
 fn what_is_not_sent_says_why() {
     on_each_engine!(async |db: Db| {
-        let (_server, url) = mail_server().await;
+        let (mut server, url) = mail_server().await;
+        // A server that nobody listens to would stand still in the end.
+        let heard = tokio::spawn(async move { while server.next().await.is_some() {} });
         let app = app_with_mail(db, &url).await;
         let path = "/api/notifications/preferences";
         let reason = async |template: Template, subject: &str| {
@@ -292,6 +324,7 @@ fn what_is_not_sent_says_why() {
         assert_eq!(reason(Template::PodPayout, "pay_more").await, "too_many");
         app.inner.clock.advance(StdDuration::from_secs(3600));
         assert_eq!(reason(Template::PodPayout, "pay_later").await, Value::Null);
+        heard.abort();
     });
 }
 
@@ -363,7 +396,7 @@ fn a_message_that_never_gets_through_ends_as_a_dead_letter() {
             app.inner.clock.advance(StdDuration::from_secs(minutes * 60));
             assert_eq!(send_due(&app.inner, Queue::Email).await, Ok(1), "after {minutes} minutes");
         }
-        let message = messages(&app).await.remove(0);
+        let message = mail(&app).await;
         assert_eq!((&message["status"], &message["attempts"]), (&json!("dead_lettered"), &json!(7)));
         assert_eq!(message["reason"], "retries_exhausted");
         let metrics = app.get("/metrics").await.body;
