@@ -12,11 +12,15 @@ use crate::server;
 use crate::testing::{TestApp, TestResponse, db_that_is_away};
 
 /// What is mounted and has no place in the document: pages and what they are made of, and numbers for Prometheus.
-const UNLISTED: [&str; 7] = [
+const UNLISTED: [&str; 11] = [
     "GET /account",
     "GET /account/{name}",
     "GET /api/notifications/unsubscribe",
     "POST /api/notifications/unsubscribe",
+    "GET /console",
+    "GET /console/files/{name}",
+    "GET /console/{page}",
+    "GET /console/{page}/{_}",
     "GET /docs",
     "GET /docs/style.css",
     "GET /metrics",

@@ -230,12 +230,14 @@ fn a_gauge_that_is_not_known_is_left_out() {
         assert_eq!(
             left_out,
             [
+                "tollgate_backend_alerts_firing",
                 "tollgate_backend_dead_letter_oldest_seconds",
                 "tollgate_backend_dead_letters",
                 "tollgate_backend_events_dead_lettered",
                 "tollgate_backend_events_dead_lettered_oldest_seconds",
                 "tollgate_backend_events_failed",
                 "tollgate_backend_events_failed_oldest_seconds",
+                "tollgate_backend_messages_queued",
             ]
         );
 
