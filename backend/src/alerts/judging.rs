@@ -57,9 +57,10 @@ pub async fn judge(inbox: &Inbox, jobs: &[(&'static str, Schedule)]) -> Result<J
     let told: Vec<_> = steps.iter().filter_map(|step| step.told.as_ref()).collect();
     for told in &told {
         let (alert, severity, summary) = (&told.alert, &told.severity, &told.summary);
-        match told.ends_at {
-            None => warn!(alert, severity, "alert {alert} ({severity}): {summary}"),
-            Some(_) => info!(alert, severity, "alert {alert} ({severity}) is resolved"),
+        if told.ends_at.is_some() {
+            info!(alert, severity, "alert {alert} ({severity}) is resolved");
+        } else {
+            warn!(alert, severity, "alert {alert} ({severity}): {summary}");
         }
     }
     Ok(Judged { firing: judgement.findings.len(), told: told.len() })

@@ -117,15 +117,14 @@ impl Mailer {
     }
 
     async fn deliver(&self, letter: &Message) -> Result<(), DeliveryError> {
-        let mut line = match self.idle_line().await {
-            Some(line) => line,
-            None => {
-                let connection = self.connect().await.map_err(|error| match error {
-                    DeliveryError::Smtp(error) => DeliveryError::NotLetIn(error),
-                    other => other,
-                })?;
-                Line { connection, since: Instant::now(), messages: 0 }
-            }
+        let mut line = if let Some(line) = self.idle_line().await {
+            line
+        } else {
+            let connection = self.connect().await.map_err(|error| match error {
+                DeliveryError::Smtp(error) => DeliveryError::NotLetIn(error),
+                other => other,
+            })?;
+            Line { connection, since: Instant::now(), messages: 0 }
         };
         let envelope = letter.envelope();
         let speaks_unicode = line.connection.server_info().supports_feature(Extension::SmtpUtfEight);

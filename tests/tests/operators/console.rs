@@ -227,8 +227,12 @@ fn text(value: &Value) -> &str {
     value.as_str().expect("a text")
 }
 
+fn hex(digit: u8) -> char {
+    char::from_digit(digit.into(), 16).expect("it is below 16").to_ascii_uppercase()
+}
+
 fn escaped(text: &str) -> String {
-    text.bytes().map(|byte| format!("%{byte:02X}")).collect()
+    text.bytes().flat_map(|byte| ['%', hex(byte >> 4), hex(byte & 15)]).collect()
 }
 
 async fn operate(stack: &Stack, path: &str, body: Value) -> Value {

@@ -85,7 +85,9 @@ mod tests {
 
     fn of(times: &[u64]) -> Histogram {
         let mut histogram = Histogram::default();
-        times.iter().for_each(|micros| histogram.record(*micros));
+        for micros in times {
+            histogram.record(*micros);
+        }
         histogram
     }
 
