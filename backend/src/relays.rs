@@ -1,7 +1,7 @@
 //! The relays' private listeners, asked for what only they know: whether an event is in their journals, how far behind they
 //! are. Whoever is asked and does not answer in time is named as silent, never left out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::time::Duration;
 
@@ -212,11 +212,15 @@ pub fn urls(env: &Env) -> Vec<Url> {
     env.read("RELAY_ADMIN_URLS", what, bare_urls).unwrap_or_default()
 }
 
-/// Addresses of listeners, of which nothing but the host is said.
+/// Addresses of listeners, of which nothing but the host is said. One that is there twice is one.
 fn bare_urls(text: &str) -> Option<Vec<Url>> {
     let is_bare =
         |url: &Url| url.path() == "/" && url.query().is_none() && url.fragment().is_none() && url.username().is_empty();
-    text.split(',').map(str::trim).filter(|url| !url.is_empty()).map(|url| http_url(url).filter(is_bare)).collect()
+    let given = text.split(',').map(str::trim).filter(|url| !url.is_empty());
+    let given = given.map(|url| http_url(url).filter(is_bare)).collect::<Option<Vec<_>>>()?;
+    let mut listeners = BTreeSet::new();
+    let is_new = |url: &Url| listeners.insert((url.host_str().map(str::to_owned), url.port_or_known_default()));
+    Some(given.into_iter().filter(is_new).collect())
 }
 
 #[cfg(test)]
@@ -227,6 +231,11 @@ mod tests {
     fn relays_are_named_by_their_private_listeners() {
         let urls = |text: &str| bare_urls(text).map(|urls| urls.iter().map(Url::to_string).collect::<Vec<_>>());
         assert_eq!(urls("http://relay:3001, https://b/"), Some(vec!["http://relay:3001/".into(), "https://b/".into()]));
+        assert_eq!(
+            urls("http://b:1,http://b:1/,https://b:1,http://b:2").map(|urls| urls.len()),
+            Some(2),
+            "by its port"
+        );
         for bad in ["relay:3001", "http://relay/journal", "http://relay/?a", "http://user@relay", "http://a;http://b"] {
             assert_eq!(urls(bad), None, "{bad}");
         }

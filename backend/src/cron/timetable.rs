@@ -97,6 +97,9 @@ const UNACKNOWLEDGED_INTERVAL: Duration = Duration::from_secs(5 * 60);
 /// How soon a message is sent: what it tells of has just been committed.
 const MESSAGES_INTERVAL: Duration = Duration::from_secs(1);
 
+/// How soon operators are told again what could not be told: beside all jobs, since it may be those that stand still.
+const ALERTS_TOLD_INTERVAL: Duration = Duration::from_secs(5);
+
 /// For how long what this process measured is in memory alone.
 const MEASURED_INTERVAL: Duration = Duration::from_secs(60);
 
@@ -187,6 +190,11 @@ fn start_looks(context: &Context) {
             async move { notifications::sending::send_due(&app, queue).await.map(drop) }
         });
     }
+    let looks_for = app.clone();
+    app.tasks.every("alerts-told", ALERTS_TOLD_INTERVAL, move || {
+        let app = looks_for.clone();
+        async move { telling::tell_due(&app).await.map(drop) }
+    });
     let looks_for = app.clone();
     app.tasks.every("last-seen", LAST_SEEN_INTERVAL, move || {
         let app = looks_for.clone();

@@ -123,19 +123,24 @@ impl RelayWatch {
         self.samples.drain(..too_many);
     }
 
-    /// By how much a number has grown within so long before `now`, as of the newest sample. One that has become smaller began
-    /// again at 0 with the relay.
+    /// By how much a number has grown within so long before `now`, as of the newest sample. With the relay it began again at 0:
+    /// of one that was started anew, or whose number has become smaller.
     fn increase(&self, now: Timestamp, within: Duration, of: impl Fn(&Sample) -> i64) -> i64 {
         let begin = now - within;
         let first = self.samples.iter().rposition(|sample| sample.at <= begin + SLACK);
         let counted = &self.samples[first.unwrap_or(0)..];
         // Of a relay that nobody knew before, all is of these minutes if it was started in them.
         let was_there = |sample: &&Sample| first.is_some() || sample.started_at.is_none_or(|at| at < begin);
-        let mut before = counted.first().filter(was_there).map_or(0, &of);
+        let known_before = counted.first().filter(was_there);
+        let (mut before, mut started_at) =
+            (known_before.map_or(0, &of), counted.first().and_then(|sample| sample.started_at));
         let mut grown = 0;
-        for number in counted.iter().map(&of) {
-            grown += if number >= before { number - before } else { number };
-            before = number;
+        for sample in counted {
+            let number = of(sample);
+            let is_the_same = sample.started_at.zip(started_at).is_none_or(|(now, then)| now == then);
+            let goes_on = number >= before && is_the_same;
+            grown += if goes_on { number - before } else { number };
+            (before, started_at) = (number, sample.started_at);
         }
         grown
     }

@@ -195,6 +195,7 @@ pub fn recompute_all(work: &mut UnitOfWork, plans: &Plans, customer_id: &str) {
     let rows: Vec<_> = of_customer(work, customer_id).into_iter().cloned().collect();
     for mut row in rows {
         row.recompute(work, plans);
+        row.note_without_plan(work);
         work.insert(row);
     }
 }

@@ -49,6 +49,10 @@ fn a_relay_that_began_again_counts_from_nothing() {
     relay.says(7, None);
     let restarted = Some(relay.now - Duration::minutes(1));
     assert_eq!(relay.says(3, restarted), 3);
+    // By its own word, though it has counted as much again.
+    let once_more = Some(relay.now - Duration::minutes(1));
+    assert_eq!(relay.says(3, once_more), 3);
+    assert_eq!(relay.says(3, once_more), 0);
 }
 
 #[test]

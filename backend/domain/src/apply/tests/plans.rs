@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::entitlements;
+use crate::sightings::Sighting;
 
 #[test]
 fn other_plans_give_tier_and_licence_to_whoever_they_entitle() {
@@ -14,6 +15,17 @@ fn other_plans_give_tier_and_licence_to_whoever_they_entitle() {
     entitlements::reapply_plans(&mut fixture.work, &fixture.settings, CUSTOMER);
     assert_eq!((fixture.customer().tier.as_str(), fixture.license().unwrap().status.as_str()), ("pro", "active"));
     assert_eq!(fixture.customer().plans_digest, fixture.settings.plans.digest());
+}
+
+#[test]
+fn a_price_that_the_plans_have_no_longer_is_seen_at_once() {
+    let mut fixture = Fixture::new().see_all(&[created("a", 0, &subscription("active", "price_pro"))]);
+    let seen = |fixture: &Fixture| fixture.work.all::<Sighting>().map(|seen| seen.name.clone()).collect::<Vec<_>>();
+    assert_eq!(seen(&fixture), Vec::<String>::new());
+    let dropped = PLANS.replace("\"price_pro\"", "\"price_of_another\"");
+    fixture.settings.plans = Arc::new(Plans::parse(&dropped).unwrap());
+    entitlements::reapply_plans(&mut fixture.work, &fixture.settings, CUSTOMER);
+    assert_eq!((fixture.customer().tier.as_str(), seen(&fixture).len()), ("free", 1));
 }
 
 #[test]
