@@ -22,6 +22,9 @@ use crate::http::error::ApiError;
 use crate::http::page::{Paged, not_of_this_list};
 use crate::http::query::Query;
 
+/// How many licences are looked at at once, of which only some may be wanted.
+const LOOK: i64 = 1000;
+
 /// The routes of this module.
 pub(super) fn routes() -> Vec<Endpoint> {
     let status = query("status", "Only those of this status.").one_of(&Status::ALL.map(Status::name));
@@ -139,7 +142,7 @@ impl Known {
         let others = self.worst.iter().map(|(_, id, _)| id).collect::<BTreeSet<_>>();
         let mut after = if after_score == BEST { after_id.to_owned() } else { String::new() };
         while (rows.len() as i64) < wanted {
-            let ids = health::by_use(tx, is_in_use, &after, wanted, now).await?;
+            let ids = health::by_use(tx, is_in_use, &after, wanted.max(LOOK), now).await?;
             let Some(last) = ids.last() else { break };
             after.clone_from(last);
             rows.extend(ids.into_iter().filter(|id| !others.contains(&id)).map(|id| (id, BEST)));

@@ -13,12 +13,15 @@ use tollgate_domain::analytics::{
     Amount, ByKey, CLOSES_AFTER, DAYS_KEPT, HOURS_KEPT, Metric, Origin, Series, fold, numbers, samples,
 };
 use tollgate_shared::Timestamp;
+use tracing::warn;
 
 use super::sources::{current, held_since, made_of};
 use crate::app::App;
 
-/// How much is counted and written at once.
+/// How much is counted and written at once: what a statement counts in far less than it may take, of what each event of each
+/// licence's log has said of it by each machine too.
 const PORTION: Duration = Duration::days(28);
+const PORTION_OF_LOGS: Duration = Duration::days(1);
 
 /// Rows removed at once.
 const REMOVED_AT_ONCE: i64 = 500;
@@ -38,22 +41,33 @@ pub struct Made {
     removed: u64,
 }
 
-/// Makes all rows that are due. To be done twice is the same as once.
+/// Makes all rows that are due. To be done twice is the same as once. What cannot be made holds up nothing else; the first
+/// failure is given in the end.
 pub async fn make(app: &App, say: impl Fn(&Made)) -> Result<(), DbError> {
     let now = app.clock.now();
-    let mut made = Made::default();
-    for metric in Metric::ALL.into_iter().chain([Metric::MachinesSeen]) {
-        made.points += match metric.origin() {
-            Origin::Facts | Origin::Records => count(app, metric, now).await?,
-            Origin::Processes => add_up(app, metric, now).await?,
-            Origin::Now if metric == Metric::MachinesSeen => note_seen(app, now).await?,
-            Origin::Now => note(app, metric, now).await?,
+    let (mut made, mut ended) = (Made::default(), Ok(()));
+    let all = || Metric::ALL.into_iter().chain([Metric::MachinesSeen]);
+    let is_of_now = |metric: &Metric| metric.origin() == Origin::Now;
+    // First what can be known at no other time.
+    for metric in all().filter(is_of_now).chain(all().filter(|metric| !is_of_now(metric))) {
+        let points = match metric.origin() {
+            Origin::Facts | Origin::Records => count(app, metric, now).await,
+            Origin::Processes => add_up(app, metric, now).await,
+            Origin::Now if metric == Metric::MachinesSeen => note_seen(app, now).await,
+            Origin::Now => note(app, metric, now).await,
         };
+        match points {
+            Ok(points) => made.points += points,
+            Err(failure) => {
+                warn!(metric = metric.name(), "could not make the rows of {}: {failure}", metric.name());
+                ended = ended.and(Err(failure));
+            }
+        }
         say(&made);
     }
     made.removed = remove(app, now).await?;
     say(&made);
-    Ok(())
+    ended
 }
 
 /// The rows of what is counted from tables.
@@ -69,9 +83,10 @@ async fn count(app: &App, metric: Metric, now: Timestamp) -> Result<usize, DbErr
     let newest = newest.into_iter().flatten().min();
     let again = now - metric.made_again_for();
     let mut begin = Step::Day.floor(newest.map_or(now - DAYS_KEPT, |newest| newest.min(again)));
+    let portion = if metric == Metric::AckRate { PORTION_OF_LOGS } else { PORTION };
     let mut written = 0;
     while begin < closed {
-        let end = begin + PORTION;
+        let end = begin + portion;
         let span = Span { from: begin.max(held_since), to: end.min(closed) };
         begin = end;
         let mut tx = app.read_list().await?;

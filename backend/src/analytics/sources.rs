@@ -4,7 +4,9 @@ use chrono::Duration;
 use tollgate_db::{DbError, Tx};
 use tollgate_domain::analytics::numbers::{self, Numbers};
 use tollgate_domain::analytics::spans::{Span, Step};
-use tollgate_domain::analytics::{Amount, ByKey, Metric, Origin, Series, fold, join, points, samples, sources};
+use tollgate_domain::analytics::{
+    Amount, ByKey, HOURS_KEPT, Metric, Origin, Series, fold, join, points, samples, sources,
+};
 use tollgate_shared::Timestamp;
 
 use crate::app::App;
@@ -48,7 +50,8 @@ pub(super) async fn series(
 /// What may come late is counted; its rows are read where tables may no longer hold all of it.
 async fn facts(tx: &mut Tx, metric: Metric, span: Span, step: Step, held_since: Timestamp) -> Result<Series, DbError> {
     let mut series = fold(sources::count(tx, metric, span).await?, step);
-    let gone = Span { from: step.floor(span.from), to: span.to.min(step.floor(held_since)) };
+    // The step from which on tables hold all is the first that is counted whole: of the one before some is gone.
+    let gone = Span { from: step.floor(span.from), to: span.to.min(step.ceil(held_since)) };
     if !gone.is_empty() {
         series.extend(points::series(points::within(tx, metric, step, gone).await?));
     }
@@ -56,9 +59,13 @@ async fn facts(tx: &mut Tx, metric: Metric, span: Span, step: Step, held_since: 
 }
 
 async fn by_hour(tx: &mut Tx, metric: Metric, span: Span, now: Timestamp) -> Result<Series, DbError> {
-    let [before, whole, after] = span.cut(Step::Hour, known_until(tx, metric, Step::Hour, now).await?);
+    // The rows of hours that were before are gone.
+    let kept_since = Step::Hour.ceil(now - HOURS_KEPT);
+    let past = Span { from: span.from, to: span.to.min(kept_since) };
+    let kept = Span { from: span.from.max(kept_since), to: span.to };
+    let [before, whole, after] = kept.cut(Step::Hour, known_until(tx, metric, Step::Hour, now).await?);
     let mut series = points::series(points::within(tx, metric, Step::Hour, whole).await?);
-    for part in [before, after] {
+    for part in [past, before, after] {
         series = join(series, made_of(tx, metric, part, Step::Hour, now).await?);
     }
     Ok(series)

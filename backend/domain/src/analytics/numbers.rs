@@ -45,11 +45,17 @@ pub async fn subscriptions(tx: &mut Tx) -> Result<Numbers, DbError> {
 pub async fn entitling(tx: &mut Tx, plans: &Plans) -> Result<Numbers, DbError> {
     let mut numbers = Numbers::new();
     for status in SUBSCRIPTION_STATUSES.into_iter().filter(|status| plans.is_entitled(status)) {
-        let rows: Vec<(Option<String>, i64)> = tx
-            .sql("SELECT tier, count(*) FROM subscriptions WHERE status = $1 AND pod_id IS NULL GROUP BY tier")
-            .bind(status)
-            .all()
-            .await?;
+        let sql = if status == "past_due" && plans.past_due_days().is_some() {
+            // Of those only some still entitle: whose customer has the tier.
+            "SELECT s.tier, count(*)
+             FROM subscriptions AS s
+             JOIN customers AS c ON c.id = s.customer_id
+             WHERE s.status = $1 AND s.pod_id IS NULL AND c.tier = s.tier
+             GROUP BY s.tier"
+        } else {
+            "SELECT tier, count(*) FROM subscriptions WHERE status = $1 AND pod_id IS NULL GROUP BY tier"
+        };
+        let rows: Vec<(Option<String>, i64)> = tx.sql(sql).bind(status).all().await?;
         for (tier, count) in rows {
             let tier = tier.unwrap_or_else(|| plans.default_tier().to_owned());
             *numbers.entry(tier).or_default() += count;

@@ -179,7 +179,9 @@ fn most_of(numbers: BTreeMap<String, i64>) -> BTreeMap<String, i64> {
 const FAILURES: &str = "SELECT e.license_id, a.acknowledged_at
      FROM license_events AS e
      JOIN acknowledgements AS a ON a.event_id = e.id
-     WHERE e.created_at >= $1 AND a.status = 'failed' AND a.acknowledged_at >= $2";
+     WHERE e.created_at >= $1 AND a.status = 'failed' AND a.acknowledged_at >= $2
+     ORDER BY e.created_at DESC, e.id DESC
+     LIMIT $3";
 
 const ERRORS: &str = "SELECT source || ': ' || reason, created_at
      FROM dead_letters
@@ -211,9 +213,13 @@ pub const STATEMENTS: [&str; 6] = [FAILURES, ERRORS, DECLINES, UNKNOWN_PRICES, V
 /// How long before a failure the event may have been made that an app failed at.
 const FAILS_WITHIN: Duration = Duration::days(1);
 
+/// How many failures are looked at, the newest: where an app fails at all that there is, these tell as much.
+const LOOKED_AT_MAX: i64 = 10_000;
+
 /// All that is out of the ordinary since a moment.
 pub async fn since(tx: &mut Tx, since: Timestamp) -> Result<Vec<Pattern>, DbError> {
-    let failures: Vec<(String, Timestamp)> = tx.sql(FAILURES).bind(since - FAILS_WITHIN).bind(since).all().await?;
+    let failures: Vec<(String, Timestamp)> =
+        tx.sql(FAILURES).bind(since - FAILS_WITHIN).bind(since).bind(LOOKED_AT_MAX).all().await?;
     let errors: Vec<(String, Timestamp)> = tx.sql(ERRORS).bind(since).all().await?;
     let declined: Vec<(String, Timestamp)> = tx.sql(DECLINES).bind(since - ORDINARY).all().await?;
     let mut patterns = bursts(by_subject(failures));
