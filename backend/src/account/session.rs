@@ -1,18 +1,18 @@
 //! Who is signed in at the page: by the company's own application, or by a link that is exchanged here for a cookie.
 
-use rocket::http::{Cookie, Status};
+use rocket::http::Status;
 use rocket::outcome::Outcome;
 use rocket::request::{self, FromRequest};
 use rocket::serde::json::Json;
-use rocket::{Request, Response, State, delete, get, post, response};
+use rocket::{Request, State, delete, get, post};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tracing::info;
 
 use crate::app::App;
-use crate::http::auth::{Authenticator, SignedInBy, is_secure, refuse_forms, spend};
+use crate::http::auth::{Authenticator, Remembered, SignedInBy, is_secure, refuse_forms, spend};
 use crate::http::body::JsonBody;
-use crate::http::endpoint::{Answers, Argument, Endpoint, Operation, endpoint};
+use crate::http::endpoint::{Argument, Endpoint, Operation, endpoint};
 use crate::http::error::ApiError;
 
 /// The routes of this module.
@@ -68,15 +68,6 @@ struct Begin {
     link: String,
 }
 
-/// 204 with a cookie.
-struct Remembered(Cookie<'static>);
-
-impl Answers for Remembered {
-    fn describe(operation: &mut Operation) {
-        operation.succeed_empty(Status::NoContent);
-    }
-}
-
 impl Argument for Visitor {
     fn describe(operation: &mut Operation) {
         if operation.is_unsafe() {
@@ -87,16 +78,6 @@ impl Argument for Visitor {
 
 impl Argument for &State<Authenticator> {
     fn describe(_: &mut Operation) {}
-}
-
-impl<'r> response::Responder<'r, 'static> for Remembered {
-    fn respond_to(self, _: &'r Request<'_>) -> response::Result<'static> {
-        Response::build()
-            .status(Status::NoContent)
-            .raw_header("Set-Cookie", self.0.to_string())
-            .raw_header("Cache-Control", "no-store")
-            .ok()
-    }
 }
 
 #[post("/account/session", data = "<body>")]

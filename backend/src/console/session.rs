@@ -2,11 +2,11 @@
 
 use std::num::NonZeroU32;
 
-use rocket::http::{Cookie, Status};
+use rocket::http::Status;
 use rocket::outcome::Outcome;
 use rocket::request::{self, FromRequest};
 use rocket::serde::json::Json;
-use rocket::{Request, Response, State, delete, get, post, response};
+use rocket::{Request, State, delete, get, post};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tollgate_db::UnitOfWork;
@@ -17,11 +17,11 @@ use tracing::info;
 
 use crate::app::App;
 use crate::http::auth::console::{self as cookies, AtConsole};
-use crate::http::auth::{Authenticator, Operator, is_secure, readable_name, refuse_forms, spend};
+use crate::http::auth::{Authenticator, Operator, Remembered, is_secure, readable_name, refuse_forms, spend};
 use crate::http::body::JsonBody;
 use crate::http::client_network::ClientNetwork;
 use crate::http::context::RequestContext;
-use crate::http::endpoint::{Answers, Argument, Endpoint, Operation, endpoint};
+use crate::http::endpoint::{Argument, Endpoint, Operation, endpoint};
 use crate::http::error::ApiError;
 use crate::http::rate_limit::RateLimit;
 
@@ -111,25 +111,6 @@ struct SignIn {
     token: Option<String>,
     /// What stands behind `#link=` in what `tollgate-backend console-link` prints.
     link: Option<String>,
-}
-
-/// 204 with a cookie.
-struct Remembered(Cookie<'static>);
-
-impl Answers for Remembered {
-    fn describe(operation: &mut Operation) {
-        operation.succeed_empty(Status::NoContent);
-    }
-}
-
-impl<'r> response::Responder<'r, 'static> for Remembered {
-    fn respond_to(self, _: &'r Request<'_>) -> response::Result<'static> {
-        Response::build()
-            .status(Status::NoContent)
-            .raw_header("Set-Cookie", self.0.to_string())
-            .raw_header("Cache-Control", "no-store")
-            .ok()
-    }
 }
 
 #[post("/console/session", data = "<body>")]
