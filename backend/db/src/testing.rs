@@ -99,7 +99,8 @@ impl Database {
                 let server = server().await;
                 let template = postgres_template(server, migrations).await;
                 let name = format!("t_{}", hex::encode(Rng::system().bytes::<8>()));
-                let make = format!("CREATE DATABASE {name} TEMPLATE {template}");
+                // By files: the default writes each page of the copy to the log as well.
+                let make = format!("CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY");
                 execute(server, make).await.expect("a database can be copied");
                 Self::on_server(server, name, migrations)
             }
