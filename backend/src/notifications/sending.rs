@@ -11,6 +11,7 @@ use chrono::Duration;
 use futures_util::StreamExt as _;
 use futures_util::future::join_all;
 use futures_util::stream::FuturesUnordered;
+use tokio::select;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use tollgate_db::{DbError, Tx};
@@ -34,6 +35,9 @@ const PUSHES_AT_A_TIME: usize = 16;
 
 /// How many pushes are given their devices at a time.
 const ADDRESSED_AT_A_TIME: usize = 16;
+
+/// How soon it is looked for more while some are under way.
+const LOOK_INTERVAL: StdDuration = StdDuration::from_secs(1);
 
 /// So much room is waited for until more are taken up, as a part of all there is.
 const ROOM_PART: usize = 4;
@@ -76,9 +80,13 @@ pub async fn send_due(app: &App, queue: Queue) -> Result<usize, DbError> {
                 continue;
             }
         }
-        match under_way.next().await {
-            Some(ended) => ended?,
-            None => return Ok(taken),
+        // What has come since is taken up beside those that are slow.
+        select! {
+            ended = under_way.next() => match ended {
+                Some(ended) => ended?,
+                None => return Ok(taken),
+            },
+            () = sleep(LOOK_INTERVAL) => {}
         }
     }
 }
