@@ -6,6 +6,7 @@ use tollgate_domain::sightings::{self, Sighting, SightingKind};
 use tollgate_shared::Timestamp;
 use tollgate_shared::clock::from_unix;
 
+use crate::app::App;
 use crate::stripe_api::Client;
 use crate::stripe_api::calls::CallCounts;
 use crate::webhooks::inbox::Inbox;
@@ -17,23 +18,28 @@ const CALLS_KEPT: chrono::Duration = chrono::Duration::hours(25);
 pub async fn write(inbox: &Inbox) -> Result<(), DbError> {
     let app = inbox.app();
     let (versions, calls) = (inbox.unknown_versions().waiting(), app.stripe.as_ref().map(Client::counts));
-    let counted = calls.map_or((0, 0), CallCounts::waiting);
+    let counted = calls.map_or((0, 0), CallCounts::take);
     if versions.is_empty() && counted == (0, 0) {
         return Ok(());
     }
-    let mut tx = app.begin_write().await?;
     let seen: Vec<_> =
         versions.iter().map(|(version, at)| Sighting::new(SightingKind::UnknownVersion, version, *at)).collect();
+    let written = write_down(app, &seen, counted).await;
+    match (&written, calls) {
+        (Ok(()), _) => inbox.unknown_versions().forget(&versions),
+        (Err(_), Some(counts)) => counts.give_back(counted),
+        (Err(_), None) => {}
+    }
+    written
+}
+
+async fn write_down(app: &App, seen: &[Sighting], counted: (i64, i64)) -> Result<(), DbError> {
+    let mut tx = app.begin_write().await?;
     tx.upsert(&seen.iter().collect::<Vec<_>>()).await?;
     if counted != (0, 0) {
         add_calls(&mut tx, app.clock.now(), counted).await?;
     }
-    tx.commit().await?;
-    inbox.unknown_versions().forget(&versions);
-    if let Some(counts) = calls {
-        counts.forget(counted);
-    }
-    Ok(())
+    tx.commit().await
 }
 
 async fn add_calls(tx: &mut Tx, now: Timestamp, (calls, failed): (i64, i64)) -> Result<(), DbError> {

@@ -20,17 +20,17 @@ impl CallCounts {
         }
     }
 
-    /// How many calls there were, and how many of them failed.
-    pub fn waiting(&self) -> (i64, i64) {
+    /// How many calls there were, and how many of them failed: of two who take them at once, each call is taken by one.
+    pub fn take(&self) -> (i64, i64) {
         // In this order: one that is counted meanwhile is then no failure without its call.
-        let failed = self.failed.load(Ordering::Relaxed);
-        (self.calls.load(Ordering::Relaxed), failed)
+        let failed = self.failed.swap(0, Ordering::Relaxed);
+        (self.calls.swap(0, Ordering::Relaxed), failed)
     }
 
-    /// Forgets what has been written down.
-    pub fn forget(&self, (calls, failed): (i64, i64)) {
-        self.calls.fetch_sub(calls, Ordering::Relaxed);
-        self.failed.fetch_sub(failed, Ordering::Relaxed);
+    /// Gives back what could not be written down.
+    pub fn give_back(&self, (calls, failed): (i64, i64)) {
+        self.calls.fetch_add(calls, Ordering::Relaxed);
+        self.failed.fetch_add(failed, Ordering::Relaxed);
     }
 }
 
@@ -60,16 +60,16 @@ mod tests {
         let mut count = |status: u16| {
             let refusal = Refusal::of_status(StatusCode::from_u16(status).unwrap());
             counts.count(&Err::<(), _>(CallError::Refused(Box::new(refusal))));
-            counts.waiting()
+            counts.take()
         };
-        assert_eq!([400, 402, 404, 409].map(&mut count), [(1, 0), (2, 0), (3, 0), (4, 0)]);
-        assert_eq!([401, 403, 429, 500, 503].map(&mut count), [(5, 1), (6, 2), (7, 3), (8, 4), (9, 5)]);
+        assert_eq!([400, 402, 404, 409].map(&mut count), [(1, 0); 4]);
+        assert_eq!([401, 403, 429, 500, 503].map(&mut count), [(1, 1); 5]);
         counts.count(&Ok(()));
         counts.count(&Err::<(), _>(CallError::Lost(None)));
-        let written = counts.waiting();
-        assert_eq!(written, (11, 6));
+        let taken = counts.take();
+        assert_eq!((taken, counts.take()), ((2, 1), (0, 0)), "once");
         counts.count(&Ok(()));
-        counts.forget(written);
-        assert_eq!(counts.waiting(), (1, 0));
+        counts.give_back(taken);
+        assert_eq!(counts.take(), (3, 1));
     }
 }
