@@ -67,6 +67,8 @@ fn describe() {
         count,
         "Events of an API version that this release does not know"
     );
+    // Else the first of a process would be no increase to whoever watches.
+    metrics::counter!("tollgate_backend_events_of_unknown_version_total").increment(0);
     describe_counter!(
         "tollgate_backend_subscriptions_without_plan_total",
         count,

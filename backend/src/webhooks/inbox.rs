@@ -177,7 +177,10 @@ impl Inbox {
         }
         let id = event.id.clone();
         let intent = Intent::of(&event, &self.filter);
-        self.unknown_versions.note(&event, self.app.clock.now());
+        // What an operator has gone through once more has not come anew.
+        if mode == Mode::Delivery {
+            self.unknown_versions.note(&event, self.app.clock.now());
+        }
         let (answer, response) = oneshot::channel();
         let request_id = request_id.clone();
         let job = Job { event, intent, mode, request_id, received_at_relay: None, since, put_aside_at: None, answer };
