@@ -99,6 +99,7 @@ fn snapshot(
         unmatched_subscriptions: known.unmatched_subscriptions,
         unknown_versions: known.unknown_versions,
         synced_changes: known.synced_changes,
+        reconciled: known.reconciled,
     }
 }
 

@@ -23,8 +23,9 @@ const SOURCES: [Source; 2] = [Source::Webhook, Source::Notification];
 /// The statuses of a subscription of which events have to come.
 const LIVE_STATUSES: [&str; 6] = ["trialing", "active", "past_due", "unpaid", "paused", "incomplete"];
 
-/// The job that compares with Stripe.
+/// The jobs that compare with Stripe.
 const SYNC_SUBSCRIPTIONS: &str = "sync-subscriptions";
+const RECONCILE: &str = "reconcile";
 
 /// How many subscriptions, versions and runs are looked at, at most: one is enough to be amiss.
 const LOOKED_AT_MAX: i64 = 100;
@@ -45,6 +46,7 @@ pub(super) struct Known {
     pub(super) unmatched_subscriptions: i64,
     pub(super) unknown_versions: Vec<String>,
     pub(super) synced_changes: i64,
+    pub(super) reconciled: i64,
 }
 
 impl Known {
@@ -59,6 +61,7 @@ impl Known {
         let (payments, payments_before) = payments(tx, now).await?;
         let price_since = now - hours(of::PRICE_HOURS);
         let version_since = now - hours(of::VERSION_HOURS);
+        let drift_since = now - hours(of::DRIFT_HOURS);
         Ok(Self {
             oldest_failed_at: view::in_trouble(tx).await?.oldest_failed_at,
             newest_event_at: newest_event_at(tx).await?,
@@ -71,7 +74,8 @@ impl Known {
             messages: messages(tx, now - Duration::hours(1)).await?,
             unmatched_subscriptions: unmatched_subscriptions(tx, price_since).await?,
             unknown_versions: sightings::since(tx, SightingKind::UnknownVersion, version_since, LOOKED_AT_MAX).await?,
-            synced_changes: synced_changes(tx, now - hours(of::DRIFT_HOURS)).await?,
+            synced_changes: said_most(tx, SYNC_SUBSCRIPTIONS, "changed", drift_since).await?,
+            reconciled: said_most(tx, RECONCILE, "found", drift_since).await?,
             // Last: after an outage all jobs are late until they have begun, which they do at this very moment.
             jobs: job_numbers(tx, now, jobs).await?,
         })
@@ -192,9 +196,8 @@ async fn unmatched_subscriptions(tx: &mut Tx, since: Timestamp) -> Result<i64, D
     Ok(rows.iter().filter(|row| row.plan_id.is_none() && row.is_live() && !row.is_of_pod()).count() as i64)
 }
 
-/// How much runs of the job that compares with Stripe changed since a moment: the most of any, since one may go on with what
-/// another began.
-async fn synced_changes(tx: &mut Tx, since: Timestamp) -> Result<i64, DbError> {
-    let summaries = runs::summaries_since(tx, SYNC_SUBSCRIPTIONS, since, LOOKED_AT_MAX).await?;
-    Ok(summaries.iter().filter_map(|summary| summary["changed"].as_i64()).max().unwrap_or(0))
+/// The greatest `number` that runs of a job said since a moment: one may go on with what another began.
+async fn said_most(tx: &mut Tx, job: &str, number: &str, since: Timestamp) -> Result<i64, DbError> {
+    let summaries = runs::summaries_since(tx, job, since, LOOKED_AT_MAX).await?;
+    Ok(summaries.iter().filter_map(|summary| summary[number].as_i64()).max().unwrap_or(0))
 }

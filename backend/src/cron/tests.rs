@@ -107,7 +107,7 @@ fn clocks_and_schedulers_all_at_once_run_each_tick_once() {
         assert_eq!(by_clocks["detect-stale-sessions"], 60);
         assert_eq!(by_clocks["health-monitoring"], 13);
         assert_eq!((by_clocks["expiration-check"], by_clocks["cleanup-events"]), (2, 1));
-        assert_eq!((by_clocks["analytics"], by_clocks["sync-subscriptions"]), (2, 1));
+        assert_eq!((by_clocks["analytics"], by_clocks["sync-subscriptions"], by_clocks["reconcile"]), (2, 1, 1));
 
         let minutes = |job: &'static str| (0..60).map(move |minute| (job, first + chrono::Duration::minutes(minute)));
         let others = [
@@ -116,6 +116,7 @@ fn clocks_and_schedulers_all_at_once_run_each_tick_once() {
             ("cleanup-events", "2025-06-15T03:00:00Z"),
             ("expiration-check", "2025-06-15T15:00:00Z"),
             ("expiration-check", "2025-06-15T16:00:00Z"),
+            ("reconcile", "2025-06-15T02:00:00Z"),
             ("sync-subscriptions", "2025-06-15T00:00:00Z"),
         ];
         let others = others.map(|(job, tick)| (job, tick.parse().unwrap()));
@@ -178,6 +179,8 @@ fn missed_ticks_are_caught_up_with_by_one_run() {
             ("expiration-check", "2025-06-17T15:00:00Z"),
             ("health-monitoring", "2025-06-15T15:05:00Z"),
             ("health-monitoring", "2025-06-17T15:05:00Z"),
+            ("reconcile", "2025-06-15T02:00:00Z"),
+            ("reconcile", "2025-06-17T02:00:00Z"),
             ("retry-events", "2025-06-15T15:06:00Z"),
             ("retry-events", "2025-06-17T15:06:00Z"),
             ("sync-subscriptions", "2025-06-15T00:00:00Z"),

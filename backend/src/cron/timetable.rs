@@ -25,13 +25,14 @@ use crate::licenses::last_seen;
 use crate::monitoring::{metrics, numbers};
 use crate::notifications;
 use crate::pods::{by_time, moving, owed, rounds, tries};
+use crate::reconciliation::nightly;
 use crate::webhooks::retry;
 
 /// The job whose numbers stand at the top of its answer.
 pub(super) const SYNC_SUBSCRIPTIONS: &str = "sync-subscriptions";
 
 /// The jobs, those that run most often first.
-static JOBS: [Job; 7] = [
+static JOBS: [Job; 8] = [
     Job {
         name: "retry-events",
         schedule: Schedule::minutes(1),
@@ -61,6 +62,11 @@ static JOBS: [Job; 7] = [
         name: SYNC_SUBSCRIPTIONS,
         schedule: Schedule::daily(0),
         work: |context, progress| Box::pin(sync_subscriptions(context, progress)),
+    },
+    Job {
+        name: "reconcile",
+        schedule: Schedule::daily(2),
+        work: |context, progress| Box::pin(reconcile(context, progress)),
     },
     Job {
         name: "cleanup-events",
@@ -274,6 +280,10 @@ async fn monitor_health(context: Context, progress: Progress) -> Result<(), DbEr
 
 async fn sync_subscriptions(context: Context, progress: Progress) -> Result<(), DbError> {
     rounds::run(&context.app, rounds::STOPS_AFTER, |summary| progress.say(summary)).await
+}
+
+async fn reconcile(context: Context, progress: Progress) -> Result<(), DbError> {
+    nightly::run(&context.app, &context.inbox, |summary| progress.say(summary)).await
 }
 
 async fn make_analytics(context: Context, progress: Progress) -> Result<(), DbError> {

@@ -5,6 +5,7 @@
 //! observation; so whatever a webhook brings meanwhile stands, and everything may be found and mended twice.
 
 mod finding;
+pub mod nightly;
 mod pages;
 #[cfg(test)]
 mod tests;

@@ -3,10 +3,10 @@
 mod walk;
 
 use std::future::{pending, ready};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use chrono::Duration;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tollgate_db::Db;
 use tollgate_domain::reconciliation as runs;
 use tollgate_shared::clock::from_unix;
@@ -64,6 +64,19 @@ impl Scene {
             let taken = self.app.post(INTAKE_PATH, &event.json()).await;
             assert_eq!(taken.status, 200, "{taken:?}");
         }
+    }
+
+    /// Loses what happened meanwhile.
+    fn hear_nothing(&mut self) {
+        self.happened();
+    }
+
+    /// Does what the job does each night; gives what it says of it.
+    async fn night(&self) -> Value {
+        let said = Mutex::new(Value::Null);
+        let say = |summary: &nightly::Summary| *said.lock().unwrap() = serde_json::to_value(summary).unwrap();
+        nightly::run(&self.app.inner, &self.app.inbox, say).await.unwrap();
+        said.into_inner().unwrap()
     }
 
     fn now(&self) -> i64 {
@@ -297,5 +310,45 @@ fn an_event_that_is_listed_no_more_holds_nothing_up() {
         let ended = scene.reconciliation(true).go_on(&mut run, |_, _| (), pending()).await;
         assert!(matches!(ended, Ended::Complete), "{ended:?}");
         assert_eq!(scene.found(false).await, Vec::<String>::new());
+    });
+}
+
+#[test]
+fn each_night_brings_what_webhooks_did_not_since_the_night_before() {
+    on_each_engine!(async |db| {
+        let mut scene = Scene::on(db).await;
+        let (before, _) = scene.subscriber();
+        scene.pass(DAY);
+        assert_eq!(scene.night().await, json!({ "compared": 0, "found": 0, "mended": 0, "complete": true }));
+        assert_eq!(scene.api.asked(), Vec::<String>::new(), "what was before is an operator's to bring");
+
+        let (lost, subscription) = scene.subscriber();
+        scene.hear_nothing();
+        let (known, _) = scene.subscriber();
+        scene.hear().await;
+        scene.pass(DAY);
+        let young = scene.subscriber().0;
+        scene.hear_nothing();
+        let told = scene.night().await;
+        assert!(told["found"].as_i64() > Some(0) && told["mended"] == told["found"], "{told}");
+        assert_eq!(told["complete"], true);
+        scene.assert_is_right(&lost).await;
+        scene.assert_is_right(&known).await;
+        for customer in [&before, &young] {
+            assert_eq!(scene.app.get(&format!("/v1/customers/{customer}")).await.status, 404, "{customer}");
+        }
+
+        // A night that fails is made up for by the next one.
+        scene.api.change(|stripe| stripe.schedule_cancel(&subscription));
+        scene.hear_nothing();
+        scene.pass(DAY);
+        scene.api.fault(&[Fault::Status(403)]);
+        assert_eq!(scene.night().await["complete"], false);
+        scene.pass(DAY);
+        assert_eq!(scene.night().await["complete"], true);
+        scene.assert_is_right(&lost).await;
+        scene.assert_is_right(&young).await;
+        scene.pass(DAY);
+        assert_eq!(scene.night().await["found"], 0);
     });
 }

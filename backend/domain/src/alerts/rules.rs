@@ -267,10 +267,12 @@ fn unknown_version(seen: &Snapshot, _: &Thresholds) -> Vec<Finding> {
 
 /// Webhooks did not bring all that happened.
 fn sync_drift(seen: &Snapshot, _: &Thresholds) -> Vec<Finding> {
-    let count = seen.synced_changes;
-    only_if(count > 0, || {
-        let summary =
-            format!("sync-subscriptions changed {count} subscriptions that webhooks had not brought up to date");
+    let (synced, reconciled) = (seen.synced_changes, seen.reconciled);
+    only_if(synced > 0 || reconciled > 0, || {
+        let by_sync = (synced > 0).then(|| format!("sync-subscriptions changed {synced} subscriptions"));
+        let by_comparing = (reconciled > 0).then(|| format!("reconcile found {reconciled} things"));
+        let found: Vec<_> = by_sync.into_iter().chain(by_comparing).collect();
+        let summary = format!("{} that webhooks had not brought up to date", found.join(", "));
         warning(AlertName::SyncDrift, None, summary)
     })
 }

@@ -36,6 +36,8 @@ pub struct Snapshot {
     pub unknown_versions: Vec<String>,
     /// Things that runs of `sync-subscriptions` changed.
     pub synced_changes: i64,
+    /// Things that runs of `reconcile` found.
+    pub reconciled: i64,
 }
 
 /// How many of how many.

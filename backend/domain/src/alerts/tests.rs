@@ -39,6 +39,7 @@ fn calm() -> Snapshot {
         unmatched_subscriptions: 0,
         unknown_versions: Vec::new(),
         synced_changes: 0,
+        reconciled: 0,
     }
 }
 
@@ -201,6 +202,7 @@ fn what_is_new_to_us_is_told() {
     assert_eq!(with(|seen| seen.unmatched_subscriptions = 1), ["UnknownPrice warning"]);
     assert_eq!(with(|seen| seen.unknown_versions.push("2027-03-31.fennel".to_owned())), ["UnknownVersion warning"]);
     assert_eq!(with(|seen| seen.synced_changes = 1), ["SyncDrift warning"]);
+    assert_eq!(with(|seen| seen.reconciled = 1), ["SyncDrift warning"]);
 }
 
 #[test]

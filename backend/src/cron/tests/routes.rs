@@ -71,6 +71,7 @@ fn operators_see_when_each_job_ran_what_it_did_and_whether_it_is_late() {
             "expiration-check",
             "analytics",
             "sync-subscriptions",
+            "reconcile",
             "cleanup-events",
         ];
         let listed = list().await;
@@ -82,7 +83,7 @@ fn operators_see_when_each_job_ran_what_it_did_and_whether_it_is_late() {
             "job": "cleanup-events", "schedule": "daily 03:00", "lastTick": null, "lastRunAt": null, "lastOutcome": null,
             "durationMs": null, "nextAt": "2025-06-16T03:00:00Z", "late": false, "summary": null,
         });
-        assert_eq!(listed["data"][6], never);
+        assert_eq!(listed["data"][7], never);
 
         app.runner().look(retry_events()).await.unwrap();
         let mut once = json!({
