@@ -65,6 +65,11 @@ impl<'c> Listener<'c> {
         Self { response: request.dispatch().await, text: String::new() }
     }
 
+    async fn of_machine(client: &'c Client, key: &str, machine: &str) -> Self {
+        let request = client.get(format!("/api/events/{key}?machineId={machine}"));
+        Self { response: request.dispatch().await, text: String::new() }
+    }
+
     /// What is told next; none at the end.
     async fn next(&mut self) -> Option<Told> {
         timeout(SOON, self.read()).await.expect("something is told, or the stream ends")
