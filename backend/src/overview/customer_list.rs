@@ -78,13 +78,14 @@ macro_rules! newest {
               LIMIT $3"
         )
     };
-    // By the subscription that each has now, in the order in which those were first heard of.
+    // By the subscription that each has now, in the order in which those were first heard of. What has to be so of the customer
+    // is asked row by row: a planner takes a join of the two for one of few rows, and puts all of them in order first.
     (by subscription $(, $condition:literal)?) => {
         concat!(
-            "SELECT c.id, s.first_seen_at, s.id AS place
+            "SELECT s.customer_id AS id, s.first_seen_at, s.id AS place
              FROM subscriptions AS s
-             JOIN customers AS c ON c.id = s.customer_id
-             WHERE s.status = $4 AND (s.first_seen_at, s.id) < ($1, $2) AND c.current_subscription_id = s.id",
+             WHERE s.status = $4 AND (s.first_seen_at, s.id) < ($1, $2)
+               AND s.id = (SELECT c.current_subscription_id FROM customers AS c WHERE c.id = s.customer_id)",
             $(" AND ", $condition,)?
             " ORDER BY s.first_seen_at DESC, s.id DESC
               LIMIT $3"
@@ -95,7 +96,8 @@ macro_rules! newest {
 const NEWEST: &str = newest!();
 const NEWEST_OF_TIER: &str = newest!("tier = $4");
 const NEWEST_OF_STATUS: &str = newest!(by subscription);
-const NEWEST_OF_BOTH: &str = newest!(by subscription, "c.tier || '' = $5");
+const NEWEST_OF_BOTH: &str =
+    newest!(by subscription, "$5 = (SELECT c.tier FROM customers AS c WHERE c.id = s.customer_id)");
 
 /// Those whose very id, user or e-mail address is looked for.
 const NAMED: [&str; 3] = [
@@ -107,24 +109,63 @@ const NAMED: [&str; 3] = [
 /// Those whose name begins so (`$1`, and `$2` after all that does), in its order after another name and id (`$3`, `$4`), at
 /// most `$5`. A condition names its parameter, from `$6` on.
 macro_rules! by_name {
-    ($join:literal, $($condition:literal)?) => {
+    ($from:literal $(, $condition:literal)*) => {
         concat!(
-            "SELECT c.id, c.name_key
-             FROM customers AS c ",
-            $join,
-            " WHERE c.name_key >= $1 AND c.name_key <= $2 AND (c.name_key, c.id) > ($3, $4)", $(" AND ", $condition,)?
+            "SELECT c.id, c.name_key FROM ", $from,
+            " WHERE c.name_key >= $1 AND c.name_key <= $2 AND (c.name_key, c.id) > ($3, $4)", $(" AND ", $condition,)*
             " ORDER BY c.name_key, c.id
+              LIMIT $5"
+        )
+    };
+    // All of few are looked at, and only those put in order.
+    (of few $from:literal $(, $condition:literal)*) => {
+        concat!(
+            "SELECT c.id, c.name_key FROM ", $from,
+            " WHERE c.name_key || '' >= $1 AND c.name_key || '' <= $2 AND (c.name_key || '', c.id) > ($3, $4)",
+            $(" AND ", $condition,)*
+            " ORDER BY c.name_key || '', c.id
               LIMIT $5"
         )
     };
 }
 
-const BY_NAME: &str = by_name!("",);
-const BY_NAME_OF_TIER: &str = by_name!("", "c.tier || '' = $6");
+const BY_NAME: &str = by_name!("customers AS c");
+const BY_NAME_OF_TIER: &str = by_name!("customers AS c", "c.tier || '' = $6");
 const BY_NAME_OF_STATUS: &str =
-    by_name!("JOIN subscriptions AS s ON s.id = c.current_subscription_id", "s.status = $6");
-const BY_NAME_OF_BOTH: &str =
-    by_name!("JOIN subscriptions AS s ON s.id = c.current_subscription_id", "s.status = $6 AND c.tier || '' = $7");
+    by_name!("customers AS c", "$6 = (SELECT s.status FROM subscriptions AS s WHERE s.id = c.current_subscription_id)");
+const BY_NAME_OF_BOTH: &str = by_name!(
+    "customers AS c",
+    "$6 = (SELECT s.status FROM subscriptions AS s WHERE s.id = c.current_subscription_id)",
+    "c.tier || '' = $7"
+);
+const BY_NAME_OF_FEW_OF_TIER: &str = by_name!(of few "customers AS c", "c.tier = $6");
+const BY_NAME_OF_FEW_OF_STATUS: &str = by_name!(
+    of few "subscriptions AS s JOIN customers AS c ON c.id = s.customer_id",
+    "s.status = $6",
+    "c.current_subscription_id = s.id"
+);
+const BY_NAME_OF_FEW_OF_BOTH: &str = by_name!(
+    of few "subscriptions AS s JOIN customers AS c ON c.id = s.customer_id",
+    "s.status = $6",
+    "c.current_subscription_id = s.id",
+    "c.tier || '' = $7"
+);
+
+/// The statements by what many have, each with that by what few have.
+#[cfg(test)]
+pub(super) const OF_MANY_AND_FEW: [[&str; 2]; 3] = [
+    [BY_NAME_OF_TIER, BY_NAME_OF_FEW_OF_TIER],
+    [BY_NAME_OF_STATUS, BY_NAME_OF_FEW_OF_STATUS],
+    [BY_NAME_OF_BOTH, BY_NAME_OF_FEW_OF_BOTH],
+];
+
+/// How many customers are looked at one by one. Where more are of a status or a tier, some are soon found among those of a name.
+const FEW: i64 = 5_000;
+
+/// How many there are of a status or a tier (`$1`), counted to `$2`.
+const COUNT_OF_STATUS: &str =
+    "SELECT count(*) FROM (SELECT id FROM subscriptions WHERE status = $1 LIMIT $2) AS counted";
+const COUNT_OF_TIER: &str = "SELECT count(*) FROM (SELECT id FROM customers WHERE tier = $1 LIMIT $2) AS counted";
 
 /// Behind every name in the order of bytes.
 pub(super) const LAST_CHARACTER: char = '\u{10FFFF}';
@@ -213,8 +254,11 @@ async fn by_name(
 ) -> Result<Vec<String>, DbError> {
     let sql = match (&filter.status, &filter.tier) {
         (None, None) => BY_NAME,
+        (None, Some(tier)) if are_few(tx, COUNT_OF_TIER, tier).await? => BY_NAME_OF_FEW_OF_TIER,
         (None, Some(_)) => BY_NAME_OF_TIER,
+        (Some(status), None) if are_few(tx, COUNT_OF_STATUS, status).await? => BY_NAME_OF_FEW_OF_STATUS,
         (Some(_), None) => BY_NAME_OF_STATUS,
+        (Some(status), Some(_)) if are_few(tx, COUNT_OF_STATUS, status).await? => BY_NAME_OF_FEW_OF_BOTH,
         (Some(_), Some(_)) => BY_NAME_OF_BOTH,
     };
     let query = tx.sql(sql).bind(prefix).bind(format!("{prefix}{LAST_CHARACTER}"));
@@ -222,6 +266,11 @@ async fn by_name(
     let query = filter.status.iter().chain(&filter.tier).fold(query, |query, only| query.bind(only.as_str()));
     let rows: Vec<(String, String)> = query.all().await?;
     Ok(rows.into_iter().map(|(id, _)| id).collect())
+}
+
+async fn are_few(tx: &mut Tx, count: &'static str, only: &str) -> Result<bool, DbError> {
+    let (count,): (i64,) = tx.sql(count).bind(only).bind(FEW).one().await?;
+    Ok(count < FEW)
 }
 
 /// The customers that a text names, by their ids.
@@ -290,7 +339,7 @@ async fn summaries(tx: &mut Tx, ids: &BTreeSet<String>) -> Result<BTreeMap<Strin
 
 /// The statements whose texts are put together, for the test that looks at how engines carry them out.
 #[cfg(test)]
-pub(super) const STATEMENTS: [&str; 11] = [
+pub(super) const STATEMENTS: [&str; 13] = [
     NEWEST,
     NEWEST_OF_TIER,
     NEWEST_OF_STATUS,
@@ -302,4 +351,6 @@ pub(super) const STATEMENTS: [&str; 11] = [
     BY_NAME_OF_TIER,
     BY_NAME_OF_STATUS,
     BY_NAME_OF_BOTH,
+    COUNT_OF_STATUS,
+    COUNT_OF_TIER,
 ];

@@ -156,6 +156,35 @@ fn every_list_of_customers_goes_by_an_index_on_both_engines() {
             let database = migrated(engine).await;
             assert_eq!(database.refused(&statements).await, []);
             assert_eq!(database.slow(&statements, &[]).await, [], "on {engine:?}");
+            // Of few all are read, and those alone put in order.
+            let of_few = customer_list::OF_MANY_AND_FEW.map(|[_, few]| few.to_owned());
+            let mut slow = database.slow(&of_few, &[]).await;
+            slow.retain(|(_, step)| !step.contains("Sort") && !step.contains("FOR ORDER BY"));
+            assert_eq!(slow, [], "on {engine:?}");
+        }
+    });
+}
+
+#[test]
+fn the_same_customers_are_found_whether_many_or_few_have_it() {
+    on_each_engine!(async |db| {
+        let app = TestApp::on(db).await;
+        for (number, name) in ["Ada", "Bob", "Adam", "Adele"].into_iter().enumerate() {
+            app.named_subscriber(&format!("cus_{number}"), name, "ada@example.com").await;
+        }
+        let mut tx = app.inner.read().await.unwrap();
+        for (statements, having) in
+            customer_list::OF_MANY_AND_FEW.into_iter().zip([&["pro"][..], &["active"], &["active", "pro"]])
+        {
+            for (after, found) in [("", &["cus_0", "cus_2", "cus_3"][..]), ("adam", &["cus_3"])] {
+                for sql in statements {
+                    let last = if after.is_empty() { "" } else { "cus_2" };
+                    let query = tx.sql(sql).bind("ad").bind("ad\u{10FFFF}").bind(after).bind(last).bind(10_i64);
+                    let query = having.iter().fold(query, |query, only| query.bind(*only));
+                    let rows: Vec<(String, String)> = query.all().await.unwrap();
+                    assert_eq!(rows.into_iter().map(|(id, _)| id).collect::<Vec<_>>(), found, "{sql}");
+                }
+            }
         }
     });
 }
