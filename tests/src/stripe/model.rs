@@ -12,7 +12,7 @@ pub use payment::{
     BANK_ACCOUNT, Charge, CheckoutSession, Dispute, Failed, IntentStatus, Mode, Opening, PaymentIntent, PaymentMethod,
     PortalSession, Refund, RefundStatus,
 };
-pub use subscription::{Coupon, Interval, Item, Lasting, Period, Price, Status, Subscription};
+pub use subscription::{Coupon, Interval, Item, Lasting, PendingUpdate, Period, Price, Status, Subscription};
 
 /// `metadata`: free text by name.
 pub type Metadata = BTreeMap<String, String>;

@@ -67,6 +67,8 @@ pub struct Asked {
     pub form: Vec<(String, String)>,
     /// Its `Idempotency-Key`.
     pub key: Option<String>,
+    /// Its `Stripe-Version`.
+    pub version: Option<String>,
 }
 
 impl Asked {

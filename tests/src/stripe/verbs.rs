@@ -18,6 +18,7 @@ mod clock;
 mod invoicing;
 mod lifecycle;
 mod one_off;
+mod pending;
 mod till;
 mod undoing;
 
@@ -291,6 +292,7 @@ impl Stripe {
             latest_invoice: None,
             anchor: trial_end.or(anchor).unwrap_or(now),
             is_free_until: anchor,
+            pending_update: None,
         };
         let id = subscription.id.clone();
         if let Some(fee) = fee {

@@ -227,4 +227,17 @@ pub struct Subscription {
     pub anchor: i64,
     /// Until then nothing is billed: it was made with an anchor that is to come.
     pub is_free_until: Option<i64>,
+    /// What waits until it is paid for.
+    pub pending_update: Option<PendingUpdate>,
+}
+
+/// A change that waits until it is paid for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PendingUpdate {
+    /// When it is given up.
+    pub expires_at: i64,
+    /// What is to be paid.
+    pub invoice: String,
+    /// How the items are to be.
+    pub items: Vec<Item>,
 }

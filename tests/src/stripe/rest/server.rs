@@ -60,8 +60,9 @@ async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> io::Result<R
     if !call.path.starts_with("/v1/") {
         return Ok(pages::show(&shared, &call).await);
     }
-    let key = call.header("idempotency-key").map(str::to_owned);
-    let asked = Asked { call: format!("{} {}", call.method, call.path), form: call.form.clone(), key };
+    let header = |name: &str| call.header(name).map(str::to_owned);
+    let (key, version) = (header("idempotency-key"), header("stripe-version"));
+    let asked = Asked { call: format!("{} {}", call.method, call.path), form: call.form.clone(), key, version };
     let fault = {
         let mut state = shared.lock();
         state.asked.push(asked.clone());

@@ -10,6 +10,21 @@ use crate::stripe::shape::ApiVersion;
 use crate::stripe::verbs::{FirstPayment, ItemChange, NewSubscription, Prorated};
 use crate::stripe::{DAY, Stripe};
 
+/// What a change that may have to wait takes: <https://docs.stripe.com/billing/subscriptions/pending-updates>.
+const PENDING_TAKES: [&str; 11] = [
+    "expand",
+    "payment_behavior",
+    "proration_behavior",
+    "proration_date",
+    "billing_cycle_anchor",
+    "items",
+    "trial_end",
+    "trial_from_plan",
+    "add_invoice_items",
+    "metadata",
+    "cancel_at_period_end",
+];
+
 impl Stripe {
     pub(super) fn subscriptions_called(
         &mut self,
@@ -78,7 +93,15 @@ impl Stripe {
         self.running(id)?;
         let changes = self.asked_changes(id, asked, "")?;
         let (prorated, at) = self.asked_proration(id, asked, "")?;
-        if !changes.is_empty() {
+        let waits = asked.value("payment_behavior") == Some("pending_if_incomplete");
+        if waits {
+            let is_taken = |name: &str| PENDING_TAKES.contains(&name.split('[').next().unwrap_or_default());
+            if let Some((name, _)) = asked.form.iter().find(|(name, _)| !is_taken(name)) {
+                let message = format!("`{name}` is not supported with `payment_behavior=pending_if_incomplete`.");
+                return Err(Refused::invalid(400, None, &message).about(name));
+            }
+            self.change_items_when_paid(id, &changes, prorated, at);
+        } else if !changes.is_empty() {
             let or_nothing = asked.value("payment_behavior") == Some("error_if_incomplete");
             self.change_items_by_call(id, &changes, prorated, at, or_nothing).map_err(Refused::unpaid)?;
         }

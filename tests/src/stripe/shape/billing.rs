@@ -4,7 +4,9 @@ use serde_json::{Value, json};
 
 use super::{ApiVersion, list};
 use crate::stripe::BEGINNING;
-use crate::stripe::model::{Coupon, Interval, Invoice, InvoiceStatus, Item, Line, LineOrigin, Price, Subscription};
+use crate::stripe::model::{
+    Coupon, Interval, Invoice, InvoiceStatus, Item, Line, LineOrigin, PendingUpdate, Price, Subscription,
+};
 
 pub(super) fn subscription(subscription: &Subscription, version: ApiVersion) -> Value {
     let id = &subscription.id;
@@ -50,7 +52,7 @@ pub(super) fn subscription(subscription: &Subscription, version: ApiVersion) -> 
         },
         "pending_invoice_item_interval": null,
         "pending_setup_intent": null,
-        "pending_update": null,
+        "pending_update": subscription.pending_update.as_ref().map(|pending| self::pending_update(pending, id, version)),
         "schedule": null,
         "start_date": subscription.created,
         "status": subscription.status.text(),
@@ -75,6 +77,16 @@ pub(super) fn subscription(subscription: &Subscription, version: ApiVersion) -> 
         json["quantity"] = first.quantity.into();
     }
     json
+}
+
+fn pending_update(pending: &PendingUpdate, subscription: &str, version: ApiVersion) -> Value {
+    json!({
+        "billing_cycle_anchor": null,
+        "expires_at": pending.expires_at,
+        "subscription_items": pending.items.iter().map(|item| self::item(item, subscription, version)).collect::<Vec<_>>(),
+        "trial_end": null,
+        "trial_from_plan": null,
+    })
 }
 
 fn item(item: &Item, subscription: &str, version: ApiVersion) -> Value {

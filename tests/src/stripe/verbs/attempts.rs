@@ -207,6 +207,7 @@ impl Stripe {
             let payment = payment.clone();
             self.emit("invoice_payment.paid", payment);
         }
+        self.settle_pending_update(invoice, true);
     }
 
     /// Notes that an intent has paid an invoice.

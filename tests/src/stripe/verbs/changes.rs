@@ -43,10 +43,10 @@ pub enum Prorated {
 }
 
 /// A change that was not made yet.
-struct Planned {
-    next: Subscription,
-    lines: Vec<Line>,
-    billed_now: bool,
+pub(super) struct Planned {
+    pub(super) next: Subscription,
+    pub(super) lines: Vec<Line>,
+    pub(super) billed_now: bool,
 }
 
 impl Stripe {
@@ -104,7 +104,7 @@ impl Stripe {
         [due, self.draft(&begun, "upcoming", items)]
     }
 
-    fn plan(&self, id: &str, changes: &[ItemChange], prorated: Prorated, at: i64) -> Planned {
+    pub(super) fn plan(&self, id: &str, changes: &[ItemChange], prorated: Prorated, at: i64) -> Planned {
         let mut next = self.subscriptions[id].clone();
         let (mut lines, mut moves) = (Vec::new(), false);
         for change in changes {

@@ -15,6 +15,7 @@ enum Due {
     SessionExpires(String),
     TrialWillEnd(String),
     FirstPaymentExpires(String),
+    PendingUpdateExpires(String),
     Ends(String),
     Draft(String),
     DebitIsKnown(String),
@@ -71,6 +72,8 @@ impl Stripe {
             return vec![(subscription.created + FIRST_PAYMENT, Due::FirstPaymentExpires(id.clone()))];
         }
         due.extend(subscription.cancel_at.map(|at| (at, Due::Ends(id.clone()))));
+        let pending = subscription.pending_update.as_ref();
+        due.extend(pending.map(|pending| (pending.expires_at, Due::PendingUpdateExpires(id.clone()))));
         let trial = subscription.trial.filter(|_| subscription.status == Status::Trialing);
         if let Some(trial) = trial.filter(|trial| !self.announced_trials.contains(&(id.clone(), trial.end))) {
             due.push(((trial.end - TRIAL_WARNING).max(trial.start), Due::TrialWillEnd(id.clone())));
@@ -90,6 +93,7 @@ impl Stripe {
                 self.trial_will_end(&subscription);
             }
             Due::FirstPaymentExpires(subscription) => self.first_payment_expires(&subscription),
+            Due::PendingUpdateExpires(subscription) => self.give_up_pending_update(&subscription),
             Due::Ends(subscription) => self.cancel(&subscription),
             Due::Period(subscription) => {
                 let start = self.subscriptions[&subscription].items[0].period.end;

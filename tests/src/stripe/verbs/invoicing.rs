@@ -32,6 +32,7 @@ impl Stripe {
                 intent.canceled_at = Some(now);
             });
         }
+        self.settle_pending_update(invoice, false);
     }
 
     /// One more invoice of what the subscription costs, made and paid by hand: a single event, for loads.

@@ -262,6 +262,7 @@ impl Stripe {
     /// Ends it now, for good.
     pub fn cancel(&mut self, subscription: &str) {
         let now = self.now;
+        self.give_up_pending_update(subscription);
         let canceled = self.subscriptions.get_mut(subscription).expect("only a subscription that is there is canceled");
         assert!(!canceled.status.is_final(), "it ends once");
         canceled.status = Status::Canceled;
