@@ -11,6 +11,7 @@ use tollgate_shared::Clock;
 use tollgate_tests::load::Latency;
 use tollgate_tests::process::Process;
 use tollgate_tests::stack::JSON;
+use tollgate_tests::stripe::model::Status;
 use tollgate_tests::stripe::rest::{Api, SECRET_KEY};
 use tollgate_tests::stripe::{ApiVersion, Checkout, Stripe};
 use tollgate_tests::{Engine, Stack, StackConfig};
@@ -36,7 +37,7 @@ enum By {
     Newcomer,
 }
 
-/// A route and what is asked of it; `KEY`, `WIDGET` and `PLAN` stand for something of whoever asks.
+/// A route and what is asked of it; `KEY`, `WIDGET`, `LICENSE`, `MACHINE` and `PLAN` stand for something of whoever asks.
 struct Route {
     what: &'static str,
     method: Method,
@@ -61,20 +62,32 @@ const fn begin(what: &'static str, path: &'static str, body: &'static str) -> Ro
 }
 
 /// In an order in which each can be done, again and again.
-const ROUTES: [Route; 23] = [
+const ROUTES: [Route; 33] = [
     read("GET user/me: p99", "/api/user/me"),
+    read("GET profile: p99", "/api/profile"),
     act(Method::PATCH, "PATCH profile: p99", "/api/profile", r#"{"name": "Ada PLAN"}"#),
     read("GET subscriptions/current: p99", "/api/subscriptions/current"),
     read("GET subscriptions/plans: p99", "/api/subscriptions/plans"),
     read("GET subscriptions/history: p99", "/api/subscriptions/history"),
+    read("GET subscriptions/billing-history: p99", "/api/subscriptions/billing-history"),
     read("GET invoices/history: p99", "/api/invoices/history"),
     read("GET payments/history: p99", "/api/payments/history"),
     read("GET billing/payment-method: p99", "/api/stripe/billing/payment-method"),
     read("GET license: p99", "/api/license"),
+    act(
+        Method::POST,
+        "POST license/activate: p99",
+        "/api/license/activate",
+        r#"{"licenseKey": "LICENSE", "machineId": "a machine"}"#,
+    ),
+    act(Method::DELETE, "DELETE license/machines/{id}: p99", "/api/license/machines/MACHINE", ""),
     read("GET api-keys: p99", "/api/api-keys"),
     act(Method::POST, "POST api-keys: p99", "/api/api-keys", "{}"),
+    read("GET api-keys/{id}: p99", "/api/api-keys/KEY"),
     act(Method::POST, "POST api-keys/{id}/roll: p99", "/api/api-keys/KEY/roll", "{}"),
     act(Method::DELETE, "DELETE api-keys/{id}: p99", "/api/api-keys/KEY", ""),
+    read("GET widgets: p99", "/api/widgets"),
+    read("GET widgets/{id}: p99", "/api/widgets/WIDGET"),
     act(Method::PUT, "PUT widgets/{id}: p99", "/api/widgets/WIDGET", r#"{"config": {"plan": "PLAN"}}"#),
     act(Method::POST, "POST subscriptions/cancel: p99", "/api/subscriptions/cancel", "{}"),
     act(Method::POST, "POST subscriptions/reactivate: p99", "/api/subscriptions/reactivate", "{}"),
@@ -89,6 +102,9 @@ const ROUTES: [Route; 23] = [
     act(Method::POST, "POST stripe/billing/portal: p99", "/api/stripe/billing/portal", "{}"),
     act(Method::POST, "POST stripe/sync: p99", "/api/stripe/sync", "{}"),
     begin("POST stripe/subscriptions: p99", "/api/stripe/subscriptions", r#"{"planId": "team_monthly"}"#),
+    begin("POST stripe/subscriptions/sync: p99", "/api/stripe/subscriptions/sync", "{}"),
+    Route { by: By::Newcomer, ..read("GET api-keys, of a newcomer: p99", "/api/api-keys") },
+    begin("POST api-keys/{id}/reveal: p99", "/api/api-keys/KEY/reveal", "{}"),
     begin("POST subscriptions/cancel, at once: p99", "/api/subscriptions/cancel", r#"{"immediately": true}"#),
 ];
 
@@ -125,9 +141,11 @@ pub(crate) async fn measure(effort: Effort) -> Result<Vec<Budget>> {
 struct User {
     /// `Authorization`
     token: String,
-    /// What is put for `KEY`, `WIDGET` and `PLAN`.
+    /// What is put for `KEY`, `WIDGET`, `LICENSE`, `MACHINE` and `PLAN`.
     key: String,
     widget: String,
+    license: String,
+    machine: String,
     plan: &'static str,
 }
 
@@ -172,9 +190,9 @@ impl Scene {
 
     async fn user(&self, id: &str) -> Result<User> {
         let token = self.stack.bearer(id);
-        let mut user = User { token, key: String::new(), widget: String::new(), plan: "team_monthly" };
-        let widgets = self.ask(&read("", "/api/widgets"), &mut user).await?.2;
-        widgets["data"][0]["id"].as_str().unwrap_or_default().clone_into(&mut user.widget);
+        let [key, widget, license, machine] = [const { String::new() }; 4];
+        let mut user = User { token, key, widget, license, machine, plan: "team_monthly" };
+        self.ask(&read("", "/api/widgets"), &mut user).await?;
         Ok(user)
     }
 
@@ -199,8 +217,12 @@ impl Scene {
 
     /// Asks once: how long it took without Stripe's own time, that, and the answer.
     async fn ask(&self, route: &Route, user: &mut User) -> Result<(Duration, Duration, serde_json::Value)> {
-        let fill =
-            |text: &str| text.replace("KEY", &user.key).replace("WIDGET", &user.widget).replace("PLAN", user.plan);
+        let own =
+            [("KEY", &*user.key), ("WIDGET", &user.widget), ("LICENSE", &user.license), ("MACHINE", &user.machine)];
+        let fill = |text: &str| {
+            let filled = own.iter().fold(text.to_owned(), |text, (name, value)| text.replace(name, value));
+            filled.replace("PLAN", user.plan)
+        };
         let (url, body) = (self.stack.public(&fill(route.path)), fill(route.body));
         let headers = [JSON, ("authorization", user.token.as_str())];
         // Of what is done within one second only events would tell which was the last.
@@ -213,6 +235,25 @@ impl Scene {
         let answer = if answer.body.is_empty() { serde_json::Value::Null } else { answer.json() };
         if let (true, Some(id)) = (answer["key"].is_string(), answer["id"].as_str()) {
             id.clone_into(&mut user.key);
+        }
+        let first = &answer["data"][0];
+        let learned = match route.path {
+            "/api/widgets" => Some((&mut user.widget, &first["id"])),
+            "/api/license" => Some((&mut user.license, &first["key"])),
+            "/api/license/activate" => Some((&mut user.machine, &answer["machine"]["id"])),
+            "/api/api-keys" if route.by == By::Newcomer => Some((&mut user.key, &first["id"])),
+            _ => None,
+        };
+        if let Some((place, text)) = learned {
+            text.as_str().unwrap_or_default().clone_into(place);
+        }
+        if let (By::Newcomer, Some(id)) = (route.by, answer["subscription"]["stripeSubscriptionId"].as_str()) {
+            // Whoever confirms the first payment has a key.
+            self.api.change(|stripe| {
+                if stripe.subscriptions[id].status == Status::Incomplete {
+                    stripe.first_payment_succeeds(id);
+                }
+            });
         }
         if route.path.ends_with("/change-plan") {
             user.plan = if user.plan == "team_monthly" { "pro_monthly" } else { "team_monthly" };
