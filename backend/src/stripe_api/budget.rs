@@ -1,8 +1,9 @@
-//! How many calls a second: `STRIPE_RATE_LIMIT`. A user's call never waits behind a job's, and of what is saved up a part
-//! is kept for users.
+//! How many calls a second: `STRIPE_RATE_LIMIT` in all, and fewer for one kind of object. A user's call never waits behind a
+//! job's, and of what is saved up a part is kept for users.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Mutex as Queue;
@@ -20,9 +21,55 @@ pub enum Priority {
 /// The share of what can be saved up that is kept for users.
 const KEPT_FOR_USERS: f64 = 0.25;
 
+/// How many calls a second Stripe takes of one kind of object, of an account that may make 100 in all; where it takes more in
+/// all, so many of these in proportion: <https://docs.stripe.com/rate-limits>.
+const PER_ENDPOINT: u32 = 25;
+const OF_ALL: u32 = 100;
+
+/// What may be called in all, and of each kind of object.
+#[derive(Debug)]
+pub(super) struct Budgets {
+    all: Budget,
+    /// What may be called of one; none where that is no less than in all.
+    of_one: Option<u32>,
+    /// By the first part of a path: `subscriptions`.
+    endpoints: Mutex<BTreeMap<String, Arc<Budget>>>,
+}
+
+impl Budgets {
+    /// Of so many calls a second in all.
+    pub(super) fn new(per_second: u32) -> Self {
+        let of_one = PER_ENDPOINT.max(per_second * PER_ENDPOINT / OF_ALL);
+        Self {
+            all: Budget::new(per_second),
+            of_one: Some(of_one).filter(|of_one| *of_one < per_second),
+            endpoints: Mutex::default(),
+        }
+    }
+
+    /// Waits until a call of `endpoint` may be made, and takes it.
+    pub(super) async fn take(&self, endpoint: &str, priority: Priority) {
+        if let Some(budget) = self.of_endpoint(endpoint) {
+            budget.take(priority).await;
+        }
+        self.all.take(priority).await;
+    }
+
+    /// How many calls may be made now.
+    pub(super) fn remaining(&self) -> f64 {
+        self.all.remaining()
+    }
+
+    fn of_endpoint(&self, endpoint: &str) -> Option<Arc<Budget>> {
+        let of_one = self.of_one?;
+        let mut endpoints = self.endpoints.lock().unwrap_or_else(PoisonError::into_inner);
+        Some(endpoints.entry(endpoint.to_owned()).or_insert_with(|| Arc::new(Budget::new(of_one))).clone())
+    }
+}
+
 /// Calls that may be made now, and that come back with time.
 #[derive(Debug)]
-pub(super) struct Budget {
+struct Budget {
     per_second: f64,
     saved_max: f64,
     saved: Mutex<Saved>,
@@ -40,7 +87,7 @@ struct Saved {
 
 impl Budget {
     /// Of so many calls a second, of which a second's worth can be saved up.
-    pub(super) fn new(per_second: u32) -> Self {
+    fn new(per_second: u32) -> Self {
         let per_second = f64::from(per_second);
         // Of one alone none could be kept for users.
         let saved_max = per_second.max(2.0);
@@ -55,7 +102,7 @@ impl Budget {
     }
 
     /// Waits until a call may be made, and takes it.
-    pub(super) async fn take(&self, priority: Priority) {
+    async fn take(&self, priority: Priority) {
         match priority {
             Priority::User => {
                 let _waiting = Waiting::of(&self.users_waiting);
@@ -74,7 +121,7 @@ impl Budget {
     }
 
     /// How many calls may be made now.
-    pub(super) fn remaining(&self) -> f64 {
+    fn remaining(&self) -> f64 {
         self.refilled(Instant::now()).calls
     }
 
@@ -124,11 +171,25 @@ impl Drop for Waiting<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use tokio::task::{JoinSet, yield_now};
 
     use super::*;
+
+    #[test]
+    fn of_one_kind_of_object_fewer_calls_are_made() {
+        let at_once = |per_second: u32| {
+            let budgets = Budgets::new(per_second);
+            let now = Instant::now();
+            let taken = |endpoint: &str| {
+                let budget = budgets.of_endpoint(endpoint)?;
+                Some((0..per_second).take_while(|_| budget.try_take(Priority::User, now).is_none()).count())
+            };
+            [taken("subscriptions"), taken("subscriptions"), taken("customers")]
+        };
+        assert_eq!(at_once(20), [None; 3], "in all there are fewer than one may have");
+        assert_eq!(at_once(100), [Some(25), Some(0), Some(25)]);
+        assert_eq!(at_once(1000), [Some(250), Some(0), Some(250)], "an account of which Stripe takes more");
+    }
 
     #[test]
     fn a_part_of_the_budget_is_kept_for_users() {

@@ -29,14 +29,14 @@ use tracing::debug;
 
 use crate::http_client;
 use crate::stripe_api::action::Action;
-use crate::stripe_api::budget::{Budget, Priority};
+use crate::stripe_api::budget::{Budgets, Priority};
 use crate::stripe_api::calls::CallCounts;
 use crate::stripe_api::config::StripeConfig;
 use crate::stripe_api::error::{CallError, Refusal};
 use crate::stripe_api::form::Form;
 
 /// The version that our calls ask for, so that their answers do not change with the account's settings.
-const VERSION: &str = "2026-10-28.endive";
+pub(crate) const VERSION: &str = "2026-10-28.endive";
 const VERSION_HEADER: &str = "stripe-version";
 /// Whose object is asked for: <https://docs.stripe.com/connect/authentication>.
 const ACCOUNT_HEADER: &str = "stripe-account";
@@ -77,7 +77,7 @@ pub struct Client {
     http: reqwest::Client,
     base: Url,
     key: Secret,
-    budget: Arc<Budget>,
+    budget: Arc<Budgets>,
     counts: Arc<CallCounts>,
     timeouts: Timeouts,
     rng: Rng,
@@ -164,7 +164,7 @@ impl Client {
         let Some(key) = config.secret_key.clone() else { return Ok(None) };
         let http = http_client::for_address(&config.api_base).map_err(ClientError::Authorities)?;
         let http = http.connect_timeout(CONNECT_TIMEOUT).build()?;
-        let budget = Arc::new(Budget::new(config.calls_per_second));
+        let budget = Arc::new(Budgets::new(config.calls_per_second));
         let (base, timeouts) = (config.api_base.clone(), Timeouts::default());
         Ok(Some(Self { http, base, key, budget, counts: Arc::default(), timeouts, rng: rng.clone() }))
     }
@@ -246,7 +246,8 @@ impl Client {
 
     async fn attempt(&self, call: &Call, key: Option<&str>, deadline: Instant) -> Result<Answer, CallError> {
         // Nothing is done before there is room for it.
-        let Ok(()) = timeout_at(deadline, self.budget.take(call.priority)).await else {
+        let endpoint = call.path.first().map_or("", String::as_str);
+        let Ok(()) = timeout_at(deadline, self.budget.take(endpoint, call.priority)).await else {
             return Err(CallError::Refused(Box::new(Refusal::of_status(StatusCode::TOO_MANY_REQUESTS))));
         };
         let deadline = deadline.min(Instant::now() + self.timeouts.attempt);

@@ -53,6 +53,19 @@ async fn what_is_done_twice_for_one_action_is_done_once() {
 }
 
 #[rocket::async_test]
+async fn each_call_asks_for_one_version() {
+    let (api, subscription) = stripe().await;
+    let client = client(&api.base);
+    client.read(&Call::get("subscriptions.read", &["subscriptions", &subscription])).await.unwrap();
+    client.act(&cancel(&subscription), &Action::of_state(&ACTION)).await.unwrap();
+    client.once(&cancel(&subscription), "a key").await.unwrap();
+    let end = Call::delete("subscriptions.cancel", &["subscriptions", &subscription]).in_background();
+    client.act(&end, &Action::of_state(&["end"])).await.unwrap();
+    let versions: Vec<_> = api.calls().into_iter().filter_map(|asked| asked.version).collect();
+    assert_eq!(versions, [VERSION; 4]);
+}
+
+#[rocket::async_test]
 async fn a_lost_answer_is_asked_for_again_and_it_happened_once() {
     let (api, subscription) = stripe().await;
     api.fault(&[Fault::AnswerLost]);
