@@ -125,6 +125,20 @@ impl App {
         }
     }
 
+    /// Lets `rule` change what is `touched`, and gives what users see otherwise by that.
+    pub async fn differences_by(
+        &self,
+        touched: &Touched,
+        mut rule: impl FnMut(&mut UnitOfWork) + Send,
+    ) -> Result<Vec<Difference>, WriteError<Infallible>> {
+        let written = self.write(touched, |work| {
+            let before = shown(work, &self.settings.plans);
+            rule(work);
+            Ok(between(&before, &shown(work, &self.settings.plans)))
+        });
+        Ok(written.await?.0)
+    }
+
     fn applied(&self, work: &mut UnitOfWork, seen: &[Observation]) -> Vec<Difference> {
         let before = shown(work, &self.settings.plans);
         for seen in seen {

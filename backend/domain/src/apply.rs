@@ -276,7 +276,7 @@ pub fn apply_because(work: &mut UnitOfWork, settings: &Settings, observation: &O
                 if let Some(subscription) = &session.subscription {
                     subscriptions::name(work, observation, subscription, customer);
                 }
-                if let Some(buyer) = purchases::apply_session(work, observation.livemode, session) {
+                if let Some(buyer) = purchases::apply_session(work, plans, observation.livemode, session) {
                     customers::note_purchase(work, plans, buyer);
                 }
             }

@@ -11,6 +11,7 @@ use crate::invoices::Invoice;
 use crate::licenses::License;
 use crate::payment_methods::view::{PaymentMethodView, first_attached};
 use crate::plans::{Plan, Sale};
+use crate::purchases;
 use crate::settings::Settings;
 use crate::subscriptions::Subscription;
 
@@ -73,6 +74,11 @@ pub async fn load(tx: &mut Tx, settings: &Settings, now: Timestamp, user_id: &st
     let overdue: BTreeSet<_> = overdue.filter_map(|row| row.latest_invoice_id.clone()).collect();
     work.add_loaded::<Invoice>(tx.load("id", &overdue, Lock::None).await?);
 
+    let buyers = customers.iter().filter(|row| row.has_purchases).map(|row| row.id.clone()).collect();
+    purchases::load(tx, &mut work, plans, &buyers).await?;
+    let bought = buyers.iter().flat_map(|buyer| purchases::plans_of(&work, plans, buyer));
+    let bought = bought.map(|plan| plan.id.clone()).collect();
+
     let of_user: Vec<_> = subscriptions.iter().collect();
     let current = entitlements::current(&work, plans, &of_user);
     let giving = current.filter(|row| row.tier.is_some() && entitlements::gives_access(&work, plans, row));
@@ -91,7 +97,6 @@ pub async fn load(tx: &mut Tx, settings: &Settings, now: Timestamp, user_id: &st
 
     let licenses: Vec<License> = tx.load("customer_id", &ids, Lock::None).await?;
     let of = |row: &UsersCustomer| licenses.iter().find(|license| license.customer_id == row.id);
-    let bought = customers.iter().filter(has_bought).filter_map(|row| of(row)?.plan_id.clone()).collect();
     let license = holder.as_ref().and_then(of).cloned();
     let plan_id = match &buyer {
         Some(_) => license.as_ref().and_then(|license| license.plan_id.clone()),
@@ -125,7 +130,20 @@ impl UserState {
     /// Whether there is a subscription beside which there should be no other: all that go on, but for one whose first
     /// payment was never made.
     pub fn is_subscribed(&self) -> bool {
-        self.subscription.as_ref().is_some_and(|row| row.is_live() && row.status.as_deref() != Some("incomplete"))
+        self.subscription.as_ref().is_some_and(|row| row.is_live() && !row.is_waiting())
+    }
+
+    /// What waits for its first payment, and is no pod's.
+    pub fn waiting(&self) -> impl Iterator<Item = &Subscription> {
+        self.subscriptions.iter().filter(|row| row.is_waiting() && !row.is_of_pod())
+    }
+
+    /// Whether the user comes for the first time: has never been subscribed, but to what was never paid for.
+    pub fn is_newcomer(&self) -> bool {
+        let was_begun = |row: &Subscription| {
+            row.status.as_deref().is_some_and(|status| !matches!(status, "incomplete" | "incomplete_expired"))
+        };
+        !self.subscriptions.iter().any(|row| was_begun(row) && !row.is_of_pod())
     }
 
     /// Whether to pay for `plan` would be to pay twice.

@@ -4,12 +4,15 @@ use reqwest::Url;
 use rocket::post;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use tollgate_domain::idempotency::turns::{Begun, Turn};
 use tollgate_domain::plans::{Plan, Sale};
 use tollgate_domain::user_state::{UserState, UsersCustomer};
 
 use super::answers::unreadable;
 use super::desk::{Desk, already_subscribed};
 use super::press::{Asked, Press};
+use super::purchases;
+use super::session::{Session, Till};
 use super::till::{Price, unknown_plan};
 use super::view::View;
 use crate::app::App;
@@ -19,6 +22,7 @@ use crate::http::endpoint::{Endpoint, endpoint};
 use crate::http::error::ApiError;
 use crate::http::idempotency::{Answer, IdempotentBody};
 use crate::stripe_api::Call;
+use crate::stripe_api::action::Action;
 use crate::stripe_api::form::Form;
 
 /// The routes of this module.
@@ -31,8 +35,8 @@ pub(super) fn routes() -> Vec<Endpoint> {
     ]
 }
 
-/// How many sessions of one press may have been gone through or run out before there is one to go through.
-const SPENT_SESSIONS_MAX: usize = 8;
+/// How often it is looked what the user has, and which session is open, before there is one to go through.
+const SESSIONS_MAX: usize = 8;
 
 /// What is bought, and where the buyer is sent then.
 #[derive(Deserialize, JsonSchema)]
@@ -55,12 +59,10 @@ struct SessionView {
 
 impl View for SessionView {}
 
-/// Stripe's session, as far as it matters here.
-#[derive(Deserialize)]
-struct Session {
-    id: String,
-    status: Option<String>,
-    url: Option<String>,
+impl SessionView {
+    fn of((session_id, url): (String, String)) -> Self {
+        Self { url, session_id }
+    }
 }
 
 #[post("/api/stripe/checkout/create", data = "<request>")]
@@ -78,49 +80,82 @@ async fn session_for(ask: Asked<'_>, body: CreateSession) -> Result<SessionView,
     ];
     let mut desk = Desk::open(ask, "checkout")?;
     let plan = desk.plan(&body.plan_id)?;
-    loop {
+    // Who has it waits for nobody.
+    if desk.user_state().await?.has(plan) {
+        return Err(already_subscribed());
+    }
+    let mut turn = desk.begin_turn().await?;
+    let opened = in_turn(&mut desk, &mut turn, plan, &urls).await;
+    desk.end_turn(&turn).await;
+    opened
+}
+
+async fn in_turn(
+    desk: &mut Desk<'_>,
+    turn: &mut Turn,
+    plan: &Plan,
+    urls: &[String; 2],
+) -> Result<SessionView, ApiError> {
+    match plan.sale() {
+        Sale::Recurring => {
+            desk.look_at_subscriptions().await?;
+            let state = desk.user_state().await?;
+            if !state.has(plan) {
+                desk.end_what_waits(&state, None).await?;
+            }
+        }
+        // What was sold by a page of the shop's own is known when Stripe has listed it.
+        Sale::ForGood => {
+            for customer in desk.user_state().await?.customers {
+                purchases::read_of(desk.app, desk.stripe, &customer.id).await?;
+            }
+        }
+    }
+    for _ in 0..SESSIONS_MAX {
         let state = desk.user_state().await?;
         if state.has(plan) {
             return Err(already_subscribed());
         }
-        let opened = open_till(&desk, plan, &state, &urls).await;
-        match state.customer() {
-            Some(customer) if opened.as_ref().is_err_and(ApiError::is_no_customer) => desk.let_go(customer).await?,
-            _ => return opened,
+        let opened = open_till(desk, turn, plan, &state, urls).await;
+        match (state.customer(), opened) {
+            (Some(customer), Err(error)) if error.is_no_customer() => desk.let_go(customer).await?,
+            (_, Ok(None)) => {}
+            (_, opened) => return opened?.ok_or_else(unreadable),
         }
     }
+    Err(unreadable())
 }
 
+/// The session for what is asked: the one that is open already, or a new one. None where there was another one, of which only
+/// now is known what became of it: then it is to be asked again what the user has.
 async fn open_till(
     desk: &Desk<'_>,
+    turn: &mut Turn,
     plan: &Plan,
     state: &UserState,
     urls: &[String; 2],
-) -> Result<SessionView, ApiError> {
+) -> Result<Option<SessionView>, ApiError> {
     let customer = state.customer();
     let account = customer.and_then(|customer| customer.account.as_deref());
     let price = desk.price_in(plan, account).await?;
-    let is_first = state.subscription.is_none();
     let customer_id = customer.map(|row| &*row.id);
-    let form = session_form(&desk.user.id, plan, &price, is_first, customer_id, urls);
-    let call = Call::post("checkout.create", &["checkout", "sessions"]).with(form).in_account(account);
-    let [success, cancel] = urls;
-    let had = customer.map_or_else(String::new, |row| format!("{} {}", row.id, row.last_change));
-    let mut action = desk.action(&[&plan.id, &price.id, success, cancel, &had]).step(customer_id.unwrap_or_default());
-    for _ in 0..SPENT_SESSIONS_MAX {
-        let answer = desk.stripe.act(&call, &action).await?;
-        let mut session: Session = serde_json::from_slice(&answer.body).map_err(|_| unreadable())?;
-        if answer.is_replayed {
-            let read = Call::get("checkout.read", &["checkout", "sessions", &session.id]).in_account(account);
-            session = serde_json::from_slice(&desk.stripe.read(&read).await?.body).map_err(|_| unreadable())?;
-        }
-        if let (Some(url), true) = (session.url, session.status.as_deref() == Some("open")) {
-            return Ok(SessionView { url, session_id: session.id });
-        }
-        // An earlier press's, which is spent: this one is for another.
-        action = action.step(&session.id);
+    let form = session_form(&desk.user.id, plan, &price, state.is_newcomer(), customer_id, urls);
+    let asked = Action::of_state(&["checkout", &desk.user.id, account.unwrap_or_default(), &form.encoded()]);
+    match desk.settle_till(turn, Some(&asked.name())).await? {
+        Till::Open(session) => return Ok(session.open().map(SessionView::of)),
+        Till::GoneThrough => return Ok(None),
+        Till::Closed => {}
     }
-    Err(unreadable())
+    desk.keep_turn(turn).await?;
+    let call = Call::post("checkout.create", &["checkout", "sessions"]).with(form).in_account(account);
+    // One that is spent is followed by another one.
+    let action = asked.step(turn.begun.as_ref().map_or("", |begun| &begun.id));
+    let answer = desk.stripe.act(&call, &action).await?;
+    let session = Session::of(&answer)?;
+    let account = account.map(str::to_owned);
+    desk.note_begun(turn, Begun { id: session.id.clone(), account, asked: Some(asked.name()) }).await?;
+    // Of an earlier press's nobody was told: whether it is still open Stripe knows.
+    Ok(if answer.is_replayed { None } else { session.open().map(SessionView::of) })
 }
 
 fn session_form(

@@ -25,6 +25,7 @@ use crate::http::error::ApiError;
 use crate::http::idempotency::Attempt;
 use crate::stripe_api::action::Action;
 use crate::stripe_api::error::{CallError, Refusal};
+use crate::stripe_api::form::Form;
 use crate::stripe_api::{Answer, Call, Client};
 
 /// What a user's request is carried out with.
@@ -34,7 +35,7 @@ pub(super) struct Desk<'a> {
     pub(super) user: &'a User,
     context: &'a RequestContext,
     route: &'static str,
-    attempt: Attempt,
+    pub(super) attempt: Attempt,
     /// Customers of the user whom Stripe has said not to have.
     gone: BTreeSet<String>,
 }
@@ -148,7 +149,12 @@ impl<'a> Desk<'a> {
 
     /// A subscription as Stripe has it now; 404 where it has it no longer.
     async fn read(&self, subscription: &Subscription) -> Result<Answer, ApiError> {
-        let read = Call::get("subscriptions.read", &["subscriptions", &subscription.id]);
+        self.read_so(subscription, Form::default()).await
+    }
+
+    /// The same with what `form` asks for beside.
+    pub(super) async fn read_so(&self, subscription: &Subscription, form: Form) -> Result<Answer, ApiError> {
+        let read = Call::get("subscriptions.read", &["subscriptions", &subscription.id]).with(form);
         match self.stripe.read(&read.in_account(subscription.account.as_deref())).await {
             Err(error) if error.refusal().is_some_and(|refusal| refusal.has_no("id")) => Err(no_subscription()),
             read => Ok(read?),
@@ -218,7 +224,7 @@ impl<'a> Desk<'a> {
 }
 
 /// `subscription` as Stripe's answer has it.
-fn seen_of(desk: &Desk<'_>, subscription: &Subscription, answer: &Answer) -> Result<Observation, ApiError> {
+pub(super) fn seen_of(desk: &Desk<'_>, subscription: &Subscription, answer: &Answer) -> Result<Observation, ApiError> {
     let account = subscription.account.as_deref();
     let seen = desk.seen(ObjectType::Subscription, account, &answer.body, answer.at)?;
     if object_id(&seen) == Some(&subscription.id) { Ok(seen) } else { Err(unreadable()) }

@@ -8,13 +8,18 @@ pub mod answers;
 mod checkout;
 mod desk;
 mod ends;
+mod payable;
 mod plans;
 mod press;
+pub mod purchases;
+mod session;
+mod standing;
 mod subscribe;
 pub mod sync;
 #[cfg(test)]
 mod tests;
 mod till;
+mod turn;
 mod view;
 
 use crate::http::endpoint::Endpoint;

@@ -5,13 +5,16 @@ use rocket::http::Status;
 use rocket::post;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use tollgate_domain::audit::Cause;
+use tollgate_domain::plans::Plan;
 use tollgate_domain::subscriptions::Subscription;
 use tollgate_domain::subscriptions::requests::Impossible;
 use tollgate_shared::Timestamp;
 use tollgate_shared::clock::{from_unix, rfc3339};
 
 use super::answers::unreadable;
-use super::desk::{Desk, no_subscription, not_as_it_stands, why_not};
+use super::desk::{Desk, no_subscription, not_as_it_stands, seen_of, why_not};
+use super::payable::{Payable, SECRET};
 use super::press::{Asked, Press};
 use super::till::unknown_plan;
 use super::view::{Changed, View};
@@ -19,6 +22,7 @@ use crate::http::endpoint::{Endpoint, endpoint};
 use crate::http::error::ApiError;
 use crate::http::idempotency::{Answer, IdempotentBody};
 use crate::stripe_api::Call;
+use crate::stripe_api::action::Action;
 use crate::stripe_api::error::Refusal;
 use crate::stripe_api::form::Form;
 
@@ -29,7 +33,8 @@ pub(super) fn routes() -> Vec<Endpoint> {
         endpoint!(
             change_plan,
             "Moves the user's subscription to another plan. What is more to pay for the rest of the period is charged at \
-             once, what is less is credited; if that cannot be paid nothing changes"
+             once, what is less is credited; if that cannot be paid nothing changes, and if the bank wants it confirmed \
+             nothing changes until it is"
         )
         .answers(&[Status::Ok, Status::Accepted])
         .refuses([no_subscription(), unknown_plan(), not_as_it_stands()])
@@ -43,6 +48,9 @@ pub(super) fn routes() -> Vec<Endpoint> {
         .refuses(impossible()),
     ]
 }
+
+/// How many changes of one press may have waited and lapsed before there is one to be confirmed.
+const LAPSED_MAX: usize = 4;
 
 /// The plan that is wanted, and since when it is to be charged.
 #[derive(Deserialize, JsonSchema)]
@@ -72,12 +80,52 @@ async fn change(ask: Asked<'_>, body: ChangePlan) -> Result<Changed, ApiError> {
     let date = at.as_ref().map(DateTime::timestamp);
     let form = items(Form::default(), "items", &subscription, &price.id)?
         .with("proration_behavior", "always_invoice")
-        .with("payment_behavior", "error_if_incomplete")
         .with_some("proration_date", date);
-    let call = Call::post("subscriptions.update", &["subscriptions", &subscription.id]).with(form);
+    let call = |form| Call::post("subscriptions.update", &["subscriptions", &subscription.id]).with(form);
     let date = date.map_or_else(String::new, |date| date.to_string());
     let action = desk.action(&[&subscription.id, subscription.state_name(), &price.id, &date]);
-    desk.change(&subscription, call, &action, None, (|_: &Subscription| false, rule)).await
+    let at_once = call(form.clone().with("payment_behavior", "error_if_incomplete"));
+    match desk.change(&subscription, at_once, &action, None, (|_: &Subscription| false, rule)).await {
+        // Nothing was changed: it is to change when its customer has confirmed the payment.
+        Err(refused) if refused.is_payment_action_required() => {
+            let form = form.with("payment_behavior", "pending_if_incomplete").with("expand[0]", SECRET);
+            when_confirmed(&desk, &subscription, plan, &call(form), &action).await?.ok_or(refused)
+        }
+        changed => changed,
+    }
+}
+
+/// Changes a subscription as soon as its customer has confirmed the payment: 402 until then, with what it is confirmed by. None
+/// where Stripe lets no change wait as things stand.
+async fn when_confirmed(
+    desk: &Desk<'_>,
+    subscription: &Subscription,
+    plan: &Plan,
+    call: &Call,
+    action: &Action,
+) -> Result<Option<Changed>, ApiError> {
+    let call = call.clone().in_account(subscription.account.as_deref());
+    let mut action = action.step("when confirmed");
+    for _ in 0..LAPSED_MAX {
+        let mut now = match desk.stripe.act(&call, &action).await {
+            Err(error) if error.refusal().is_some_and(Refusal::is_out_of_date) => return Ok(None),
+            answer => answer?,
+        };
+        if now.is_replayed {
+            // It may have been confirmed since, have lapsed, or have made way for another one.
+            now = desk.read_with_secret(subscription).await?;
+        }
+        let payable = Payable::of(&now)?;
+        let (row, changed) = desk.take_in(&seen_of(desk, subscription, &now)?, Some(Cause::user(None))).await?;
+        if let Some(secret) = payable.secret_of_change() {
+            return Err(ApiError::payment_action_required(secret));
+        }
+        if changed.pending || row.is_some_and(|row| row.plan_id.as_ref() == Some(&plan.id)) {
+            return Ok(Some(changed));
+        }
+        action = action.step(payable.invoice_id());
+    }
+    Ok(None)
 }
 
 /// The plan that is asked about.

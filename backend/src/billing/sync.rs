@@ -15,6 +15,7 @@ use tollgate_stripe::{ObjectType, Observation};
 use super::answers;
 use super::desk::Desk;
 use super::press::{Asked, Press};
+use super::purchases;
 use super::view::View;
 use crate::app::App;
 use crate::differences::Difference;
@@ -70,6 +71,7 @@ async fn in_step(ask: Asked<'_>, _: Nothing) -> Result<Synced, ApiError> {
         let seen = at_stripe(app, desk.stripe, &customer.id, customer.account.as_deref()).await?;
         let Some(seen) = seen else { continue };
         differences.append(&mut app.take_in(&seen, Touched::customer(&customer.id)).await?);
+        differences.append(&mut purchases::read_of(app, desk.stripe, &customer.id).await?);
         is_customer = true;
     }
     if !is_customer {
@@ -90,7 +92,9 @@ pub async fn customer_in_step(
     let stripe = app.stripe.as_ref().ok_or_else(ApiError::stripe_not_configured)?;
     let seen = at_stripe(app, stripe, id, account).await?;
     let seen = seen.ok_or_else(|| ApiError::not_found("such customer at Stripe"))?;
-    let differences = app.take_in_and(&seen, Touched::customer(id), and).await?;
+    let mut by_items = purchases::read_of(app, stripe, id).await?;
+    let mut differences = app.take_in_and(&seen, Touched::customer(id), and).await?;
+    differences.append(&mut by_items);
     let ids = BTreeSet::from([id.to_owned()]);
     let mut tx = app.read().await?;
     let current = tx.load::<Customer>("id", &ids, Lock::None).await?.pop().and_then(|row| row.current_subscription_id);
@@ -114,13 +118,24 @@ async fn at_stripe(
 ) -> Result<Option<Vec<Observation>>, ApiError> {
     let Some(itself) = answers::customer(app, stripe, id, account).await? else { return Ok(None) };
     let mut seen = vec![itself];
-    let mut last = None;
+    // Of one that was deleted its subscriptions were, too.
+    seen.append(&mut subscriptions_of(app, stripe, id, account).await?.unwrap_or_default());
+    Ok(Some(seen))
+}
+
+/// The subscriptions of a customer as Stripe has them, ended ones too; none where it has no such customer.
+pub(super) async fn subscriptions_of(
+    app: &App,
+    stripe: &Client,
+    id: &str,
+    account: Option<&str>,
+) -> Result<Option<Vec<Observation>>, ApiError> {
+    let (mut seen, mut last) = (Vec::new(), None);
     for _ in 0..PAGES_MAX {
         let form = Form::default().with("customer", id).with("status", "all").with("limit", OBJECTS_MAX);
         let call = Call::get("subscriptions.list", &["subscriptions"]).with(form.with_some("starting_after", last));
         let answer = match stripe.read(&call.in_account(account)).await {
-            // It was deleted, and its subscriptions with it.
-            Err(error) if error.refusal().is_some_and(|refusal| refusal.has_no("customer")) => break,
+            Err(error) if error.refusal().is_some_and(|refusal| refusal.has_no("customer")) => return Ok(None),
             read => read?,
         };
         let page = Page::of(&answer)?;

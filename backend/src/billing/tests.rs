@@ -6,8 +6,11 @@ mod connected;
 mod ends;
 mod gone;
 mod plans;
+mod purchases;
 mod subscribe;
 mod sync;
+mod trials;
+mod twice;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,6 +51,11 @@ impl Scene {
 
     /// The same, with some variables more.
     pub(super) async fn with(db: Db, variables: &[(&str, &str)]) -> Self {
+        Self::selling(db, PLANS, variables).await
+    }
+
+    /// The same by other plans.
+    pub(super) async fn selling(db: Db, plans: &str, variables: &[(&str, &str)]) -> Self {
         let mut stripe = Stripe::fresh();
         stripe.now = START;
         let customer = stripe.sign_up("ada@example.com", "Ada", Some("user_1"));
@@ -59,7 +67,7 @@ impl Scene {
             ("STRIPE_RATE_LIMIT", "1000"),
             ("APP_URL", "https://app.example.com"),
         ];
-        let config = Arc::new(config_with_plans(PLANS, &[&own, variables].concat()));
+        let config = Arc::new(config_with_plans(plans, &[&own, variables].concat()));
         let faults = Arc::new(Faults::default());
         let clock = Clock::manual(from_unix(START).unwrap());
         let mut app = App::new(config, db.with_faults(faults.clone()), clock, Rng::seeded(1));

@@ -19,6 +19,7 @@ use super::job::{Context, Job, Progress};
 use super::runner::Runner;
 use crate::alerts::{counted, judging, telling};
 use crate::analytics::job as analytics;
+use crate::billing::purchases;
 use crate::entitlements::reapply_plans::ReapplyPlans;
 use crate::events::{HEARTBEAT, presence, undelivered};
 use crate::licenses::last_seen;
@@ -87,6 +88,9 @@ const EXPIRE_INTERVAL: Duration = Duration::from_secs(1);
 /// How soon is done at Stripe what pods owe it: that a subscription follows what became of its pod, and that an overdue
 /// invoice is tried, or tried no more.
 const OWED_INTERVAL: Duration = Duration::from_secs(5);
+
+/// How soon Stripe is asked what a session has sold: whoever paid waits for it.
+const PURCHASES_INTERVAL: Duration = Duration::from_secs(2);
 
 /// How soon a round that was stopped at its limit goes on.
 const ROUND_INTERVAL: Duration = Duration::from_secs(60);
@@ -188,6 +192,11 @@ fn start_looks(context: &Context) {
             tries::run(&app).await?;
             moving::follow(&app).await.map(drop)
         }
+    });
+    let looks_for = app.clone();
+    app.tasks.every("purchases", PURCHASES_INTERVAL, move || {
+        let app = looks_for.clone();
+        async move { purchases::read_due(&app).await.map(drop) }
     });
     for (name, queue) in QUEUES {
         let looks_for = app.clone();

@@ -28,13 +28,7 @@ impl From<CallError> for ApiError {
 impl ApiError {
     fn of_refusal(refusal: &Refusal) -> Self {
         match refusal.status.as_u16() {
-            402 if refusal.needs_customer() => Self::new(
-                Status::PaymentRequired,
-                "payment_action_required",
-                "the customer's bank wants the payment confirmed: do that with the client secret and try again, or, where \
-                 there is none, use another card",
-            )
-            .with_more("clientSecret", &refusal.client_secret),
+            402 if refusal.needs_customer() => Self::payment_action_required(refusal.client_secret.as_deref()),
             402 => Self::new(
                 Status::PaymentRequired,
                 "card_declined",
@@ -55,6 +49,22 @@ impl ApiError {
             _ if refusal.is_transient() => unavailable(refusal.retry_after.map(|after| after.as_secs())),
             _ => not_understood(refusal),
         }
+    }
+
+    /// 402: the bank wants to hear from the customer, who confirms the payment by `client_secret`.
+    pub fn payment_action_required(client_secret: Option<&str>) -> Self {
+        Self::new(
+            Status::PaymentRequired,
+            "payment_action_required",
+            "the customer's bank wants the payment confirmed: do that with the client secret, and it is done; where there is \
+             none, use another card",
+        )
+        .with_more("clientSecret", client_secret)
+    }
+
+    /// Whether that is it.
+    pub fn is_payment_action_required(&self) -> bool {
+        self.code == "payment_action_required"
     }
 
     /// Whether the user is no customer at Stripe, not yet or no longer.

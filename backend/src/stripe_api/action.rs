@@ -27,6 +27,11 @@ impl Action {
         Self { digest: digest(&[&hex::encode(self.digest), step]), ..self.clone() }
     }
 
+    /// Its name, which no other action has.
+    pub fn name(&self) -> String {
+        hex::encode(self.digest)
+    }
+
     /// Whether the caller named it.
     pub fn is_named(&self) -> bool {
         self.is_named

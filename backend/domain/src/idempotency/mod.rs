@@ -8,6 +8,7 @@
 mod store;
 #[cfg(test)]
 mod tests;
+pub mod turns;
 
 use std::collections::BTreeSet;
 

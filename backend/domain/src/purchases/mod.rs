@@ -3,9 +3,15 @@
 //! A row begins with the paid invoice's lines, or with the session, whichever is seen first; a session that made an
 //! invoice is a part of the invoice's row. Whether it is paid is in `payments`, whether it was given back in
 //! [`charges`], and which plan it is follows from the file of plans, so that none of them can drift from it.
+//!
+//! What a session sold its events do not say. Where no invoice and no metadata does, Stripe is asked for its items: when, is in
+//! the row ([`Unread`]), so that whoever dies over that is succeeded.
+
+mod store;
 
 use std::collections::BTreeSet;
 
+use chrono::Duration;
 use serde::{Deserialize, Serialize};
 use tollgate_db::{DbError, Json, Lock, Tx, UnitOfWork, record};
 use tollgate_shared::Timestamp;
@@ -13,7 +19,8 @@ use tollgate_stripe::{self as stripe, Line, PriceRef};
 
 use crate::charges::{self, Charge};
 use crate::payments::Payment;
-use crate::plans::{Plan, Plans, Sale, prices};
+use crate::plans::prices::{self, KnownPrice};
+use crate::plans::{Plan, Plans, Sale};
 
 record! {
     /// A row of `purchases`.
@@ -32,7 +39,28 @@ record! {
         pub livemode: Option<bool>,
         /// When we first heard of it.
         pub first_seen_at: Timestamp,
+        /// When Stripe is to be asked next for what was paid for; none where that is known, or cannot be.
+        pub items_due_at: Option<Timestamp>,
     }
+}
+
+/// How long the invoice of a session is waited for, which says more than the session does.
+const INVOICE_AWAITED: Duration = Duration::minutes(1);
+
+/// How long whoever asks Stripe may take before it is asked again, and how soon after a failure.
+const ASKED_FOR: Duration = Duration::minutes(1);
+
+/// A purchase of which Stripe has to say what was paid for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unread {
+    /// The row.
+    pub id: String,
+    /// `cs_…`
+    pub session_id: String,
+    /// Whose it is.
+    pub customer_id: String,
+    /// The connected account that it is in; none for our own.
+    pub account: Option<String>,
 }
 
 /// One thing of a purchase.
@@ -71,7 +99,7 @@ pub fn apply_invoice<'i>(
         return None;
     }
     let mut row = Purchase::of(work, &invoice.id, customer, livemode);
-    row.items = Json(items);
+    (row.items, row.items_due_at) = (Json(items), None);
     work.insert(row);
     Some(customer)
 }
@@ -89,6 +117,7 @@ pub fn has_sold(invoice: &stripe::Invoice) -> bool {
 /// Takes in a one-off session that was gone through. Gives who bought by it.
 pub fn apply_session<'s>(
     work: &mut UnitOfWork,
+    plans: &Plans,
     livemode: Option<bool>,
     session: &'s stripe::CheckoutSession,
 ) -> Option<&'s str> {
@@ -96,8 +125,42 @@ pub fn apply_session<'s>(
     let mut row = Purchase::of(work, id_of_session(session), customer, livemode);
     row.session_id = Some(session.id.clone());
     row.named_plan_id.clone_from(&session.plan_id);
+    let is_known = !row.items.is_empty() || row.named_plan(plans).is_some();
+    let awaited = if session.invoice.is_some() { INVOICE_AWAITED } else { Duration::zero() };
+    row.items_due_at = (plans.sell_for_good() && !is_known).then(|| row.first_seen_at + awaited);
     work.insert(row);
     Some(customer)
+}
+
+/// The purchases of which Stripe is to be asked at `now`, `limit` at most.
+pub async fn due(tx: &mut Tx, now: Timestamp, limit: i64) -> Result<Vec<Unread>, DbError> {
+    store::due(tx, now, limit).await
+}
+
+/// The purchases of one customer of which Stripe has still to say what was paid for.
+pub async fn wanted_of(tx: &mut Tx, customer_id: &str) -> Result<Vec<Unread>, DbError> {
+    store::wanted_of(tx, customer_id).await
+}
+
+/// Takes a purchase up, of which Stripe is then asked, and by nobody else for a while. Whether that is still to be done, now or
+/// `at_once`.
+pub fn take_up(work: &mut UnitOfWork, id: &str, at_once: bool) -> bool {
+    let now = work.now();
+    let wanted = work.get_cloned(id).filter(|row: &Purchase| row.items_due_at.is_some_and(|at| at_once || at <= now));
+    let Some(mut row) = wanted else { return false };
+    row.items_due_at = Some(now + ASKED_FOR);
+    work.insert(row);
+    true
+}
+
+/// Notes what was paid for, as Stripe lists it; nothing, where it cannot say.
+pub fn learn_items(work: &mut UnitOfWork, id: &str, items: Vec<Item>) {
+    let Some(mut row) = work.get_cloned::<Purchase>(id) else { return };
+    if row.items.is_empty() {
+        row.items = Json(items);
+    }
+    row.items_due_at = None;
+    work.insert(row);
 }
 
 /// The row that a session is a part of.
@@ -135,6 +198,10 @@ pub async fn load(tx: &mut Tx, work: &mut UnitOfWork, plans: &Plans, buyers: &BT
         // Those that are here were taken for writing.
         charges.retain(|charge| work.get::<Charge>(&charge.id).is_none());
         work.add_loaded(charges);
+        let shown = purchases.iter().flat_map(|purchase| &*purchase.items).filter_map(|item| item.price.id.as_ref());
+        let mut prices = prices::to_look_up(plans, shown);
+        prices.retain(|id| work.get::<KnownPrice>(id).is_none());
+        work.add_seldom_changed::<KnownPrice>(tx.load("id", &prices, Lock::None).await?);
     }
     work.add_seldom_changed(purchases);
     Ok(())
@@ -142,18 +209,34 @@ pub async fn load(tx: &mut Tx, work: &mut UnitOfWork, plans: &Plans, buyers: &BT
 
 /// What the customer has bought for good: the newest that was not given back, else the newest.
 pub fn of_customer<'p>(work: &UnitOfWork, plans: &'p Plans, customer_id: &str) -> Option<Bought<'p>> {
-    if !plans.sell_for_good() {
-        return None;
-    }
-    let of_customer = work.all().filter(|purchase: &&Purchase| purchase.customer_id == customer_id);
-    let bought = of_customer.filter_map(|purchase| {
+    let bought = paid(work, plans, customer_id);
+    let newest = bought.max_by_key(|(purchase, at, bought)| (bought.ended_at.is_none(), *at, &purchase.id));
+    newest.map(|(_, _, bought)| bought)
+}
+
+/// The plans that the customer has bought for good and not been given the money back for.
+pub fn plans_of<'w, 'p>(
+    work: &'w UnitOfWork,
+    plans: &'p Plans,
+    customer_id: &'w str,
+) -> impl Iterator<Item = &'p Plan> + use<'w, 'p> {
+    let kept = paid(work, plans, customer_id).filter(|(_, _, bought)| bought.ended_at.is_none());
+    kept.map(|(_, _, bought)| bought.plan)
+}
+
+/// Each purchase of a plan that the customer has paid for, and when that was.
+fn paid<'w, 'p>(
+    work: &'w UnitOfWork,
+    plans: &'p Plans,
+    customer_id: &'w str,
+) -> impl Iterator<Item = (&'w Purchase, Option<Timestamp>, Bought<'p>)> + use<'w, 'p> {
+    let of_customer = work.all().filter(move |purchase: &&Purchase| purchase.customer_id == customer_id);
+    of_customer.filter(move |_| plans.sell_for_good()).filter_map(move |purchase| {
         let payment = purchase.payment(work)?;
         let (plan, quantity) = purchase.plan(work, plans)?;
         let ended_at = purchase.ended_at(work, payment.amount);
-        let bought = Bought { plan, quantity, ended_at, livemode: purchase.livemode };
-        Some(((ended_at.is_none(), payment.paid_at, &purchase.id), bought))
-    });
-    bought.max_by(|(a, _), (b, _)| a.cmp(b)).map(|(_, bought)| bought)
+        Some((purchase, payment.paid_at, Bought { plan, quantity, ended_at, livemode: purchase.livemode }))
+    })
 }
 
 impl Purchase {
@@ -166,6 +249,7 @@ impl Purchase {
             named_plan_id: None,
             livemode: None,
             first_seen_at: work.now(),
+            items_due_at: None,
         });
         Self { livemode: row.livemode.or(livemode), ..row }
     }
@@ -180,8 +264,11 @@ impl Purchase {
     fn plan<'p>(&self, work: &UnitOfWork, plans: &'p Plans) -> Option<(&'p Plan, Option<i64>)> {
         let plan_of = |item: &Item| Some((prices::plan_of(work, plans, &item.price, Sale::ForGood)?, item.quantity));
         let by_items = self.items.iter().find_map(plan_of);
-        let named = || plans.by_id(self.named_plan_id.as_deref()?).filter(|plan| plan.sale() == Sale::ForGood);
-        by_items.or_else(|| Some((named()?, None)))
+        by_items.or_else(|| Some((self.named_plan(plans)?, None)))
+    }
+
+    fn named_plan<'p>(&self, plans: &'p Plans) -> Option<&'p Plan> {
+        plans.by_id(self.named_plan_id.as_deref()?).filter(|plan| plan.sale() == Sale::ForGood)
     }
 
     /// When it ended: with a dispute that was lost, or when all of `paid` was given back.

@@ -85,6 +85,11 @@ impl Subscription {
         of_price.or(items.first()).map(|item| &*item.id).filter(|id| !id.is_empty())
     }
 
+    /// Whether it waits for its first payment, which may never come.
+    pub fn is_waiting(&self) -> bool {
+        self.status.as_deref() == Some("incomplete")
+    }
+
     /// Names the state that it is in: another snapshot, another name.
     pub fn state_name(&self) -> &str {
         self.history.last().map_or("", |last| &last.source)

@@ -15,11 +15,12 @@
 
 use std::collections::BTreeSet;
 
-use tollgate_tests::stripe::rest::Fault;
+use tollgate_tests::stripe::rest::{Asked, Fault};
 
 use super::*;
 use crate::billing;
 use crate::on_each_engine;
+use crate::stripe_api::VERSION;
 
 /// How things stand with whoever presses it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,7 +98,7 @@ const BUTTONS: [Button; 10] = [
         path: "/api/stripe/subscriptions",
         body: r#"{"planId": "team_monthly", "paymentMethodId": "CARD"}"#,
         who: Who::Former,
-        calls: 3,
+        calls: 4,
         success: 201,
         then: Some(("/tier", r#""team""#)),
         anew: Some("already_subscribed"),
@@ -110,7 +111,7 @@ const BUTTONS: [Button; 10] = [
         body: r#"{"planId": "lifetime"}"#,
         calls: 2,
         of_nobody: None,
-        unwritten: 200,
+        unwritten: 503,
         ..CHANGE
     },
     Button { path: "/api/stripe/billing/portal", of_nobody: Some((404, "no_customer")), unwritten: 200, ..CHANGE },
@@ -221,6 +222,8 @@ fn a_button_does_what_it_says_before_any_event_comes() {
             it.succeeds(&scene, None).await;
             assert_eq!(scene.api.calls().len() - calls, it.button.calls, "{it:?}");
             assert_eq!(scene.done() > done, it.button.then.is_some(), "{it:?}");
+            let pinned = |asked: &Asked| asked.version.as_deref() == Some(VERSION);
+            assert!(scene.api.calls()[calls..].iter().all(pinned), "{it:?}: the account's version may be any");
             it.has_it(&scene).await;
             match it.button.anew {
                 None => it.succeeds(&scene, None).await,
@@ -260,7 +263,8 @@ fn another_ones_things_are_not_there() {
         let mut scene = Scene::on(db).await;
         for it in scene.pressers().await {
             let before = it.current(&scene).await;
-            let answer = scene.press_as("a_stranger", it.button.path, &it.body, None).await;
+            let stranger = format!("a stranger to {}", it.user);
+            let answer = scene.press_as(&stranger, it.button.path, &it.body, None).await;
             if let Some((status, code)) = it.button.of_nobody {
                 assert_eq!(answer.refusal(), refusal(code, status), "{it:?}");
             } else {
@@ -305,15 +309,18 @@ fn a_stripe_that_is_down_has_done_nothing() {
 fn a_stripe_that_is_slow_is_asked_again() {
     on_each_engine!(async |db| {
         let mut scene = Scene::on(db).await;
-        let pressers = scene.pressers().await;
         let impatient = scene.impatient().await;
-        for it in pressers {
-            scene.api.fault(&[const { Fault::Silent }; 9]);
-            let late = press_on(&impatient, &it.user, it.button.path, &it.body, Some("press")).await;
-            assert_eq!(late.refusal(), refusal("stripe_timeout", 504), "{it:?}");
-            scene.api.recover();
-            it.succeeds(&scene, Some("press")).await;
-            it.has_it(&scene).await;
+        // At its first call, and at the one that does it.
+        for is_last in [false, true] {
+            for it in scene.pressers().await {
+                let calls = if is_last { it.button.calls - 1 } else { 0 };
+                scene.api.fault_after(calls, &[const { Fault::Silent }; 9]);
+                let late = press_on(&impatient, &it.user, it.button.path, &it.body, Some("press")).await;
+                assert_eq!(late.refusal(), refusal("stripe_timeout", 504), "{it:?}");
+                scene.api.recover();
+                it.succeeds(&scene, Some("press")).await;
+                it.has_it(&scene).await;
+            }
         }
     });
 }
@@ -364,6 +371,67 @@ fn what_stripe_did_and_we_could_not_write_its_event_brings() {
                     let expected = if answer.status == 202 { 202 } else { it.button.success };
                     assert_eq!(again.status, expected, "{it:?}: {again:?}");
                 }
+            }
+        }
+    });
+}
+
+#[test]
+fn what_needs_no_stripe_is_done_once_too() {
+    on_each_engine!(async |db| {
+        let scene = Scene::on(db).await;
+        let user = signed_in_for_long("user_1");
+        let license = scene.app.license_of(&scene.customer).await;
+        let machine = scene.app.seat(&license, "a hash").await;
+        let keys = scene.app.as_user(Method::Get, "/api/api-keys", &user).await.json();
+        let key = keys["data"][0]["id"].as_str().unwrap().to_owned();
+        let replica = TestApp::of(scene.app.inner.clone()).await;
+        let recorded = async || {
+            let mut tx = scene.app.inner.read().await.unwrap();
+            let rows: Vec<(String,)> = tx.sql("SELECT change FROM changes").all().await.unwrap();
+            rows.len()
+        };
+        for (path, entries) in [(format!("/api/license/machines/{machine}"), 0), (format!("/api/api-keys/{key}"), 1)] {
+            let before = recorded().await;
+            let end = async |app: &TestApp| app.as_user(Method::Delete, &path, &user).await.status;
+            assert_eq!(join!(end(&scene.app), end(&replica)), (204, 204), "{path}");
+            assert_eq!(recorded().await - before, entries, "{path}");
+        }
+        assert_eq!(scene.app.log_of(&license, "machine_deactivated").await.len(), 1);
+        let rename = async |app: &TestApp| {
+            let request = app.client.req(Method::Patch, "/api/profile").header(user.clone()).header(ContentType::JSON);
+            TestResponse::of(request.body(r#"{"name": "Grace"}"#)).await
+        };
+        let (one, two) = join!(rename(&scene.app), rename(&replica));
+        assert_eq!((one.status, one.json()), (200, two.json()));
+        assert_eq!(one.json()["name"], "Grace");
+    });
+}
+
+#[test]
+fn a_commit_that_fails_or_is_not_confirmed_loses_nothing() {
+    on_each_engine!(async |db| {
+        let mut scene = Scene::on(db).await;
+        let it = BUTTONS.iter().position(|it| it.path == "/api/subscriptions/cancel").unwrap();
+        for moment in [Moment::Before, Moment::ReplyLost] {
+            // Each thing that is asked of the database after Stripe has said yes, until nothing is left to fail.
+            for nth in 1.. {
+                let presser = scene.pressers().await.swap_remove(it);
+                let faults = Arc::clone(&scene.faults);
+                let fail = move || faults.arm(nth, moment, DbError::Unavailable { reason: "cut off".into() });
+                scene.api.after(presser.button.calls, fail);
+                let answer = presser.press(&scene, None).await;
+                let is_over = scene.faults.is_armed();
+                scene.faults.disarm();
+                assert!([200, 202].contains(&answer.status), "{nth} {moment:?}: {answer:?}");
+                assert_eq!(answer.json()["pending"], answer.status == 202);
+                scene.hear().await;
+                presser.has_it(&scene).await;
+                if is_over {
+                    assert_eq!(answer.status, 200);
+                    break;
+                }
+                assert!(nth < 60, "it does not end");
             }
         }
     });

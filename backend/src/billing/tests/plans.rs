@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
+use rocket::http::Method;
 use serde_json::json;
 use tollgate_tests::stripe::catalogue::{ENTERPRISE_MONTHLY, STORAGE_ADDON};
+use tollgate_tests::stripe::model::InvoiceStatus;
 use tollgate_tests::stripe::rest::Fault;
 use tollgate_tests::stripe::verbs::{ItemChange, Prorated};
 use tollgate_tests::stripe::{ApiVersion, Checkout, DAY};
 
-use super::{Scene, later, refusal};
+use super::{Scene, later, refusal, signed_in_for_long};
 use crate::on_each_engine;
 use crate::webhooks::routes::INTAKE_PATH;
 
@@ -21,6 +23,21 @@ fn ten_days_later(scene: &Scene) {
         stripe.pass(10 * DAY);
     });
     scene.app.inner.clock.advance(Duration::from_secs(10 * 86_400));
+}
+
+impl Scene {
+    /// What confirms the payment of the subscription's newest invoice.
+    fn secret_of_newest_invoice(&self) -> String {
+        self.api.change(|stripe| {
+            let invoice = stripe.latest_invoice(&self.subscription);
+            format!("{}_secret_1", stripe.invoices[&invoice].payment_intent.as_ref().unwrap())
+        })
+    }
+
+    /// How many invoices could be paid.
+    fn owed(&self) -> usize {
+        self.api.change(|stripe| stripe.invoices.values().filter(|row| row.status == InvoiceStatus::Open).count())
+    }
 }
 
 #[test]
@@ -130,14 +147,98 @@ fn whoever_has_nothing_to_pay_with_is_told_so() {
 #[test]
 fn a_change_that_the_bank_wants_confirmed_says_so() {
     on_each_engine!(async |db| {
+        let mut scene = Scene::on(db).await;
+        ten_days_later(&scene);
+        scene.api.change(|stripe| stripe.change_card(&scene.customer, "visa", "3184"));
+        for key in [None, Some("press"), Some("press")] {
+            let change = scene.press_as("user_1", CHANGE, &json!({ "planId": "team_monthly" }), key).await;
+            let error = &change.json()["error"];
+            assert_eq!((change.status, &error["code"]), (402, &json!("payment_action_required")), "{change:?}");
+            assert_eq!(error["clientSecret"], scene.secret_of_newest_invoice());
+        }
+        scene.hear().await;
+        assert_eq!(scene.shown().await["tier"], "pro", "nothing changes until it is paid");
+        assert_eq!(scene.owed(), 1, "of several presses one can be paid for");
+        later(&scene);
+        scene.api.change(|stripe| stripe.confirm_pending_update(&scene.subscription));
+        scene.hear().await;
+        assert_eq!(scene.shown().await["tier"], "team");
+        assert_eq!(
+            scene.press(CHANGE, &json!({ "planId": "team_monthly" })).await.refusal(),
+            refusal("same_plan", 409)
+        );
+    });
+}
+
+#[test]
+fn a_change_that_is_not_confirmed_in_time_was_none() {
+    on_each_engine!(async |db| {
+        let mut scene = Scene::on(db).await;
+        ten_days_later(&scene);
+        scene.api.change(|stripe| stripe.change_card(&scene.customer, "visa", "3184"));
+        let order = json!({ "planId": "team_monthly" });
+        assert_eq!(scene.press(CHANGE, &order).await.status, 402);
+        scene.api.change(|stripe| drop(stripe.advance(DAY)));
+        scene.hear().await;
+        assert_eq!((scene.shown().await["tier"].clone(), scene.owed()), (json!("pro"), 0));
+        let user = signed_in_for_long("user_1");
+        let invoices = scene.app.as_user(Method::Get, "/api/invoices/history", &user).await.json();
+        assert_eq!(invoices["data"][0]["status"], "void", "{invoices}");
+        // The same press, a day later.
+        let again = scene.press(CHANGE, &order).await;
+        assert_eq!(again.json()["error"]["clientSecret"], scene.secret_of_newest_invoice());
+    });
+}
+
+#[test]
+fn of_two_changes_that_wait_for_the_bank_the_last_is_made() {
+    on_each_engine!(async |db| {
+        let mut scene = Scene::on(db).await;
+        ten_days_later(&scene);
+        scene.api.change(|stripe| stripe.change_card(&scene.customer, "visa", "3184"));
+        for plan in ["team_monthly", "enterprise_monthly"] {
+            later(&scene);
+            let change = scene.press(CHANGE, &json!({ "planId": plan })).await;
+            assert_eq!(change.json()["error"]["clientSecret"], scene.secret_of_newest_invoice(), "{plan}");
+            assert_eq!(scene.owed(), 1);
+        }
+        later(&scene);
+        scene.api.change(|stripe| stripe.confirm_pending_update(&scene.subscription));
+        scene.hear().await;
+        assert_eq!(scene.shown().await["tier"], "enterprise");
+    });
+}
+
+#[test]
+fn who_leaves_while_a_change_waits_pays_nothing_for_it() {
+    on_each_engine!(async |db| {
+        let mut scene = Scene::on(db).await;
+        ten_days_later(&scene);
+        scene.api.change(|stripe| stripe.change_card(&scene.customer, "visa", "3184"));
+        assert_eq!(scene.press(CHANGE, &json!({ "planId": "team_monthly" })).await.status, 402);
+        later(&scene);
+        // With its period, and then after all at once.
+        assert_eq!(scene.press("/api/subscriptions/cancel", &json!({})).await.status, 200);
+        assert_eq!(scene.owed(), 1);
+        later(&scene);
+        assert_eq!(scene.press("/api/subscriptions/cancel", &json!({ "immediately": true })).await.status, 200);
+        scene.hear().await;
+        assert_eq!((scene.shown().await["tier"].clone(), scene.owed()), (json!("free"), 0));
+    });
+}
+
+#[test]
+fn where_no_change_can_wait_another_card_is_wanted() {
+    on_each_engine!(async |db| {
         let scene = Scene::on(db).await;
         ten_days_later(&scene);
         scene.api.change(|stripe| stripe.change_card(&scene.customer, "visa", "3184"));
+        // The price, the change at once, the one that waits.
+        scene.api.fault_after(2, &[Fault::Status(400)]);
         let change = scene.press(CHANGE, &json!({ "planId": "team_monthly" })).await;
         let error = &change.json()["error"];
-        assert_eq!((change.status, &error["code"]), (402, &json!("payment_action_required")), "{change:?}");
-        assert_eq!(error["clientSecret"], json!(null), "nothing was made that could be confirmed");
-        assert_eq!(scene.shown().await["tier"], "pro");
+        assert_eq!((&error["code"], &error["clientSecret"]), (&json!("payment_action_required"), &json!(null)));
+        assert_eq!(scene.owed(), 0);
     });
 }
 

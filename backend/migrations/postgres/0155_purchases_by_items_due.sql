@@ -1,0 +1,3 @@
+-- outside a transaction
+-- What Stripe is to be asked for: next to nothing at any moment.
+CREATE INDEX CONCURRENTLY IF NOT EXISTS purchases_by_items_due ON purchases (items_due_at, id) WHERE items_due_at IS NOT NULL;
