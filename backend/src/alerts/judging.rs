@@ -41,8 +41,10 @@ pub async fn judge(inbox: &Inbox, jobs: &[(&'static str, Schedule)]) -> Result<J
         // A process that everybody took for dead: others have judged since.
         return Ok(Judged::default());
     }
+    let is_after_break = watch.is_after_break(now);
     watch.note(now, relays.iter().map(|asked| (name_of(asked), asked.said.as_ref().map(|said| sample(now, said)))));
-    let judgement = rules::judge(&snapshot(now, &watch, &relays, known, thresholds), thresholds);
+    let seen = snapshot(now, is_after_break, &watch, &relays, known, thresholds);
+    let judgement = rules::judge(&seen, thresholds);
     let before = alerts::known(&mut tx).await?;
     let steps = alerts::follow(&before, &judgement, now, app.config.alerts.repeat_after);
     tx.upsert(&[&watch]).await?;
@@ -68,6 +70,7 @@ pub async fn judge(inbox: &Inbox, jobs: &[(&'static str, Schedule)]) -> Result<J
 
 fn snapshot(
     now: Timestamp,
+    is_after_break: bool,
     watch: &Watch,
     relays: &[Asked<Status>],
     known: Known,
@@ -86,6 +89,7 @@ fn snapshot(
     });
     Snapshot {
         at: now,
+        is_after_break,
         relays: relays.collect(),
         signatures: watch.signatures(now, minutes(of::SIGNATURE_MINUTES)),
         events: known.events(watch.began_at),

@@ -16,6 +16,8 @@ pub struct Judgement {
     pub findings: Vec<Finding>,
     /// Relays that were silent: of what only they know nothing can be said.
     silent: BTreeSet<String>,
+    /// Nobody was there for a while: whether jobs are late cannot be said.
+    is_after_break: bool,
 }
 
 /// The label that names a relay.
@@ -51,12 +53,15 @@ pub fn judge(seen: &Snapshot, thresholds: &Thresholds) -> Judgement {
     let findings = rules.iter().flat_map(|rule| rule(seen, thresholds));
     let findings = findings.filter(|finding| thresholds.is_enabled(finding.alert)).collect();
     let silent = seen.relays.iter().filter(|relay| relay.said.is_none()).map(|relay| relay.relay.clone()).collect();
-    Judgement { findings, silent }
+    Judgement { findings, silent, is_after_break: seen.is_after_break }
 }
 
 impl Judgement {
     /// Whether it cannot be said that an alert which was not found is over.
     pub fn leaves_open(&self, alert: &Alert) -> bool {
+        if self.is_after_break && alert.alert == AlertName::CronFailing.name() {
+            return true;
+        }
         let is_of_relays = OF_RELAYS.iter().any(|name| name.name() == alert.alert);
         is_of_relays
             && match alert.labels.0.get(RELAY) {
@@ -181,7 +186,8 @@ fn cron_failing(seen: &Snapshot, thresholds: &Thresholds) -> Vec<Finding> {
         let intervals = thresholds.of(of::LATE_INTERVALS).saturating_mul(job.interval_seconds);
         let late_min = intervals.max(thresholds.of(of::LATE_MINUTES) * 60);
         let name = job.job;
-        let summary = if job.late_seconds >= late_min {
+        let is_late = job.late_seconds >= late_min && !seen.is_after_break;
+        let summary = if is_late {
             format!("the job {name} is late by {}", minutes(job.late_seconds))
         } else if job.failed_running >= thresholds.of(of::FAILED_RUNS) {
             format!("the job {name} failed {} times running", job.failed_running)

@@ -9,6 +9,8 @@ use tollgate_shared::Timestamp;
 pub struct Snapshot {
     /// The moment.
     pub at: Timestamp,
+    /// Whether nobody had judged for a while, since no process was there: what is late then is only about to begin.
+    pub is_after_break: bool,
     /// Every relay that is known.
     pub relays: Vec<RelayNumbers>,
     /// Of all relays' webhooks, within the minutes that `SignatureFailures` looks back: how many match no secret, of those whose

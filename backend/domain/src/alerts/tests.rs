@@ -26,6 +26,7 @@ fn minutes_ago(minutes: i64) -> Timestamp {
 fn calm() -> Snapshot {
     Snapshot {
         at: now(),
+        is_after_break: false,
         relays: vec![answers("a:3001"), answers("b:3001")],
         signatures: Share::default(),
         events: EventNumbers { oldest_failed_at: None, quiet_since: now(), has_live_subscriptions: true },
@@ -161,6 +162,13 @@ fn a_job_fails_that_is_late_or_failed_three_times_running() {
     }
     assert!(jobs(job(60, 0, 2)).is_empty());
     assert_eq!(jobs(job(60, 0, 3)), failing);
+}
+
+#[test]
+fn after_a_break_jobs_are_only_about_to_begin() {
+    let after_break = |job| with(|seen| (seen.jobs, seen.is_after_break) = (vec![job], true));
+    assert!(after_break(job(3600, 86_400, 0)).is_empty());
+    assert_eq!(after_break(job(60, 600, 3)), ["CronFailing critical job=retry-events"], "that it failed is known");
 }
 
 #[test]

@@ -33,6 +33,9 @@ const SKEW_MAX: Duration = Duration::minutes(5);
 /// Judgements come in time but for some seconds: a sample that is so much too young is as good as one that is old enough.
 const SLACK: Duration = Duration::seconds(30);
 
+/// So long after the last judgement nobody was there to judge: two were missed, and some.
+const BREAK: Duration = Duration::minutes(15);
+
 /// How long samples are kept: as long as any alert looks back, and a judgement more.
 const SAMPLES_KEPT: Duration = Duration::minutes(24 * 60 + 10);
 
@@ -77,6 +80,11 @@ impl Watch {
     /// Whether somebody has judged what is known as of a later moment: then what is known as of `seen_at` is of no use.
     pub fn is_ahead_of(&self, seen_at: Timestamp) -> bool {
         self.judged_at.is_some_and(|at| at > seen_at && at <= seen_at + SKEW_MAX)
+    }
+
+    /// Whether nobody was there for a while before `now`.
+    pub fn is_after_break(&self, now: Timestamp) -> bool {
+        self.judged_at.is_some_and(|at| now - at > BREAK)
     }
 
     /// Notes as of `now` what each relay said, none where it was silent; those that are not named are forgotten.

@@ -63,6 +63,7 @@ fn nobody_is_told_of_an_alert_that_an_operator_silenced() {
         scene.advance(5 * 60);
         assert!(scene.judge().await.is_empty(), "it would have been told again");
         scene.advance(60);
+        assert!(scene.judge().await.is_empty(), "nobody has judged for an hour: all jobs are late, and about to begin");
         assert_eq!(scene.judge().await, ["CronFailing firing"], "the silence is over");
 
         let app = scene.first();

@@ -128,6 +128,19 @@ fn what_only_a_silent_relay_knows_is_left_as_it_is() {
 }
 
 #[test]
+fn what_is_late_stays_told_where_nobody_was_there() {
+    let late = Snapshot { jobs: vec![job(60, 900, 0)], ..calm() };
+    let mut life = Life::new();
+    assert_eq!(life.judge(&late), ["CronFailing firing"]);
+    for _ in 0..3 {
+        assert!(life.judge(&Snapshot { is_after_break: true, ..late.clone() }).is_empty());
+    }
+    assert_eq!(life.alert().good_judgements, 0);
+    assert!(life.judge(&calm()).is_empty());
+    assert_eq!(life.judge(&calm()), ["CronFailing resolved"]);
+}
+
+#[test]
 fn signatures_are_judged_by_all_relays_or_not_at_all() {
     let mut failing = calm();
     failing.signatures = share(50, 100);

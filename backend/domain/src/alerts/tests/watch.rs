@@ -97,3 +97,13 @@ fn a_clock_that_is_set_back_stops_no_judgement() {
     assert_eq!(relay.says(2, None), 0);
     assert_eq!(relay.says(4, None), 2);
 }
+
+#[test]
+fn a_break_is_when_nobody_judged_for_a_quarter_of_an_hour() {
+    let mut watch = Watch::new(now());
+    assert!(!watch.is_after_break(now()), "whoever begins had no break");
+    watch.note(now(), []);
+    assert!(!watch.is_after_break(now() + Duration::minutes(15)), "two judgements may be missed");
+    assert!(watch.is_after_break(now() + Duration::minutes(16)));
+    assert!(!watch.is_after_break(now() - Duration::days(1)), "that was a clock that was wrong");
+}
