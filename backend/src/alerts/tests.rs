@@ -19,7 +19,7 @@ use tollgate_shared::{Clock, Rng};
 use self::receiver::Receiver;
 use super::counted;
 use crate::app::App;
-use crate::cron::runner::{Ran, Runner};
+use crate::cron::runner::{Failure, Ran, Runner};
 use crate::cron::timetable;
 use crate::on_each_engine;
 use crate::schema::MIGRATIONS;
@@ -84,14 +84,25 @@ impl Scene {
 
     /// The time of a job has come in all processes at once; one of them runs it.
     async fn run(&self, name: &str) {
+        assert_eq!(self.ran(name).await, None, "{name}");
+    }
+
+    /// The same, and it fails.
+    async fn fail(&self, name: &str) {
+        assert_ne!(self.ran(name).await, None, "{name}");
+    }
+
+    async fn ran(&self, name: &str) -> Option<Failure> {
         let job = timetable::job(name).unwrap();
         let runs = self.apps.iter().map(|app| {
             let runner = app.client.rocket().state::<Runner>().unwrap();
             async move { runner.run(job, Caller::Clock).await.unwrap() }
         });
-        let ran = join_all(runs).await;
-        let here = ran.iter().filter(|ran| matches!(ran, Ran::Here { failure: None, .. }));
-        assert_eq!(here.count(), 1, "{name}: {ran:?}");
+        let ran = join_all(runs).await.into_iter();
+        let mut here = ran.filter_map(|ran| if let Ran::Here { failure, .. } = ran { Some(failure) } else { None });
+        let (first, second) = (here.next(), here.next());
+        assert!(first.is_some() && second.is_none(), "{name} is run once: {first:?}, {second:?}");
+        first.unwrap()
     }
 
     /// What has just been found is told once, and once when it is over.

@@ -2,15 +2,19 @@
 
 use std::convert::Infallible;
 
-use tollgate_db::{DbError, Faults, Json as Column, Moment};
+use tollgate_db::{DbError, Faults, Moment};
 use tollgate_domain::apply::Touched;
-use tollgate_domain::cron::{Claim, Outcome, runs};
 use tollgate_domain::memberships::joining::{Joined, join};
-use tollgate_domain::notifications::Message;
+use tollgate_domain::notifications::sending::Queue;
 use tollgate_domain::pods::schedule::Cadence;
 use tollgate_domain::pods::{self, NewPod};
+use tollgate_tests::python;
+use tollgate_tests::stripe::catalogue::PRO_MONTHLY;
+use tollgate_tests::stripe::rest::{Api, SECRET_KEY};
+use tollgate_tests::stripe::{ApiVersion, Stripe};
 
 use super::*;
+use crate::notifications::sending::send_due;
 use crate::stripe_api::{Call, Timeouts};
 use crate::testing::{event, subscription, subscription_of};
 use crate::webhooks::routes::INTAKE_PATH;
@@ -30,6 +34,52 @@ impl TestApp {
         let mut event = event(id, event_type, &object);
         event["created"] = json!(self.now());
         self.post(INTAKE_PATH, &event).await
+    }
+
+    /// A pod whose members pay a month from now, and its first membership, of which there is no subscription yet.
+    async fn member(&self, user: &str) -> (String, String) {
+        let new = NewPod {
+            name: "Ajo".to_owned(),
+            description: None,
+            is_public: true,
+            amount: 2900,
+            currency: "usd".to_owned(),
+            cadence: Cadence::Weekly,
+            contributions_total: Some(12),
+            first_date: from_unix(self.now() + 30 * DAY).unwrap(),
+            grace_days: 7,
+            members_max: 10,
+        };
+        let touched = Touched::default();
+        let made = self.inner.write(&touched, |work| Ok::<_, Infallible>(pods::create(work, new.clone(), None).id));
+        let pod = made.await.unwrap().0;
+        let joined = self.inner.write(&Touched::pod(&pod), |work| join(work, &pod, user, None, None)).await;
+        let Joined::Begun(membership) = joined.unwrap().0 else { panic!("it has room") };
+        (pod, membership.id)
+    }
+
+    /// Somebody with that address is to be told that a payment of his failed for the last time.
+    async fn is_to_be_told(&self, number: usize, address: &str) {
+        let (customer, user) = (format!("cus_{number}"), format!("user_{number}"));
+        let object = json!({ "id": customer, "object": "customer", "email": address, "metadata": { "user_id": user } });
+        self.take(&format!("evt_made_{number}"), "customer.created", object).await;
+        self.subscriber(&customer, &user).await;
+        let invoice = json!({
+            "id": format!("in_{number}"), "object": "invoice", "customer": customer, "status": "open", "currency": "usd",
+            "subscription": format!("sub_of_{customer}"), "billing_reason": "subscription_cycle", "created": START,
+            "amount_due": 2900, "amount_paid": 0, "attempt_count": 1, "next_payment_attempt": null,
+            "lines": { "object": "list", "data": [] },
+        });
+        let told = self.hear(&format!("evt_failed_{number}"), "invoice.payment_failed", invoice).await;
+        assert_eq!(told.status, 200, "{told:?}");
+    }
+}
+
+impl Scene {
+    /// Each process sends what mails are due.
+    async fn send_mails(&self) {
+        let sent = self.apps.iter().map(|app| send_due(&app.inner, Queue::Email));
+        join_all(sent).await.into_iter().for_each(|sent| drop(sent.unwrap()));
     }
 }
 
@@ -135,25 +185,9 @@ fn payments_that_fail_and_graces_that_end_are_told() {
 
         // A member of a pod does not pay, and has seven days.
         let app = scene.first();
-        let new = NewPod {
-            name: "Ajo".to_owned(),
-            description: None,
-            is_public: true,
-            amount: 2900,
-            currency: "usd".to_owned(),
-            cadence: Cadence::Weekly,
-            contributions_total: Some(12),
-            first_date: from_unix(app.now() + 30 * DAY).unwrap(),
-            grace_days: 7,
-            members_max: 10,
-        };
-        let touched = Touched::default();
-        let made = app.inner.write(&touched, |work| Ok::<_, Infallible>(pods::create(work, new.clone(), None).id));
-        let pod = made.await.unwrap().0;
-        let joined = app.inner.write(&Touched::pod(&pod), |work| join(work, &pod, "user_1", None, None)).await;
-        let Joined::Begun(membership) = joined.unwrap().0 else { panic!("it has room") };
+        let (pod, membership) = app.member("user_1").await;
         let mut subscription = subscription_of("cus_1", "active");
-        let metadata = json!({ "pod_id": pod, "membership_id": membership.id, "user_id": "user_1" });
+        let metadata = json!({ "pod_id": pod, "membership_id": membership, "user_id": "user_1" });
         subscription["metadata"] = metadata.clone();
         app.hear("evt_joined", "customer.subscription.created", subscription).await;
         let invoice = failed("in_pod", Some("sub_of_cus_1"), metadata);
@@ -185,6 +219,66 @@ fn a_job_that_is_late_is_told() {
 }
 
 #[test]
+fn a_job_that_fails_three_times_running_is_told() {
+    on_each_engine!(async |db: Db| {
+        let mut scene = Scene::on(db, &[]).await;
+        let job = "detect-stale-sessions";
+        scene.run(job).await;
+        // Somebody has changed the database by hand.
+        scene.first().alter("ALTER TABLE sessions RENAME TO mislaid").await;
+        for _ in 0..2 {
+            scene.advance(1);
+            scene.fail(job).await;
+        }
+        assert!(scene.judge().await.is_empty());
+        scene.fail(job).await;
+        scene
+            .is_told_once("CronFailing", async |scene| {
+                scene.first().alter("ALTER TABLE mislaid RENAME TO sessions").await;
+                scene.run(job).await;
+            })
+            .await;
+    });
+}
+
+#[test]
+fn whoever_begins_again_after_a_night_tells_of_no_late_job() {
+    on_each_engine!(async |db: Db| {
+        let mut scene = Scene::on(db, &[]).await;
+        for job in ["analytics", "expiration-check"] {
+            scene.run(job).await;
+        }
+        assert!(scene.judge().await.is_empty());
+        scene.advance(12 * 60);
+        assert!(scene.judge().await.is_empty(), "both are about to begin");
+        // One of them does not.
+        scene.run("analytics").await;
+        scene.is_told_once("CronFailing", async |scene| scene.run("expiration-check").await).await;
+    });
+}
+
+#[test]
+fn many_dead_letters_are_told_at_once() {
+    on_each_engine!(async |db: Db| {
+        let mut scene = Scene::on(db, &[]).await;
+        for number in 0..50 {
+            let app = &scene.apps[number % scene.apps.len()];
+            let unreadable = json!({ "object": "subscription" });
+            let heard = app.hear(&format!("evt_{number}"), "customer.subscription.updated", unreadable).await;
+            assert_eq!(heard.status, 200, "{heard:?}");
+        }
+        scene
+            .is_told_once("DeadLetters", async |scene| {
+                for number in 0..50 {
+                    let done = scene.last().operate(&format!("/api/dlq/resolve/evt_{number}"), &json!({})).await;
+                    assert_eq!(done.status, 200, "{done:?}");
+                }
+            })
+            .await;
+    });
+}
+
+#[test]
 fn calls_that_fail_in_several_processes_are_counted_together() {
     on_each_engine!(async |db: Db| {
         let away = [("STRIPE_SECRET_KEY", "sk_test_1"), ("STRIPE_API_BASE", "http://127.0.0.1:1")];
@@ -201,43 +295,69 @@ fn calls_that_fail_in_several_processes_are_counted_together() {
 }
 
 #[test]
-fn messages_that_do_not_get_through_and_drift_are_told() {
+fn messages_that_do_not_get_through_are_told() {
     on_each_engine!(async |db: Db| {
-        let mut scene = Scene::on(db, &[]).await;
-        let now = scene.first().inner.clock.now();
-        let message = |number: i64| Message {
-            id: format!("msg_{number}"),
-            once_key: format!("once_{number}"),
-            template: "payment_failed".to_owned(),
-            channel: "email".to_owned(),
-            queue: "email".to_owned(),
-            user_id: Some("user_1".to_owned()),
-            customer_id: None,
-            notification_id: None,
-            device_id: None,
-            data: Column(json!({})),
-            status: "queued".to_owned(),
-            reason: None,
-            attempts: 1,
-            last_error: Some("it could not be reached".to_owned()),
-            event_id: None,
-            created_at: now,
-            next_attempt_at: Some(now + chrono::Duration::days(1)),
-            sent_at: None,
-        };
-        let messages: Vec<_> = (0..5).map(message).collect();
-        let mut tx = scene.first().inner.begin_write().await.unwrap();
-        tx.insert(&messages.iter().collect::<Vec<_>>()).await.unwrap();
-        tx.commit().await.unwrap();
-        scene.is_told_once("MessagesFailing", async |scene| scene.advance(60)).await;
+        let mut server = python::start("mail_server.py", &[]);
+        let smtp = format!("smtp://127.0.0.1:{}?tls=none", server.next().await.unwrap()["port"]);
+        let variables = [
+            ("SMTP_URL", &*smtp),
+            ("MAIL_FROM", "Acme <billing@example.com>"),
+            ("PUBLIC_URL", "https://relay.example"),
+        ];
+        let mut scene = Scene::on(db, &variables).await;
+        // The mail server takes none of them yet.
+        for number in 0..5 {
+            let app = &scene.apps[number % scene.apps.len()];
+            app.is_to_be_told(number, &format!("greylisted.{number}@example.com")).await;
+        }
+        scene.send_mails().await;
+        scene.is_told_once("MessagesFailing", async |scene| scene.send_mails().await).await;
 
-        // What a run of the job says that found something changed.
-        let app = scene.first();
-        let claim = Claim { job: "sync-subscriptions", tick: app.inner.clock.now(), holder: "here".to_owned() };
-        let mut tx = app.inner.begin_write().await.unwrap();
-        runs::begin(&mut tx, &claim, claim.tick).await.unwrap();
-        runs::end(&mut tx, &claim, claim.tick, Outcome::Succeeded, &json!({ "changed": 2 })).await.unwrap();
-        tx.commit().await.unwrap();
+        // It will never take this one, until the address is right.
+        scene.first().is_to_be_told(5, "unknown@example.com").await;
+        scene.send_mails().await;
+        assert!(scene.judge().await.is_empty());
+        scene.advance(10);
+        scene
+            .is_told_once("DeadLetters", async |scene| {
+                let right = json!({
+                    "id": "cus_5", "object": "customer", "email": "ada@example.com", "metadata": { "user_id": "user_5" },
+                });
+                scene.first().hear("evt_moved", "customer.updated", right).await;
+                let letters = scene.last().inspect("/api/dlq?status=open").await.json();
+                let letter = letters["data"][0]["id"].as_str().unwrap();
+                let retried = scene.last().operate(&format!("/api/dlq/retry/{letter}"), &json!({})).await;
+                assert_eq!(retried.status, 200, "{retried:?}");
+                scene.send_mails().await;
+            })
+            .await;
+    });
+}
+
+#[test]
+fn what_a_round_finds_that_no_webhook_brought_is_told() {
+    on_each_engine!(async |db: Db| {
+        let mut stripe = Stripe::fresh();
+        stripe.now = START;
+        let api = Api::start(&stripe).await;
+        let variables = [("STRIPE_SECRET_KEY", SECRET_KEY), ("STRIPE_API_BASE", &*api.base)];
+        let mut scene = Scene::on(db, &variables).await;
+        let (pod, membership) = scene.first().member("user_1").await;
+        let subscription = api.change(|stripe| {
+            let customer = stripe.sign_up("ada@example.com", "Ada", Some("user_1"));
+            stripe.change_card(&customer, "visa", "4242");
+            let metadata = [("pod_id", pod), ("membership_id", membership)];
+            let metadata = metadata.map(|(name, value)| (name.to_owned(), value)).into();
+            stripe.subscribe(&customer, &[&PRO_MONTHLY], 1, metadata, Some(30))
+        });
+        scene.first().take_all(&api.change(|stripe| stripe.events(ApiVersion::Endive))).await;
+        scene.run("sync-subscriptions").await;
+        assert!(scene.judge().await.is_empty(), "all is as Stripe has it");
+
+        // Of what happens now nobody hears.
+        api.change(|stripe| stripe.advance(60).cancel(&subscription));
+        scene.advance(24 * 60);
+        scene.run("sync-subscriptions").await;
         scene.is_told_once("SyncDrift", async |scene| scene.advance(24 * 60)).await;
     });
 }

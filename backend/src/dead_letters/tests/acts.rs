@@ -37,8 +37,8 @@ impl TestApp {
         tx.commit().await.unwrap();
     }
 
-    /// From here on no event can be written, until the table is back.
-    async fn alter(&self, sql: &'static str) {
+    /// Changes the database by hand.
+    pub(crate) async fn alter(&self, sql: &'static str) {
         let mut tx = self.inner.begin_write().await.unwrap();
         tx.sql(sql).run().await.unwrap();
         tx.commit().await.unwrap();
