@@ -1,11 +1,12 @@
 //! What a request leaves behind: its `X-Request-Id` on the answer, which nobody keeps, and one line in the log.
 
 use rocket::fairing::{Fairing, Info, Kind};
+use rocket::http::Method;
 use rocket::{Data, Request, Response};
 use tollgate_shared::request_id::REQUEST_ID_HEADER;
 use tracing::{debug, info};
 
-use super::auth::ForOperators;
+use super::auth::{ByConsole, ForOperators};
 use super::context::RequestContext;
 use crate::app::App;
 
@@ -77,8 +78,9 @@ impl Fairing for AccessLog {
             };
         }
         // What says more itself when it goes well (an event's own line), or comes every few seconds, would only repeat it;
-        // streams come back by the thousand.
-        if status < 400 && QUIET_ROUTES.contains(&route) {
+        // streams come back by the thousand, and an open page of the console reads again what it shows.
+        let is_read_again = request.method() == Method::Get && ByConsole::is(request);
+        if status < 400 && (QUIET_ROUTES.contains(&route) || is_read_again) {
             access_line!(debug);
         } else {
             access_line!(info);

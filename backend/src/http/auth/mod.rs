@@ -33,7 +33,7 @@ use rocket::request;
 pub use self::authenticator::{Authenticator, SignedInBy};
 pub use self::cron::Cron;
 pub use self::internal::{INTERNAL_KEY_HEADER, Intake, Internal};
-pub use self::operator::{ForOperators, Operator, readable_name};
+pub use self::operator::{ByConsole, ForOperators, Operator, readable_name};
 pub use self::remembered::Remembered;
 pub use self::spend::spend;
 pub use self::user::{MaybeUser, User, refuse_forms};

@@ -30,6 +30,16 @@ impl ForOperators {
     }
 }
 
+/// Whether it was the console that asked: its pages do so again every few seconds, for as long as they are open.
+pub struct ByConsole(bool);
+
+impl ByConsole {
+    /// Whether it asked for `request`.
+    pub fn is(request: &Request<'_>) -> bool {
+        request.local_cache(|| Self(false)).0
+    }
+}
+
 /// An operator: a user whose token has the role `admin`, whoever showed `ADMIN_API_KEY` as a bearer token, or who signed in at
 /// the console.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,6 +79,7 @@ async fn operator(request: &Request<'_>) -> Result<Operator, ApiError> {
     if !request.headers().contains("authorization")
         && let Some(session) = console::of(request).await?
     {
+        request.local_cache(|| ByConsole(true));
         return Ok(Operator { actor: session.actor, claimed_name: None });
     }
     let sign_in = Authenticator::sign_in(request).await?;
