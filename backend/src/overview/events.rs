@@ -34,6 +34,7 @@ pub(super) fn routes() -> Vec<Endpoint> {
         query("status", "What became of them.").one_of(&Status::ALL.map(Status::name)),
         query("type", "Their type."),
         query("customer", "The customer that their object names."),
+        query("object", "Their object, where that names no customer; `customer` does not matter then."),
         query("from", "Received not before this moment.").time(),
         query("to", "Received before this moment.").time(),
     ];
@@ -60,6 +61,7 @@ async fn list(
         status: query.read("status", "`processed`, `failed`, `dead_lettered` or `ignored`", Status::of)?,
         event_type: query.text("type").map(str::to_owned),
         customer: query.text("customer").map(str::to_owned),
+        object: query.text("object").map(str::to_owned),
     };
     let (from, to) = (query.time("from")?, query.time("to")?);
     let mut tx = app.read_list().await?;

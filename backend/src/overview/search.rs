@@ -195,9 +195,9 @@ impl From<Found> for ResultView {
             "dead_letter" => format!("/console/dead-letters?q={}", escaped(&row.id)),
             "act" => format!("/console/audit?target={}", escaped(shown_by)),
             "user" => format!("/console/customers?q={}", escaped(&row.id)),
-            // Of money whose customer is not known yet there is only its id to look for.
+            // Of money that names no customer there are only the events that told of it.
             _ if row.r#type != "customer" && row.owner_id.is_none() => {
-                format!("/console/events?q={}", escaped(&row.id))
+                format!("/console/events?object={}", escaped(&row.id))
             }
             _ => page("customers", shown_by),
         };

@@ -298,6 +298,7 @@ async fn list(
         status: query.read("status", "`processed`, `failed`, `dead_lettered` or `ignored`", Status::of)?,
         event_type: query.text("type").map(str::to_owned),
         customer: query.text("customer").map(str::to_owned),
+        object: None,
     };
     let mut tx = app.read_list().await?;
     Ok(Json(view::list(&mut tx, &filter, &page).await?.map(EventView::from)))

@@ -90,6 +90,8 @@ pub struct Filter {
     pub event_type: Option<String>,
     /// The customer whom their object names.
     pub customer: Option<String>,
+    /// Their object, where it names no customer; then `customer` does not matter.
+    pub object: Option<String>,
 }
 
 /// The newest after a position (`$1`, `$2`), at most `$3`, of those for which every condition holds. A condition names its
@@ -119,9 +121,19 @@ macro_rules! newest {
 }
 
 /// The statement for a filter. Each goes by one index from its first row to its last, whatever the table holds: those by
-/// status and by type are merged where any status will do, and of one customer's events, which are few, the rest of the
+/// status and by type are merged where any status will do, and of one customer's or object's events, which are few, the rest of the
 /// filter only picks. (`|| ''` keeps an engine from going by the index of that instead.)
 fn page_sql(filter: &Filter) -> &'static str {
+    if filter.object.is_some() {
+        return match (filter.status, &filter.event_type) {
+            (None, None) => newest!("object_id = $4", "customer_id IS NULL"),
+            (Some(_), None) => newest!("object_id = $4", "customer_id IS NULL", "status || '' = $5"),
+            (None, Some(_)) => newest!("object_id = $4", "customer_id IS NULL", "type || '' = $5"),
+            (Some(_), Some(_)) => {
+                newest!("object_id = $4", "customer_id IS NULL", "status || '' = $5", "type || '' = $6")
+            }
+        };
+    }
     match (&filter.customer, filter.status, &filter.event_type) {
         (None, None, None) => newest!(of any status),
         (None, Some(_), None) => newest!("status = $4"),
@@ -163,8 +175,8 @@ pub async fn list_between(
 fn bound<'t>(mut query: Query<'t>, filter: &Filter, page: &Page) -> Query<'t> {
     let after = page.after.clone().unwrap_or_else(|| Position { at: end_of_time(), id: String::new() });
     query = query.bind(after.at).bind(after.id.as_str()).bind(page.rows_wanted());
-    if let Some(customer) = &filter.customer {
-        query = query.bind(customer.as_str());
+    if let Some(of) = filter.object.as_ref().or(filter.customer.as_ref()) {
+        query = query.bind(of.as_str());
     }
     if let Some(status) = filter.status {
         query = query.bind(status.name());

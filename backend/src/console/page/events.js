@@ -1,4 +1,4 @@
-// Events of Stripe's: by status, type, customer and time.
+// Events of Stripe's: by status, type, customer, an object that names none, and time.
 import { get } from "./api.js";
 import { el } from "./dom.js";
 import { asked, filters, listed } from "./list.js";
@@ -9,6 +9,7 @@ const FIELDS = [
   { name: "status", label: "Status", options: ["processed", "failed", "dead_lettered", "ignored"] },
   { name: "type", label: "Type", hint: "invoice.paid" },
   { name: "customer", label: "Customer", hint: "cus_…" },
+  { name: "object", label: "Object of no customer", hint: "pi_…" },
   { name: "from", label: "From", type: "datetime-local" },
   { name: "to", label: "Before", type: "datetime-local" },
 ];
@@ -33,8 +34,6 @@ export const OPTIONS = {
 };
 
 export const parts = (answer, page) => [
-  // Whatever a search found of which nobody knows whose it is.
-  page.query.has("q") && part("named", page.query.get("q"), () => [el("p.notice", null, "Nothing tells yet whose ", el("code", null, page.query.get("q")), " is: its customer's events have not come. These are the newest.")]),
   filters(FIELDS, page),
   listed(answer, page, OPTIONS),
   part("more", [...page.query], () => [el("p.quiet", null, "Events that are old are removed; a relay's journal may still have them. ", to("/console/replay", "Replay a range"))]),

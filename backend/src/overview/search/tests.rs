@@ -60,6 +60,29 @@ fn what_an_operator_has_in_hand_is_found() {
 }
 
 #[test]
+fn of_money_that_names_no_customer_its_events_are_found() {
+    on_each_engine!(async |db| {
+        let app = TestApp::on(db).await;
+        for (event, object) in [("evt_1", "pi_guest"), ("evt_2", "pi_other")] {
+            let intent = json!({
+                "id": object, "object": "payment_intent", "status": "succeeded", "customer": null, "currency": "usd",
+                "amount": 2900, "amount_received": 2900, "created": START,
+            });
+            app.take(event, "payment_intent.succeeded", intent).await;
+        }
+        let found = app.search("pi_guest").await;
+        assert_eq!(found[0]["url"], "/console/events?object=pi_guest", "{found:?}");
+        for (query, expected) in [("object=pi_guest", "evt_1"), ("object=pi_other&status=processed", "evt_2")] {
+            let listed = app.look_up(&format!("/api/admin/events?{query}")).await.json();
+            assert_eq!(listed["data"].as_array().unwrap().len(), 1, "{listed}");
+            assert_eq!(listed["data"][0]["id"], expected);
+        }
+        let none = app.look_up("/api/admin/events?object=pi_guest&type=invoice.paid").await.json();
+        assert_eq!(none["data"], json!([]));
+    });
+}
+
+#[test]
 fn what_was_done_is_found_by_its_request() {
     on_each_engine!(async |db| {
         let app = TestApp::on(db).await;

@@ -6,15 +6,17 @@ use tollgate_db::testing::block_on;
 use super::*;
 use crate::schema::testing::migrated;
 
-/// Each combination of status, type and customer.
+/// Each combination of status, type and customer or object.
 fn every_filter() -> Vec<Filter> {
     let statuses = [Status::Processed, Status::Failed, Status::DeadLettered, Status::Ignored].map(Some);
     let mut filters = Vec::new();
     for status in statuses.into_iter().chain([None]) {
         for event_type in [None, Some("invoice.paid".to_owned())] {
             for customer in [None, Some("cus_1".to_owned())] {
-                filters.push(Filter { status, event_type: event_type.clone(), customer });
+                filters.push(Filter { status, event_type: event_type.clone(), customer, object: None });
             }
+            let object = Some("in_1".to_owned());
+            filters.push(Filter { status, event_type: event_type.clone(), customer: None, object });
         }
     }
     filters
@@ -76,7 +78,7 @@ mod long {
             for event_type in [None, Some("type.3"), Some("type.20"), Some("of.no.event")] {
                 for customer in [None, Some("cus_77"), Some("cus_heavy"), Some("cus_nobody")] {
                     let [event_type, customer] = [event_type, customer].map(|text| text.map(str::to_owned));
-                    filters.push(Filter { status, event_type, customer });
+                    filters.push(Filter { status, event_type, customer, object: None });
                 }
             }
         }
