@@ -1,11 +1,11 @@
 //! Dead letters as operators see them: one, or the newest first by what is asked for, and in numbers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use schemars::JsonSchema;
 use serde::Serialize;
 use tollgate_db::page::{List, Page, Position};
-use tollgate_db::{DbError, Tx, row};
+use tollgate_db::{DbError, Tx, id_set, row};
 use tollgate_domain::dead_letters::{self, Source, Status};
 use tollgate_shared::Timestamp;
 use tollgate_shared::clock::{from_unix, rfc3339};
@@ -99,6 +99,12 @@ macro_rules! select {
 const BY_ID: &str = select!("WHERE id = $1");
 const BY_EVENT: &str = select!("WHERE event_id = $1 AND machine_id IS NULL AND source = 'webhook'");
 
+/// Those of what machines and channels did not take, as far as they are not resolved.
+const OF_DELIVERIES: &str = select!(
+    "WHERE event_id IN (SELECT key FROM json_each($1)) AND source <> 'webhook' AND status <> 'resolved'
+     ORDER BY created_at, id"
+);
+
 const OF_CUSTOMER: &str = select!("WHERE customer_id = $1 ORDER BY created_at DESC, id DESC LIMIT $2");
 
 /// The newest of one status and source, after a position and at most `$5`.
@@ -162,6 +168,16 @@ pub async fn of_event(tx: &mut Tx, event_id: &str) -> Result<Option<DeadLetterVi
     Ok(letter.map(DeadLetterView::from))
 }
 
+/// The letters that are not resolved of events of licences' logs and of messages. No ids, no statement.
+pub async fn of_deliveries(tx: &mut Tx, ids: &BTreeSet<String>) -> Result<Vec<DeadLetterView>, DbError> {
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let ids = id_set(ids.iter().map(String::as_str));
+    let letters: Vec<DeadLetter> = tx.sql(OF_DELIVERIES).bind(ids).all().await?;
+    Ok(letters.into_iter().map(DeadLetterView::from).collect())
+}
+
 fn one_or_all<T: Copy>(one: Option<T>, all: &[T]) -> Vec<T> {
     one.map_or_else(|| all.to_vec(), |one| vec![one])
 }
@@ -207,4 +223,4 @@ impl From<DeadLetter> for DeadLetterView {
 
 /// The statements whose texts are put together, for the test that looks at how engines carry them out.
 #[cfg(test)]
-pub(super) const STATEMENTS: [&str; 5] = [BY_ID, BY_EVENT, OF_CUSTOMER, NEWEST, NEWEST_OF_TYPE];
+pub(super) const STATEMENTS: [&str; 6] = [BY_ID, BY_EVENT, OF_DELIVERIES, OF_CUSTOMER, NEWEST, NEWEST_OF_TYPE];

@@ -41,6 +41,8 @@ pub(super) struct WholeEvent {
     /// What users are told of it.
     messages: Vec<MessageView>,
     dead_letter: Option<DeadLetterView>,
+    /// What is not resolved of what machines and channels did not take of it.
+    dead_letters: Vec<DeadLetterView>,
 }
 
 /// An event with the request that brought it.
@@ -121,13 +123,17 @@ async fn of(tx: &mut Tx, id: &str, known: Option<EventRow>, asked: Vec<Asked<Jou
         effects.iter().filter(|effect| effect.table == table).map(|effect| effect.key.clone()).collect()
     };
     let (changes, license_events) = (keys_of("changes"), keys_of("license_events"));
+    let messages = messages::of_event(tx, id).await?;
+    let mut deliveries = license_events.clone();
+    deliveries.extend(messages.iter().map(|message| message.id().to_owned()));
     Ok(WholeEvent {
         relays: asked.into_iter().map(RelayView::of).collect(),
         attempts: tried.into_iter().map(AttemptView::of).collect(),
         changes: history::of_ids(tx, &changes).await?,
         license_events: told::of_ids(tx, &license_events).await?,
-        messages: messages::of_event(tx, id).await?,
+        messages,
         dead_letter: dead_letters::of_event(tx, id).await?,
+        dead_letters: dead_letters::of_deliveries(tx, &deliveries).await?,
         effects,
         event: known.map(|row| RequestedEvent { request_id: row.request_id.clone(), event: EventView::from(row) }),
     })

@@ -19,9 +19,11 @@ const whole = {
   deadLetter: null,
 };
 
-function says(change, expected) {
+function says(change, expected, letters = []) {
   const found = missing({ ...whole, ...change });
   assert.deepEqual(found.map(({ step, kind, act }) => [step, kind, act]), expected, JSON.stringify(found));
+  const ofLetters = found.filter(({ act }) => ["retry", "send", "resend"].includes(act));
+  assert.deepEqual(ofLetters.map(({ letter }) => letter), letters, JSON.stringify(found));
   return found.map(({ text }) => text).join(" ");
 }
 
@@ -36,13 +38,20 @@ assert.match(
 );
 assert.match(says({ event: { ...event, status: "failed", attempts: 2, lastError: "database_unavailable" } }, [["backend", "missing", "replay"]]), /failed in 2 attempts: database_unavailable/);
 const dead = { ...event, status: "dead_lettered", reason: "database_constraint" };
-says({ event: dead, deadLetter: { status: "open" } }, [["backend", "missing", "retry"]]);
+says({ event: dead, deadLetter: { id: "dl_1", status: "open" } }, [["backend", "missing", "retry"]], ["dl_1"]);
 says({ event: dead, deadLetter: { status: "resolved" } }, [["backend", "missing", "replay"]]);
 assert.match(says({ licenseEvents: [{ ...told, acknowledgements: [] }] }, [["acknowledgements", "waiting", null]]), /No app has acknowledged license_created \(sev_1\)/);
 const failed = { machineId: "mac_1", status: "failed", acknowledgedAt: at(5), error: "disk full" };
 assert.match(says({ licenseEvents: [{ ...told, acknowledgements: [failed] }] }, [["acknowledgements", "missing", "letters"]]), /mac_1 failed at license_created: disk full/);
+const letter = { id: "dl_1", eventId: "sev_1", machineId: "mac_2", source: "delivery", reason: "not acknowledged for 7 days", status: "open" };
+assert.match(says({ deadLetters: [letter] }, [["acknowledgements", "missing", "send"]], ["dl_1"]), /mac_2 has not acknowledged license_created \(sev_1\): not acknowledged for 7 days/);
+says({ licenseEvents: [{ ...told, acknowledgements: [] }], deadLetters: [letter] }, [["acknowledgements", "missing", "send"]], ["dl_1"]);
+says({ deadLetters: [{ ...letter, status: "retrying" }] }, [["acknowledgements", "waiting", null]]);
+const said = { ...letter, id: "dl_2", machineId: "mac_1", source: "desktop", reason: "disk full" };
+assert.match(says({ licenseEvents: [{ ...told, acknowledgements: [failed] }], deadLetters: [letter, said] }, [["acknowledgements", "missing", "send"], ["acknowledgements", "missing", "send"]], ["dl_1", "dl_2"]), /mac_1 failed at license_created \(sev_1\): disk full/);
 const refused = { ...message, status: "dead_lettered", lastError: "550 no such user", sentAt: null };
 assert.match(says({ messages: [refused] }, [["messages", "missing", "letters"]]), /email payment_failed \(msg_1\) was not sent: 550 no such user/);
+says({ messages: [refused], deadLetters: [{ ...letter, eventId: "msg_1", machineId: null, source: "notification" }] }, [["messages", "missing", "resend"]], ["dl_1"]);
 says({ messages: [{ ...message, status: "skipped", reason: "no_address", sentAt: null }] }, [["messages", "missing", null]]);
 says({ messages: [{ ...message, status: "queued", sentAt: null }] }, [["messages", "waiting", null]]);
 

@@ -28,6 +28,13 @@ pub struct MessageView {
     sent_at: Option<String>,
 }
 
+impl MessageView {
+    /// `msg_…`
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+}
+
 impl From<Message> for MessageView {
     fn from(row: Message) -> Self {
         Self {

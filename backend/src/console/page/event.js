@@ -44,7 +44,7 @@ function head({ event, deadLetter }, page) {
     acts(
       act("Redeliver…", () => redeliver(page), { id: "redeliver" }),
       event && to(replay, "Replay, dry run first"),
-      deadLetter && deadLetter.status !== "resolved" && act("Retry…", () => retry(page), { id: "retry" }),
+      deadLetter && deadLetter.status !== "resolved" && act("Retry…", () => retry(page, deadLetter.id, RETRY), { id: "retry" }),
     ),
   ];
 }
@@ -61,12 +61,27 @@ function redeliver(page) {
 
 const said = ({ relay, reachable, outcome }) => (reachable ? `${relay}: ${words(outcome ?? "unknown")}.` : `${relay} did not answer.`);
 
-function retry(page) {
+/** What trying a dead letter again is, by what it is of. */
+const RETRY = {
+  title: "Retry the event",
+  says: "The event is tried again at once, in the way of a delivery. If it fails again, it stays a dead letter.",
+  confirm: "Retry",
+};
+const SEND = {
+  title: "Send it to its machine again",
+  says: "It is sent again on its machine's stream, as it was. When that machine acknowledges it, its dead letter is resolved.",
+  confirm: "Send it again",
+};
+const RESEND = {
+  title: "Send the message again",
+  says: "The message is sent again by its channel, to where its reader can be reached now. If that fails for good, it is a dead letter again.",
+  confirm: "Send it again",
+};
+
+function retry(page, letter, what) {
   ask({
-    title: "Retry the event",
-    says: "The event is tried again at once, in the way of a delivery. If it fails again, it stays a dead letter.",
-    confirm: "Retry",
-    run: ({ reason }) => post(at("/api/dlq/retry", page.id), { reason }),
+    ...what,
+    run: ({ reason }) => post(at("/api/dlq/retry", letter), { reason }),
     done: ({ outcome }) => page.changed(`Retried: ${words(outcome)}.`),
   });
 }
@@ -76,15 +91,18 @@ function ofMissing(data, page) {
   if (found.length === 0) return el("p", null, badge("complete", "good"), " Nothing is: each step is done.");
   const mend = {
     redeliver: () => act("Redeliver…", () => redeliver(page), { id: "mend-redeliver" }),
-    retry: () => act("Retry…", () => retry(page), { id: "mend-retry" }),
+    retry: (letter) => act("Retry…", () => retry(page, letter, RETRY), { id: "mend-retry" }),
+    send: (letter) => act("Send it again…", () => retry(page, letter, SEND), { id: `mend-${letter}` }),
+    resend: (letter) => act("Send the message again…", () => retry(page, letter, RESEND), { id: `mend-${letter}` }),
     replay: () => to(`/console/replay?id=${encodeURIComponent(page.id)}`, "Replay, dry run first"),
     letters: () => to("/console/dead-letters?status=open", "Open dead letters"),
   };
   const offered = new Set();
-  const line = ({ kind, text, act: what }) => {
-    const isNew = what && !offered.has(what);
-    offered.add(what);
-    return el("li", null, badge(kind, kind === "missing" ? "bad" : "warn"), " ", text, " ", isNew && mend[what]());
+  const line = ({ kind, text, act: what, letter }) => {
+    const offer = what && `${what} ${letter ?? ""}`;
+    const isNew = what && !offered.has(offer);
+    offered.add(offer);
+    return el("li", null, badge(kind, kind === "missing" ? "bad" : "warn"), " ", text, " ", isNew && mend[what](letter));
   };
   return el("ol.lines", null, found.map(line));
 }

@@ -7,6 +7,9 @@ import { words } from "./format.js";
 /** How long nothing more may be typed before it is looked for. */
 const PAUSE_MS = 150;
 
+/** An event that the backend does not know may still be in a relay's journal. */
+const EVENT = /^evt_\w+$/;
+
 /** Asks what to look for; `go` leads to what is chosen. */
 export function search(go) {
   const input = el("input", {
@@ -27,7 +30,9 @@ export function search(go) {
     if (q === "") return show([], "");
     try {
       const { data } = await get("/api/admin/search", { q });
-      if (mine === asked) show(data, data.length === 0 ? "Nothing has that id, key or address, and no name begins so." : "");
+      if (mine !== asked) return;
+      if (data.length > 0 || !EVENT.test(q)) show(data, data.length === 0 ? "Nothing has that id, key or address, and no name begins so." : "");
+      else show([{ type: "event", id: q, title: "In a relay's journal?", url: `/console/events/${q}` }], "No such event has come to the backend.");
     } catch (error) {
       if (mine === asked) show([], error.text);
     }
