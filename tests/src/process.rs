@@ -90,13 +90,12 @@ impl Process {
 
     /// Sends a signal.
     pub fn signal(&self, signal: Signal) {
-        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("a process id is a positive i32");
-        kill_process(pid, signal).unwrap_or_else(|error| panic!("could not signal {}: {error}", self.name));
+        kill_process(self.pid(), signal).unwrap_or_else(|error| panic!("could not signal {}: {error}", self.name));
     }
 
     /// What sends `kill -9` to it, at whatever moment that is called.
     pub fn killer(&self) -> impl FnOnce() + Send + 'static {
-        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("a process id is a positive i32");
+        let pid = self.pid();
         // An error means that it had ended on its own, which is what we want.
         move || {
             let _ = kill_process(pid, Signal::KILL);
@@ -128,6 +127,11 @@ impl Process {
     /// Its process id.
     pub fn id(&self) -> u32 {
         self.child.id()
+    }
+
+    /// The same, as system calls take it.
+    pub fn pid(&self) -> Pid {
+        i32::try_from(self.id()).ok().and_then(Pid::from_raw).expect("a process id is a positive i32")
     }
 }
 

@@ -2,6 +2,8 @@
 
 #[path = "operators/console.rs"]
 mod console;
+#[path = "operators/missing.rs"]
+mod missing;
 
 use std::fs;
 
@@ -10,6 +12,7 @@ use http::Method;
 use serde_json::{Value, json};
 use tollgate_shared::Clock;
 use tollgate_tests::python;
+use tollgate_tests::script::Script;
 use tollgate_tests::stack::{JSON, WEBHOOK_PATH};
 use tollgate_tests::stripe::catalogue::PRO_MONTHLY;
 use tollgate_tests::stripe::{ApiVersion, Checkout, Event, Stripe};
@@ -113,13 +116,13 @@ fn the_relay_passes_no_route_of_operators_on() {
 /// What alerts are signed with.
 const ALERT_SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
-/// A scheduler asks each backend for a judgement, until one of them has made one.
-async fn judge(stack: &Stack) {
+/// A scheduler asks each backend for a job, until one of them has run it.
+async fn ask_for(stack: &Stack, job: &str) {
     let bearer = format!("Bearer {}", stack.secrets.of("CRON_SECRET"));
     let headers = [("authorization", bearer.as_str())];
-    wait_until("what is amiss is judged", SOON, async || {
+    wait_until(&format!("{job} is run"), SOON, async || {
         let asked = stack.backends.iter().map(|backend| {
-            let url = format!("http://{}/api/cron/health-monitoring", backend.address);
+            let url = format!("http://{}/api/cron/{job}", backend.address);
             async { stack.http.send(Method::POST, &{ url }, &headers, "").await.json()["ran"] == true }
         });
         join_all(asked).await.contains(&true)
@@ -127,22 +130,69 @@ async fn judge(stack: &Stack) {
     .await;
 }
 
-on_each_engine!(a_relay_that_refuses_signatures_or_is_silent_is_told_once, async |engine| {
-    // The package of Standard Webhooks checks each signature.
-    let mut receiver = python::start("gateway.py", &[ALERT_SECRET]);
-    let said = receiver.next().await.expect("it says where it is");
-    let url = format!("{}/200", said["url"].as_str().expect("an address is a text"));
-    let backends = if engine == Engine::Postgres { 3 } else { 1 };
-    let config = StackConfig { backends, ..StackConfig::on(engine) };
-    let config = config.backend("ALERT_WEBHOOK_URL", &url).backend("ALERT_WEBHOOK_SECRET", ALERT_SECRET);
-    let mut stack = Stack::spawn(config).await;
-    let mut told = async |expected: &str| {
-        let got = receiver.next().await.expect("it goes on");
+/// What is amiss is judged.
+async fn judge(stack: &Stack) {
+    ask_for(stack, "health-monitoring").await;
+}
+
+/// A receiver of operators' alerts: the package of Standard Webhooks checks each signature.
+struct Receiver(Script);
+
+impl Receiver {
+    /// One that runs, and three backends that tell it of alerts; on SQLite there is one.
+    async fn of(engine: Engine) -> (Self, StackConfig) {
+        let mut receiver = python::start("gateway.py", &[ALERT_SECRET]);
+        let said = receiver.next().await.expect("it says where it is");
+        let url = format!("{}/200", said["url"].as_str().expect("an address is a text"));
+        let backends = if engine == Engine::Postgres { 3 } else { 1 };
+        let config = StackConfig { backends, ..StackConfig::on(engine) };
+        let config = config.backend("ALERT_WEBHOOK_URL", &url).backend("ALERT_WEBHOOK_SECRET", ALERT_SECRET);
+        (Self(receiver), config)
+    }
+
+    /// What it is told next: `NotDurable firing`.
+    async fn told(&mut self) -> String {
+        let got = self.0.next().await.expect("it goes on");
         let alert = &got["push"]["alerts"][0];
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        assert_eq!(format!("{} {}", text(&alert["labels"]["alertname"]), text(&alert["status"])), expected);
-    };
+        format!("{} {}", text(&alert["labels"]["alertname"]), text(&alert["status"]))
+    }
 
+    /// Nothing was told that is not read.
+    async fn was_told_no_more(&mut self, stack: &Stack) {
+        let tested = stack.operate(Method::POST, "/api/monitoring/alerts/test", &json!({})).await.json();
+        assert_eq!(tested["data"][0]["outcome"], "sent", "{tested}");
+        assert_eq!(self.told().await, "Test firing");
+    }
+}
+
+/// The names of the alerts that fire.
+async fn firing(stack: &Stack) -> Vec<String> {
+    let firing = looked_up(stack, "/api/monitoring/alerts?state=firing").await;
+    let each = firing["data"].as_array().expect("a list").iter();
+    let mut names: Vec<_> = each.map(|alert| alert["alert"].as_str().expect("a name").to_owned()).collect();
+    names.sort();
+    names
+}
+
+/// So many events that mean nothing here, of so many bytes each.
+fn meaningless(count: usize, bytes: usize) -> Vec<Event> {
+    let event = |number| {
+        let object = json!({ "padding": "x".repeat(bytes) });
+        Event::of(&json!({ "id": format!("evt_{bytes}_{number}"), "type": "x.y", "data": { "object": object } }))
+    };
+    (0..count).map(event).collect()
+}
+
+/// Room for small events, and for none of this many bytes.
+const ROOM_BYTES: u64 = 256 * 1024;
+const TOO_LARGE_BYTES: usize = 512 * 1024;
+
+on_each_engine!(what_only_a_relay_knows_is_told_once_and_once_it_is_over, async |engine| {
+    let (mut receiver, config) = Receiver::of(engine).await;
+    let mut stack = Stack::prepare(config.relay("RUST_LOG", "info")).await;
+    stack.relay.outlives_a_full_disk();
+    stack.start().await;
     for _ in 0..10 {
         let signature = format!("t={},v1={}", Clock::system().now().timestamp(), "00".repeat(32));
         let headers = [("stripe-signature", signature.as_str()), JSON];
@@ -150,22 +200,89 @@ on_each_engine!(a_relay_that_refuses_signatures_or_is_silent_is_told_once, async
         assert_eq!(refused.error_code(), "signature_mismatch");
     }
     judge(&stack).await;
-    told("SignatureFailures firing").await;
+    assert_eq!(receiver.told().await, "SignatureFailures firing");
     judge(&stack).await;
 
     stack.relay.kill();
     judge(&stack).await;
     judge(&stack).await;
-    told("RelayUnreachable firing").await;
+    assert_eq!(receiver.told().await, "RelayUnreachable firing");
     judge(&stack).await;
-    let firing = looked_up(&stack, "/api/monitoring/alerts?state=firing").await;
-    assert_eq!(firing["data"].as_array().map(Vec::len), Some(2), "nothing is known of signatures: {firing}");
+    assert_eq!(firing(&stack).await, ["RelayUnreachable", "SignatureFailures"], "nothing is known of signatures");
     stack.start_relay().await;
     judge(&stack).await;
     judge(&stack).await;
-    told("RelayUnreachable resolved").await;
-    // Nothing was told that is not here.
-    let tested = stack.operate(Method::POST, "/api/monitoring/alerts/test", &json!({})).await.json();
-    assert_eq!(tested["data"][0]["outcome"], "sent", "{tested}");
-    told("Test firing").await;
+    assert_eq!(receiver.told().await, "RelayUnreachable resolved");
+
+    // Stripe signs with the secret again.
+    stack.tell(&meaningless(100, 1)).await;
+    judge(&stack).await;
+    judge(&stack).await;
+    assert_eq!(receiver.told().await, "SignatureFailures resolved");
+
+    // The disk is full; the backend has the event all the same.
+    stack.relay.limit_files(Some(ROOM_BYTES));
+    stack.deliver_all(&meaningless(1, TOO_LARGE_BYTES), 1).await;
+    judge(&stack).await;
+    assert_eq!(receiver.told().await, "NotDurable firing");
+    judge(&stack).await;
+    stack.relay.limit_files(None);
+    stack.relay.ready(&stack.http).await;
+    judge(&stack).await;
+    judge(&stack).await;
+    assert_eq!(receiver.told().await, "NotDurable resolved");
+    receiver.was_told_no_more(&stack).await;
 });
+
+mod long {
+    use tollgate_tests::engines::temporary_folder;
+    use tollgate_tests::wait::LONG;
+
+    use super::*;
+
+    /// As little time as operators may set.
+    const SOONER: &str = "[NotDurable]\nminutes = 1\n\n[WebhookDeliveryFailing]\nunconfirmed_minutes = 1\n";
+
+    on_each_engine!(what_waits_or_was_refused_at_a_relay_is_told_once, async |engine| {
+        let folder = temporary_folder();
+        let thresholds = folder.path().join("alerts.toml");
+        fs::write(&thresholds, SOONER).expect("a file can be written");
+        let (mut receiver, config) = Receiver::of(engine).await;
+        let config = config
+            .relay("RUST_LOG", "info")
+            .backend("ALERTS_FILE", thresholds.to_str().expect("a temporary path is UTF-8"))
+            .backend("RELAY_INTERNAL_SECRET", "another-secret");
+        let mut stack = Stack::prepare(config).await;
+        stack.relay.outlives_a_full_disk();
+        stack.start().await;
+
+        // No backend takes the relay's key, and then the disk is full, too.
+        stack.deliver_all(&meaningless(1, 1), 1).await;
+        stack.relay.limit_files(Some(ROOM_BYTES));
+        let refused = stack.deliver(meaningless(1, TOO_LARGE_BYTES).remove(0).body).await;
+        assert_eq!((refused.status, refused.error_code()), (503, "not_durable".to_owned()));
+        judge(&stack).await;
+        assert_eq!(receiver.told().await, "NotDurable firing");
+        stack.relay.limit_files(None);
+        stack.relay.ready(&stack.http).await;
+        wait_until("what was refused is past, and what waits has waited for too long", LONG, async || {
+            judge(&stack).await;
+            firing(&stack).await == ["WebhookDeliveryFailing"]
+        })
+        .await;
+        let mut told = [receiver.told().await, receiver.told().await];
+        told.sort();
+        assert_eq!(told, ["NotDurable resolved", "WebhookDeliveryFailing firing"]);
+
+        for backend in &mut stack.backends {
+            backend.kill();
+            backend.unset("RELAY_INTERNAL_SECRET");
+        }
+        stack.start_backends().await;
+        stack.settled_within(LONG).await;
+        judge(&stack).await;
+        judge(&stack).await;
+        assert_eq!(receiver.told().await, "WebhookDeliveryFailing resolved");
+        receiver.was_told_no_more(&stack).await;
+    });
+}

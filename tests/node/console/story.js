@@ -21,6 +21,8 @@ async function signsInByLink() {
   await press(page, "Continue");
   await page.getByRole("heading", { level: 1, name: "Overview" }).waitFor();
   await sees(page, "Health");
+  await page.locator("#firing").getByRole("link", { name: "UnknownPrice" }).waitFor();
+  await sees(page, "that no plan matches");
   await loaded(page);
   await done("signed in");
 }

@@ -1,16 +1,18 @@
 //! One of the two tiers: started, looked at, stopped or killed, and started again.
 
 use std::fs;
+use std::mem;
 use std::net::SocketAddr;
 use std::process::{ExitStatus, Output};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::Method;
+use rustix::process::{Resource, Rlimit, prlimit};
 
 use super::pair;
 use crate::http::Http;
-use crate::process::{Process, Program};
+use crate::process::{Process, Program, on_path};
 use crate::wait::{SOON, wait_for, wait_until};
 
 /// A clean stop takes at most ten seconds; the rest is for a busy machine.
@@ -115,6 +117,21 @@ impl Tier {
     /// Lets it go on after [`Tier::pause`].
     pub fn resume(&self) {
         self.process.as_ref().expect("only a paused process goes on").signal(rustix::process::Signal::CONT);
+    }
+
+    /// Lets it live where a disk is full: what cannot be written fails, and ends nothing. Takes effect at the next start.
+    pub fn outlives_a_full_disk(&mut self) {
+        let binary = mem::replace(&mut self.program.path, on_path("sh", "dash"));
+        let binary = binary.to_str().expect("our own paths are UTF-8").to_owned();
+        // A program is started with the signals ignored that whoever started it ignores.
+        self.program.arguments = ["-c", "trap '' XFSZ; exec \"$0\"", &binary].map(str::to_owned).to_vec();
+    }
+
+    /// From now on no file that it writes gets longer than so many bytes, as on a disk that is full; none: there is room.
+    pub fn limit_files(&self, bytes_max: Option<u64>) {
+        let process = self.process.as_ref().expect("only a running process writes");
+        let limit = Rlimit { current: bytes_max, maximum: None };
+        prlimit(Some(process.pid()), Resource::Fsize, limit).expect("our own processes are ours to limit");
     }
 
     /// Changes a variable; takes effect at the next start.

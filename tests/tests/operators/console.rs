@@ -8,22 +8,22 @@ use tollgate_shared::clock::rfc3339;
 use tollgate_tests::node::{self, packages, pictures, programs};
 use tollgate_tests::script::Script;
 use tollgate_tests::stack::JSON;
-use tollgate_tests::stripe::catalogue::PRO_MONTHLY;
+use tollgate_tests::stripe::catalogue::{PRO_MONTHLY, STORAGE_ADDON};
 use tollgate_tests::stripe::{ApiVersion, Checkout, DAY, Event, Stripe};
 use tollgate_tests::wait::SOON;
 use tollgate_tests::{Engine, Stack, StackConfig, engines, on_each_engine, wait_until};
 
-use super::looked_up;
+use super::{judge, looked_up};
 
 /// A program of `tests/node/console`, which is told where the console is.
-fn program(name: &str, stack: &Stack, mut told: Value) -> Script {
+pub(super) fn program(name: &str, stack: &Stack, mut told: Value) -> Script {
     packages();
     told["base"] = stack.private("").into();
     told["pictures"] = pictures().into();
     node::start(&programs().join("console").join(name), &[&told.to_string()])
 }
 
-async fn call(stack: &Stack, path: &str, user: Option<&str>, body: Value) -> Value {
+pub(super) async fn call(stack: &Stack, path: &str, user: Option<&str>, body: Value) -> Value {
     let mut headers = vec![JSON];
     headers.extend(user.map(|user| ("authorization", user)));
     let answer = stack.http.post(&stack.public(path), &headers, body.to_string()).await;
@@ -44,9 +44,15 @@ fn of_type<'a>(events: &'a [Event], event_type: &str) -> &'a Event {
     events.iter().rev().find(|event| event.event_type == event_type).expect("it happened")
 }
 
-async fn license_key(stack: &Stack, customer: &str) -> Value {
+pub(super) async fn license_key(stack: &Stack, customer: &str) -> Value {
     let state = stack.customer(customer).await.expect("the customer is known");
     state["licenses"][0]["key"].clone()
+}
+
+/// What signs an operator in who is called Grace.
+pub(super) fn link(stack: &Stack) -> String {
+    let printed = stack.backends[0].command(&["console-link", "--name", "grace"]);
+    String::from_utf8(printed.stdout).expect("an address is text").trim().to_owned()
 }
 
 /// Two subscribers, of whom the first one's events went through, and something was in the second one's way.
@@ -66,6 +72,9 @@ impl Scene {
         stripe.now = Clock::system().now().timestamp() - DAY;
         let bob = stripe.sign_up("bob@example.com", "Bob", Some("user_2"));
         stripe.checkout(&bob, &Checkout::of(&PRO_MONTHLY));
+        // Of what she pays for no plan knows.
+        let carol = stripe.sign_up("carol@example.com", "Carol", Some("user_3"));
+        stripe.checkout(&carol, &Checkout::of(&STORAGE_ADDON));
         let before = stripe.events(ApiVersion::Endive);
         stack.tell(&before).await;
 
@@ -85,13 +94,12 @@ impl Scene {
         stack.tell(&[Event::of(&letter)]).await;
         stack.database.execute("DROP INDEX in_the_way").await;
 
+        judge(&stack).await;
         let user = stack.bearer("user_1");
         let ticket = json!({ "subject": "Where is my licence?", "message": "I have paid.", "category": "billing" });
         call(&stack, "/api/support", Some(&user), ticket).await;
-        let link = stack.backends[0].command(&["console-link", "--name", "grace"]);
-        let link = String::from_utf8(link.stdout).expect("an address is text");
         let told = json!({
-            "link": link.trim(),
+            "link": link(&stack),
             "customer": { "id": ada, "email": "ada@example.com", "name": "Ada Lovelace" },
             "failed": { "id": failed.id },
             "letter": { "type": LETTER_TYPE },
@@ -136,7 +144,10 @@ on_each_engine!(an_operator_mends_it_at_the_console_by_keyboard_alone, async |en
     for reason in ["The index is gone that was in its way", "Made by hand; nothing of it is true", "She has sold it"] {
         assert!(reasons.contains(&&json!(reason)), "{reason}: {acts}");
     }
-    assert!(!scene.stack.logs().contains("link="), "no log holds a link");
+    let logs = scene.stack.logs();
+    assert!(!logs.contains("link="), "no log holds a link");
+    let mut asked_again = logs.lines().filter(|line| line.contains("answered GET /api/admin/stats with 200"));
+    assert!(asked_again.all(|line| line.contains("DEBUG")), "that a page is open is no news every few seconds");
 });
 
 #[test]
