@@ -96,7 +96,7 @@ class Handler:
         )
         match envelope.rcpt_tos[0].split("@")[0]:
             # Taken, and the answer is lost; the next time it is not.
-            case "unanswered" if not self.unanswered:
+            case "unanswered" if envelope.rcpt_tos[0] not in self.unanswered:
                 self.unanswered.add(envelope.rcpt_tos[0])
                 await asyncio.sleep(3600)
             # Taken, and answered once somebody else connects.

@@ -343,6 +343,17 @@ on_each_engine!(a_mail_that_was_on_its_way_at_the_end_comes_twice_at_most, async
     assert_eq!(tries_until_sent(&stack).await, 1);
     drop(somebody);
 
+    // Told to stop, and the server does not say whether it has taken the mail: nobody waits for that for longer than a stop may
+    // take, and another process sends it again.
+    stack.tell(&trial_of("unanswered@example.org")).await;
+    let first = mail_to("unanswered@example.org", &mut server).await;
+    stack.backend().ask_to_stop();
+    assert_eq!(stack.backend().exited().await.code(), Some(0));
+    stack.database.execute(is_over).await;
+    stack.start_backends().await;
+    assert_eq!(mail_to("unanswered@example.org", &mut server).await, first);
+    assert_eq!(tries_until_sent(&stack).await, 2);
+
     // Had any of them come once more, it would be the next.
     stack.database.execute(is_over).await;
     stack.tell(&trial_of("ada@example.net")).await;

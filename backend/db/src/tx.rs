@@ -310,6 +310,20 @@ impl Query<'_> {
         )
     }
 
+    /// Every row of a `SELECT` that nobody else has locked, locked until the transaction ends: of two who take from one queue
+    /// neither waits for the other, and each gets others. On SQLite, where one writes at a time, every row.
+    pub async fn all_free<R: Row>(self) -> Result<Vec<R>, DbError> {
+        if self.tx.engine() == Engine::Sqlite {
+            return self.all().await;
+        }
+        self.tx.count(Operation::Statement)?;
+        let sql = AssertSqlSafe(format!("{} FOR UPDATE SKIP LOCKED", self.sql));
+        let (_, parameters) = self.parameters?.split();
+        let Tx { connection, state } = self.tx;
+        let Some(Connection::Postgres(connection)) = connection else { unreachable!("{THERE}") };
+        state.watch(sqlx::query_as_with(sql, parameters).fetch_all(&mut **connection)).await
+    }
+
     /// The row, if there is one.
     pub async fn optional<R: Row>(self) -> Result<Option<R>, DbError> {
         self.tx.count(Operation::Statement)?;

@@ -9,7 +9,7 @@ use tollgate_shared::Timestamp;
 use super::known::Known;
 use super::{unsubscribe, url_of};
 use crate::app::App;
-use crate::channels::{Kind, Mail, Outgoing, To};
+use crate::channels::{Kind, Mail, Outcome, Outgoing, To};
 use crate::templates::Reader;
 
 /// The longest text of a push: a service takes some 4 KB in all, and a screen shows less.
@@ -21,10 +21,13 @@ pub(super) enum Letter {
     Send(Box<Outgoing>),
     /// It is not, and why.
     Skip(Skip),
-    /// Its text cannot be made, and why.
-    Unreadable(String),
-    /// Another release wrote it, and one may run beside this that can send it.
-    OfAnotherRelease,
+    /// It cannot be made; what comes of it then.
+    Not(Outcome),
+}
+
+/// What comes of a message of which no more is known: a panic's own text may quote anybody's.
+pub(super) fn panicked() -> Outcome {
+    Outcome::later("it panicked")
 }
 
 /// Why a push goes to no device, whichever there are.
@@ -45,7 +48,8 @@ impl Letter {
     /// Of a message that is due now.
     pub(super) fn of(app: &App, known: &mut Known, message: &Message, now: Timestamp) -> Self {
         let (Some(template), Some(queue)) = (Template::named(&message.template), Queue::named(&message.queue)) else {
-            return Self::OfAnotherRelease;
+            // One may run beside this that can send it.
+            return Self::Not(Outcome::later("it was written by another release"));
         };
         let (kind, channel) = match queue {
             Queue::Email => (Kind::Email, Channel::Email),
@@ -102,12 +106,12 @@ impl Letter {
         let texts = &app.config.templates;
         let short = match texts.short(template, &data, &reader) {
             Ok(short) => short,
-            Err(failure) => return Self::Unreadable(failure.kind().to_string()),
+            Err(failure) => return Self::unreadable(failure.kind().to_string()),
         };
         let mail = match channel {
             Channel::Email => match texts.mail(template, &data, &reader) {
                 Ok(mail) => Some(mail),
-                Err(failure) => return Self::Unreadable(failure.kind().to_string()),
+                Err(failure) => return Self::unreadable(failure.kind().to_string()),
             },
             Channel::Push => None,
         };
@@ -133,6 +137,16 @@ impl Letter {
             topic: message.id.clone(),
             url,
         }))
+    }
+
+    /// Of a message whose text cannot be made.
+    fn unreadable(error: String) -> Self {
+        Self::Not(Outcome::Refused { code: "template".to_owned(), error })
+    }
+
+    /// Of a message whose making panics.
+    pub(super) fn panicked() -> Self {
+        Self::Not(panicked())
     }
 }
 

@@ -5,6 +5,7 @@ pub mod by_time;
 mod devices;
 mod known;
 mod letter;
+mod outcomes;
 mod preferences;
 pub mod routes;
 pub mod sending;

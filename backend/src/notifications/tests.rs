@@ -3,6 +3,7 @@
 mod admin;
 mod once;
 mod sending;
+mod taking;
 mod upgraded;
 
 use std::sync::Arc;

@@ -10,7 +10,7 @@ mod store;
 use tollgate_shared::Timestamp;
 
 pub use self::store::{
-    LetterState, end, end_acknowledged, end_of_machines, end_of_message, forget, may_open, note_retry,
+    LetterState, end, end_acknowledged, end_of_machines, end_of_messages, forget, may_open, note_retry,
     note_retry_of_event, of_events, oldest_open, open, open_by_source, reasons_of_open, resolve, resolved_before,
     to_send_again,
 };

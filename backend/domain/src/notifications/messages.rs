@@ -51,7 +51,7 @@ record! {
         pub status: String,
         /// Why it was skipped.
         pub reason: Option<String>,
-        /// How often it was tried since it was last queued.
+        /// How often it was tried since it was last queued, an attempt that is under way, or of which nobody knows, included.
         pub attempts: i64,
         /// What the last attempt failed with.
         pub last_error: Option<String>,

@@ -28,7 +28,7 @@ pub use self::follow::{follow, note_trial_ending};
 pub use self::messages::{Message, Notification};
 pub use self::notice::{Notice, Recipient, SupportReply, support_reply, tell};
 pub use self::store::{
-    Filter, claim, devices_of, due, forget, forget_device, keys_known, note_read, note_read_all, of_user, queued,
-    remove_device, requeue, sent_in_hour, unread,
+    Claimed, Filter, claim, devices_of, forget, forget_device, is_any_due, keys_known, note_read, note_read_all,
+    note_sent, of_user, queued, remove_device, requeue, sent_in_hour, unread,
 };
 pub use self::template::{Category, Channel, Severity, Template};

@@ -9,6 +9,7 @@ use crate::invoices::Invoice;
 use crate::memberships::Membership;
 use crate::notifications::devices::Kind;
 use crate::notifications::facts::Facts;
+use crate::notifications::messages::Message;
 use crate::notifications::template::{Channel, Template};
 use crate::subscriptions::Subscription;
 
@@ -21,6 +22,13 @@ const RETRY_DELAYS: [Duration; 6] = [
     Duration::hours(4),
     Duration::hours(18),
 ];
+
+/// How often a message is tried.
+const ATTEMPTS_MAX: i64 = RETRY_DELAYS.len() as i64 + 1;
+
+/// How long a message is whoever's who takes it up, at least: longer than a provider may take, and than it takes to write what
+/// came of it.
+const LEASE: Duration = Duration::minutes(5);
 
 /// The longest that a server is heeded which says when to come again.
 const RETRY_AFTER_MAX: Duration = Duration::hours(24);
@@ -36,6 +44,21 @@ const REMINDERS_LAST: Duration = Duration::hours(24);
 pub fn retry_delay(attempts: i64, asked_for: Option<Duration>) -> Option<Duration> {
     let delay = *RETRY_DELAYS.get(usize::try_from(attempts.checked_sub(1)?).ok()?)?;
     Some(asked_for.map_or(delay, |asked_for| delay.max(asked_for.min(RETRY_AFTER_MAX))))
+}
+
+impl Message {
+    /// Begins an attempt at `now`: nobody else does until it must have ended, and not before it would have been tried again
+    /// had it failed. So whatever ends a process again and again does so seven times within a day, and no more. False: it was
+    /// tried as often as may be, and is to be given up.
+    pub fn take_up(&mut self, now: Timestamp) -> bool {
+        let may_be_tried = self.attempts < ATTEMPTS_MAX;
+        if may_be_tried {
+            self.attempts += 1;
+        }
+        let delay = retry_delay(self.attempts, None).unwrap_or(LEASE);
+        self.next_attempt_at = Some(now + delay.max(LEASE));
+        may_be_tried
+    }
 }
 
 /// What a message has come to.

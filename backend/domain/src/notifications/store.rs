@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use tollgate_db::page::Page;
-use tollgate_db::{DbError, Lock, Tx, id_set, record};
+use tollgate_db::{DbError, Lock, Query, Tx, id_set, record};
 use tollgate_shared::Timestamp;
 
 use crate::notifications::devices::Device;
@@ -53,40 +53,45 @@ pub async fn keys_known(tx: &mut Tx, notices: &[Notice]) -> Result<BTreeSet<Stri
     Ok(known)
 }
 
-/// The messages of a queue that are due, those that have waited for longest first.
-pub async fn due(tx: &mut Tx, queue: Queue, now: Timestamp, limit: i64) -> Result<Vec<String>, DbError> {
-    let ids: Vec<(String,)> = tx
-        .sql(
-            "SELECT id
-             FROM messages
-             WHERE queue = $1 AND next_attempt_at <= $2
-             ORDER BY next_attempt_at, id
-             LIMIT $3",
-        )
-        .bind(queue.name())
-        .bind(now)
-        .bind(limit)
-        .all()
-        .await?;
-    Ok(ids.into_iter().map(|(id,)| id).collect())
+/// Whether any message of a queue is due: a look that locks nothing.
+pub async fn is_any_due(tx: &mut Tx, queue: Queue, now: Timestamp) -> Result<bool, DbError> {
+    let due: Vec<(String,)> = due(tx, queue, now, 1).all().await?;
+    Ok(!due.is_empty())
 }
 
-/// Takes those of these messages that are still due until `until`: then they are due again, unless it is said before what
-/// became of them. Of two who take one at once, one gets it.
-pub async fn claim(tx: &mut Tx, ids: &[String], now: Timestamp, until: Timestamp) -> Result<Vec<Message>, DbError> {
-    let claimed: Vec<(String,)> = tx
-        .sql(
-            "UPDATE messages
-             SET next_attempt_at = $3, attempts = attempts + 1
-             WHERE id IN (SELECT key FROM json_each($1)) AND next_attempt_at <= $2
-             RETURNING id",
-        )
-        .bind(id_set(ids.iter().map(String::as_str)))
-        .bind(now)
-        .bind(until)
-        .all()
-        .await?;
-    tx.load("id", &claimed.into_iter().map(|(id,)| id).collect(), Lock::None).await
+/// The messages of a queue that are due, those that have waited for longest first.
+fn due(tx: &mut Tx, queue: Queue, now: Timestamp, limit: i64) -> Query<'_> {
+    let due = tx.sql(
+        "SELECT id
+         FROM messages
+         WHERE queue = $1 AND next_attempt_at <= $2
+         ORDER BY next_attempt_at, id
+         LIMIT $3",
+    );
+    due.bind(queue.name()).bind(now).bind(limit)
+}
+
+/// Messages that were taken up.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Claimed {
+    /// To be tried.
+    pub to_try: Vec<Message>,
+    /// To be given up: they were tried as often as may be, and nobody lived to say what came of the last time.
+    pub tried_out: Vec<Message>,
+}
+
+/// Takes up to `limit` messages of a queue that are due, by [`Message::take_up`]. Of two who do so at once neither waits for
+/// the other, and each gets others.
+pub async fn claim(tx: &mut Tx, queue: Queue, now: Timestamp, limit: i64) -> Result<Claimed, DbError> {
+    let ids: Vec<(String,)> = due(tx, queue, now, limit).all_free().await?;
+    let mut rows: Vec<Message> = tx.load("id", &ids.into_iter().map(|(id,)| id).collect(), Lock::None).await?;
+    let may_be_tried: Vec<bool> = rows.iter_mut().map(|row| row.take_up(now)).collect();
+    tx.upsert(&rows.iter().collect::<Vec<_>>()).await?;
+    let mut claimed = Claimed::default();
+    for (row, may_be_tried) in rows.into_iter().zip(may_be_tried) {
+        if may_be_tried { claimed.to_try.push(row) } else { claimed.tried_out.push(row) }
+    }
+    Ok(claimed)
 }
 
 /// How much a user was told since `since`, on however many devices.
@@ -103,20 +108,26 @@ pub async fn queued(tx: &mut Tx, queue: Queue) -> Result<i64, DbError> {
     Ok(count.map_or(0, |(count,)| count))
 }
 
-impl Message {
-    /// Notes that its channel has taken it, whoever has it claimed by now: it is sent all the same.
-    pub async fn note_sent(&self, tx: &mut Tx, now: Timestamp) -> Result<(), DbError> {
-        let noted = tx.sql(
-            "UPDATE messages
-             SET status = 'sent', sent_at = $2, next_attempt_at = NULL, last_error = NULL, reason = NULL
-             WHERE id = $1 AND status <> 'sent'",
-        );
-        noted.bind(&*self.id).bind(now).run().await?;
-        let seen = tx.sql("UPDATE devices SET last_sent_at = $2 WHERE id = $1");
-        seen.bind(self.device_id.as_deref()).bind(now).run().await?;
-        Ok(())
+/// Notes that their channels have taken these messages, whoever has them claimed by now: they are sent all the same.
+pub async fn note_sent(tx: &mut Tx, now: Timestamp, messages: &[&Message]) -> Result<(), DbError> {
+    let noted = tx.sql(
+        "UPDATE messages
+         SET status = 'sent', sent_at = $2, next_attempt_at = NULL, last_error = NULL, reason = NULL
+         WHERE id IN (SELECT key FROM json_each($1)) AND status <> 'sent'",
+    );
+    noted.bind(id_set(messages.iter().map(|message| &*message.id))).bind(now).run().await?;
+    let devices: BTreeSet<_> = messages.iter().filter_map(|message| message.device_id.clone()).collect();
+    // Locked in the order of their ids: others may note the same ones.
+    let devices: Vec<Device> = tx.load("id", &devices, Lock::ForUpdate).await?;
+    if devices.is_empty() {
+        return Ok(());
     }
+    let seen = tx.sql("UPDATE devices SET last_sent_at = $2 WHERE id IN (SELECT key FROM json_each($1))");
+    seen.bind(id_set(devices.iter().map(|device| &*device.id))).bind(now).run().await?;
+    Ok(())
+}
 
+impl Message {
     /// Notes that it is not sent, and why; whether it still was this claim's.
     pub async fn skip(&self, tx: &mut Tx, why: Skip) -> Result<bool, DbError> {
         let skipped = tx.sql(

@@ -103,6 +103,21 @@ fn a_message_is_tried_seven_times_within_a_day() {
 }
 
 #[test]
+fn what_ends_its_process_each_time_is_given_up_within_a_day() {
+    let mut work = work();
+    tell(&mut work, &notice(Template::PodJoined, Recipient::user("user_1", None)), None);
+    work.release_savepoint();
+    let mut message = work.appended::<Message>().next().unwrap().clone();
+    let (mut at, mut tries) = (now(), Vec::new());
+    while message.take_up(at) {
+        tries.push((at - now()).num_minutes());
+        at = message.next_attempt_at.unwrap();
+    }
+    assert_eq!(tries, [0, 5, 10, 35, 125, 365, 1445]);
+    assert_eq!((message.attempts, message.next_attempt_at > Some(at)), (7, true), "whoever gives it up holds it");
+}
+
+#[test]
 fn what_is_settled_or_late_is_not_said_any_more() {
     let invoice = |status: &str| Invoice { status: status.to_owned(), ..Invoice::placeholder("in_1") };
     let why = |template, status: &str, age: Duration| {

@@ -3,14 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration as StdDuration;
 
-use chrono::Duration;
 use rocket::http::{ContentType, Header, Method};
 use serde_json::{Value, json};
 use tollgate_db::Db;
 use tollgate_db::page::Page;
 use tollgate_domain::apply::Touched;
 use tollgate_domain::notifications::sending::{IN_HOUR_MAX, Queue};
-use tollgate_domain::notifications::{self, Facts, Filter, Notice, Recipient, Template, view};
+use tollgate_domain::notifications::{self, Claimed, Facts, Filter, Notice, Recipient, Template, view};
 use tollgate_shared::{Clock, Rng};
 use tollgate_tests::python;
 use tollgate_tests::script::Script;
@@ -51,10 +50,15 @@ pub(super) async fn tell(app: &TestApp, template: Template, subject: &str) {
 
 /// Tells somebody something.
 pub(super) async fn tell_to(app: &TestApp, recipient: Recipient, template: Template, subject: &str) {
+    tell_of(app, recipient, template, subject, 500_000).await;
+}
+
+/// The same of an amount.
+pub(super) async fn tell_of(app: &TestApp, recipient: Recipient, template: Template, subject: &str, amount: i64) {
     let facts = Facts {
         pod_id: Some("pod_1".to_owned()),
         pod_name: Some("Ajo".to_owned()),
-        amount: Some(500_000),
+        amount: Some(amount),
         currency: Some("ngn".to_owned()),
         due_at: Some("2025-06-18T15:06:40Z".to_owned()),
         ..Facts::default()
@@ -69,7 +73,7 @@ pub(super) async fn tell_to(app: &TestApp, recipient: Recipient, template: Templ
 }
 
 /// Each message, the oldest first, as an operator sees it.
-async fn messages(app: &TestApp) -> Vec<Value> {
+pub(super) async fn messages(app: &TestApp) -> Vec<Value> {
     let page = Page { limit: 100, after: None };
     let mut tx = app.inner.read().await.unwrap();
     let list = view::messages(&mut tx, &Filter::default(), &page).await.unwrap();
@@ -336,10 +340,9 @@ fn a_message_whose_process_died_is_sent_by_another() {
         tell(&app, Template::PodPayout, "pay_1").await;
         let now = app.inner.clock.now();
         let mut tx = app.inner.begin_write().await.unwrap();
-        let due = notifications::due(&mut tx, Queue::Email, now, 10).await.unwrap();
-        let claimed = notifications::claim(&mut tx, &due, now, now + Duration::minutes(5)).await.unwrap();
-        assert_eq!(claimed.len(), 1);
-        assert_eq!(notifications::claim(&mut tx, &due, now, now + Duration::minutes(5)).await.unwrap(), []);
+        let claimed = notifications::claim(&mut tx, Queue::Email, now, 10).await.unwrap();
+        assert_eq!(claimed.to_try.len(), 1);
+        assert_eq!(notifications::claim(&mut tx, Queue::Email, now, 10).await, Ok(Claimed::default()));
         tx.commit().await.unwrap();
         assert_eq!(send_due(&app.inner, Queue::Email).await, Ok(0), "somebody is at it");
         app.inner.clock.advance(StdDuration::from_secs(300));
