@@ -110,7 +110,7 @@ async fn register(
 async fn write(app: &App, user_id: &str, new: &NewDevice) -> Result<Result<(Device, bool), TooMany>, DbError> {
     let mut tx = app.begin_write().await?;
     tx.load::<UserRow>("id", &[user_id.to_owned()].into(), Lock::ForUpdate).await?;
-    let (users, hashes) = ([user_id.to_owned()].into(), [new.address_hash()].into());
+    let (users, hashes) = ([user_id.to_owned()].into(), new.known_hashes());
     let by = [("user_id", &users), ("address_hash", &hashes)];
     let known: Vec<Device> = tx.load_by_either(by, Lock::ForUpdate).await?;
     let mut work = UnitOfWork::new(app.clock.now(), app.rng.clone());
@@ -139,16 +139,18 @@ impl Register {
         }
         match Kind::named(&self.kind) {
             Some(Kind::WebPush) => {
-                let endpoint = self.endpoint.filter(|endpoint| app.config.channels.push_hosts.allows(endpoint));
-                let address = endpoint.filter(|endpoint| endpoint.chars().count() <= ADDRESS_CHARACTERS_MAX);
+                let endpoint = self.endpoint.and_then(|endpoint| {
+                    let normal = app.config.channels.push_hosts.normal(&endpoint)?;
+                    Some((endpoint, normal))
+                });
                 let not_allowed = "`endpoint` has to be what a browser's push service gave, at one of PUSH_HOSTS";
-                let Some(address) = address else { return Err(wrong("endpoint", not_allowed)) };
+                let Some((address, normal_address)) = endpoint else { return Err(wrong("endpoint", not_allowed)) };
                 let keys = self.keys.filter(|keys| are_keys(&keys.p256dh, &keys.auth));
                 let Some(Keys { p256dh, auth }) = keys else {
                     return Err(wrong("keys", "`keys` has to have the browser's `p256dh` and `auth`, base64url"));
                 };
                 let (p256dh, auth) = (Some(p256dh), Some(auth));
-                Ok(NewDevice { kind: Kind::WebPush, platform: None, name, address, p256dh, auth })
+                Ok(NewDevice { kind: Kind::WebPush, platform: None, name, address, normal_address, p256dh, auth })
             }
             Some(Kind::App) => {
                 let text = |text: Option<String>, most: usize| {
@@ -162,8 +164,8 @@ impl Register {
                 let Some(address) = text(self.token, ADDRESS_CHARACTERS_MAX) else {
                     return Err(wrong("token", "`token` has to be what your gateway knows the app by"));
                 };
-                let platform = Some(platform);
-                Ok(NewDevice { kind: Kind::App, platform, name, address, p256dh: None, auth: None })
+                let (platform, normal_address) = (Some(platform), address.clone());
+                Ok(NewDevice { kind: Kind::App, platform, name, address, normal_address, p256dh: None, auth: None })
             }
             None => Err(wrong("kind", "`kind` has to be `webpush` or `app`")),
         }

@@ -1,5 +1,7 @@
 //! Devices: where a user's pushes go, a browser's or an app's.
 
+use std::collections::BTreeSet;
+
 use schemars::JsonSchema;
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
@@ -70,6 +72,8 @@ pub struct NewDevice {
     pub platform: Option<String>,
     pub name: Option<String>,
     pub address: String,
+    /// The one spelling of all that lead where `address` does.
+    pub normal_address: String,
     pub p256dh: Option<String>,
     pub auth: Option<String>,
 }
@@ -77,8 +81,17 @@ pub struct NewDevice {
 impl NewDevice {
     /// What there is one of.
     pub fn address_hash(&self) -> String {
+        self.hash_of(&self.normal_address)
+    }
+
+    /// By what it may be known already: earlier releases went by the address as it was given.
+    pub fn known_hashes(&self) -> BTreeSet<String> {
+        BTreeSet::from([self.address_hash(), self.hash_of(&self.address)])
+    }
+
+    fn hash_of(&self, address: &str) -> String {
         let platform = self.platform.as_deref().unwrap_or_default();
-        hex::encode(Sha256::digest(format!("{}:{platform}:{}", self.kind.name(), self.address)))
+        hex::encode(Sha256::digest(format!("{}:{platform}:{address}", self.kind.name())))
     }
 }
 
@@ -90,8 +103,9 @@ pub struct TooMany;
 /// Registers a device of a user, whose devices are here, with whoever else's has the same address. Whether it is new: one
 /// that another user has registered before is this one's from now on, since it is one browser.
 pub fn register(work: &mut UnitOfWork, user_id: &str, new: NewDevice) -> Result<(Device, bool), TooMany> {
-    let address_hash = new.address_hash();
-    let known = work.all().find(|row: &&Device| row.address_hash == address_hash).cloned();
+    let (address_hash, hashes) = (new.address_hash(), new.known_hashes());
+    let by_hash = |hash: &String| work.all().find(|row: &&Device| row.address_hash == *hash).cloned();
+    let known = by_hash(&address_hash).or_else(|| hashes.iter().find_map(by_hash));
     let is_own = known.as_ref().is_some_and(|row| row.user_id == user_id);
     if !is_own && work.all().filter(|row: &&Device| row.user_id == user_id).count() >= DEVICES_MAX {
         return Err(TooMany);

@@ -148,6 +148,7 @@ fn browser(name: &str, endpoint: &str) -> NewDevice {
         platform: None,
         name: Some(name.to_owned()),
         address: endpoint.to_owned(),
+        normal_address: endpoint.to_lowercase(),
         p256dh: Some("key".to_owned()),
         auth: Some("secret".to_owned()),
     }
@@ -163,6 +164,19 @@ fn a_browser_is_one_device_whoever_signs_in() {
     let (moved, is_new) = devices::register(&mut work, "user_2", browser("Laptop", "https://push/1")).unwrap();
     assert!(is_new && work.all::<Device>().count() == 1);
     assert_eq!(work.get::<Device>(&moved.id).map(|row| &*row.user_id), Some("user_2"));
+}
+
+#[test]
+fn a_browser_is_one_device_however_its_address_is_spelled() {
+    let mut work = work();
+    // As an earlier release knew it.
+    let new = NewDevice { normal_address: "https://PUSH/1".to_owned(), ..browser("Laptop", "https://PUSH/1") };
+    let (first, _) = devices::register(&mut work, "user_1", new).unwrap();
+    for spelling in ["https://PUSH/1", "https://push/1", "https://Push/1"] {
+        let (again, is_new) = devices::register(&mut work, "user_1", browser("Laptop", spelling)).unwrap();
+        assert_eq!((&again.id, &*again.address, is_new), (&first.id, spelling, false));
+    }
+    assert_eq!(work.all::<Device>().count(), 1);
 }
 
 #[test]

@@ -39,9 +39,15 @@ impl PushHosts {
         (!hosts.is_empty()).then_some(Self(hosts))
     }
 
-    /// Whether `text` is an endpoint that we may call.
-    pub fn allows(&self, text: &str) -> bool {
-        self.endpoint(text).is_some()
+    /// The one spelling of all those that lead where `text` does, if that is an endpoint that we may call: as an address is
+    /// read, with the escapes that RFC 3986, 6.2.2, makes one, and without what no service is sent.
+    pub fn normal(&self, text: &str) -> Option<String> {
+        let mut url = self.endpoint(text)?;
+        url.set_fragment(None);
+        if url.query() == Some("") {
+            url.set_query(None);
+        }
+        Some(with_least_escapes(url.as_str()))
     }
 
     /// The endpoint, if we may call it: by TLS at a listed host, or without at a listed one on this machine.
@@ -84,9 +90,62 @@ impl PushHost {
     }
 }
 
+/// The same address with no escape of what needs none, and the others in capitals.
+fn with_least_escapes(url: &str) -> String {
+    let mut parts = url.split('%');
+    let mut plain = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let hex = part.get(..2).filter(|hex| hex.bytes().all(|digit| digit.is_ascii_hexdigit()));
+        match hex.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
+            Some(byte) if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) => plain.push(char::from(byte)),
+            Some(byte) => plain.push_str(&format!("%{byte:02X}")),
+            None => {
+                plain.push('%');
+                plain.push_str(part);
+                continue;
+            }
+        }
+        plain.push_str(&part[2..]);
+    }
+    plain
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn allows(hosts: &PushHosts, text: &str) -> bool {
+        hosts.normal(text).is_some()
+    }
+
+    #[test]
+    fn an_endpoint_is_one_however_it_is_spelled() {
+        let hosts = PushHosts::default();
+        let normal = |text: &str| hosts.normal(text).unwrap_or_else(|| panic!("{text}"));
+        let browsers = "https://fcm.googleapis.com/fcm/send/dA:APA91b-~_x";
+        for same in [
+            "https://FCM.googleapis.com/fcm/send/dA:APA91b-~_x",
+            "HTTPS://fcm.googleapis.com:443/fcm/send/dA:APA91b-~_x",
+            "https://fcm.googleapis.com/fcm/./x/../send/dA:APA91b-~_x",
+            "https://fcm.googleapis.com/fcm/send/dA:APA91b%2d%7E%5fx",
+            "https://fcm.googleapis.com/fcm/%73end/dA:APA91b-~_x",
+            "https://fcm.googleapis.com/fcm/send/dA:APA91b-~_x#again",
+            "https://fcm.googleapis.com/fcm/send/dA:APA91b-~_x?",
+            " https://fcm.googleapis.com/fcm/send/dA:APA91b-~_x\n",
+        ] {
+            assert_eq!(normal(same), browsers, "{same}");
+        }
+        assert_eq!(normal(browsers), browsers, "as browsers spell it");
+        let windows = |token: &str| normal(&format!("https://wns2-par02p.notify.windows.com/w/?token={token}"));
+        assert_eq!(windows("BQYAAA%3d"), windows("BQYAAA%3D"));
+        for other in ["BQYAAA=", "bqyaaa%3d", "BQYAAA%3d%3d", "BQYAAA%253d"] {
+            assert_ne!(windows(other), windows("BQYAAA%3d"), "{other}");
+        }
+        for odd in ["%", "%4", "%zz", "%+1", "%é1", "%%41"] {
+            let once = windows(odd);
+            assert_eq!(normal(&once), once, "{odd}");
+        }
+    }
 
     #[test]
     fn the_browsers_own_services_are_called_and_no_other() {
@@ -98,7 +157,7 @@ mod tests {
             "https://wns2-par02p.notify.windows.com/w/?token=BQYAAA%3d",
             "https://FCM.googleapis.com:443/fcm/send/1",
         ] {
-            assert!(hosts.allows(good), "{good}");
+            assert!(allows(&hosts, good), "{good}");
         }
         for bad in [
             "",
@@ -123,10 +182,10 @@ mod tests {
             "file:///etc/passwd",
             "javascript:alert(1)",
         ] {
-            assert!(!hosts.allows(bad), "{bad}");
+            assert!(!allows(&hosts, bad), "{bad}");
         }
         let endless = format!("https://web.push.apple.com/{}", "x".repeat(ENDPOINT_CHARACTERS_MAX));
-        assert!(!hosts.allows(&endless));
+        assert!(!allows(&hosts, &endless));
     }
 
     #[test]
@@ -141,7 +200,7 @@ mod tests {
             "http://[::1]:81/1",
             "http://localhost:5000/1",
         ] {
-            assert!(hosts.allows(good), "{good}");
+            assert!(allows(&hosts, good), "{good}");
         }
         for bad in [
             "https://push.example.com/1",
@@ -153,7 +212,7 @@ mod tests {
             "http://127.0.0.2/1",
             "https://fcm.googleapis.com/1",
         ] {
-            assert!(!hosts.allows(bad), "{bad}");
+            assert!(!allows(&hosts, bad), "{bad}");
         }
     }
 

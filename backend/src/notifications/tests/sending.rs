@@ -378,6 +378,10 @@ fn a_device_is_what_a_browser_or_a_gateway_gave() {
             assert_eq!(refused, (422, "invalid_parameter".to_owned(), Some(param.to_owned())), "{bad}");
         }
         let id = made.json()["id"].as_str().unwrap().to_owned();
+        let mut spelled = browser.clone();
+        spelled["endpoint"] = json!("https://FCM.googleapis.com:443/fcm/%73end/1");
+        let same = ask(&app, Method::Post, path, &spelled).await;
+        assert_eq!((same.status, &same.json()["id"]), (200, &json!(id)), "one browser is told once: {same:?}");
         for _ in 0..2 {
             let removed = app.as_user(Method::Delete, &format!("{path}/{id}"), &signed_in("user_1", "user")).await;
             assert_eq!(removed.status, 204);
