@@ -194,7 +194,17 @@ pub struct Config {
     pub public_url: Option<Url>,
 }
 
+/// What is said where e-mails are sent and nobody can be sent to a page of ours.
+const NO_PUBLIC_URL: &str = "PUBLIC_URL is not set and e-mails are: those of reminders and pods have no link that ends them, \
+    and ask to write to MAIL_REPLY_TO, else to MAIL_FROM; somebody has to read that";
+
 impl Config {
+    /// What may be used and is hardly meant so, for a person to read.
+    pub fn warnings(&self) -> Vec<&'static str> {
+        let is_without_address = self.channels.mail.is_some() && self.public_url.is_none();
+        is_without_address.then_some(NO_PUBLIC_URL).into_iter().collect()
+    }
+
     /// Reads everything; [`BadVariables`] names every variable that is missing or unusable.
     pub fn from_env(env: &Env) -> Result<Self, BadVariables> {
         let addr = env.parse("BACKEND_ADDR", "an address and port such as 127.0.0.1:8000");

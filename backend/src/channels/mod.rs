@@ -129,7 +129,7 @@ pub struct Mail {
     pub text: String,
     /// The same as HTML.
     pub html: String,
-    /// Where mail of this kind is ended by a `POST` alone (RFC 8058).
+    /// Where mail of this kind is ended: by a `POST` alone (RFC 8058), or by writing to a `mailto:` address.
     pub list_unsubscribe: Option<String>,
 }
 

@@ -78,6 +78,9 @@ pub fn run() -> ExitCode {
         Err(bad) => return invalid_configuration(&bad),
     };
     if arguments.check_config {
+        for warning in config.warnings() {
+            eprintln!("warning: {warning}");
+        }
         return configuration_ok();
     }
     let _flush = log.start();

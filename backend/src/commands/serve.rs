@@ -40,6 +40,9 @@ pub(super) async fn run(config: Config) -> anyhow::Result<()> {
     // Before anything is listening, so that a signal which comes early is not lost.
     let mut signals = Signals::listen().context("could not listen for signals")?;
     metrics::start();
+    for warning in config.warnings() {
+        warn!("{warning}");
+    }
 
     let db = Db::open(&config.database_url, &MIGRATIONS).context("could not open DATABASE_URL")?;
     let app = App::new(Arc::new(config), db.clone(), clock, rng);

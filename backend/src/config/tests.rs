@@ -56,6 +56,16 @@ fn the_intake_takes_the_relays_secret_alone_where_there_is_one() {
 }
 
 #[test]
+fn who_sends_mails_without_a_page_to_end_them_is_warned() {
+    let mail = [("SMTP_URL", "smtp://mail.example.com"), ("MAIL_FROM", "billing@example.com")];
+    assert_eq!((config(&[]).warnings(), config(&mail).warnings()), (vec![], vec![NO_PUBLIC_URL]));
+    for address in ["PUBLIC_URL", "APP_URL"] {
+        let known = [mail[0], mail[1], (address, "https://pay.example.com")];
+        assert!(config(&known).warnings().is_empty(), "{address}");
+    }
+}
+
+#[test]
 fn an_address_of_ipv6_is_one() {
     assert_eq!(config(&[("BACKEND_ADDR", "[::1]:9000")]).addr.port(), 9000);
 }

@@ -86,7 +86,7 @@ impl Letter {
         }
         let recipient = &*preferences.recipient_id;
         let can_be_ended = channel == Channel::Email && template.category().can_be_unsubscribed_by_link();
-        let end = can_be_ended.then(|| unsubscribe::link(app, recipient, template.category())).flatten();
+        let end = can_be_ended.then(|| unsubscribe::way(app, recipient, template.category())).flatten();
         let url = url_of(&app.config, template, &facts);
         let name = match &to {
             To::Email { name, .. } => name.clone(),

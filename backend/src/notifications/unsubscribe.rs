@@ -1,5 +1,6 @@
 //! To end mails of one kind by a link in one of them, without a sign-in. The link changes nothing when it is opened, since
-//! scanners open links; the button does, and so does a mail program by RFC 8058.
+//! scanners open links; the button does, and so does a mail program by RFC 8058. Where nobody has told us our own address,
+//! the link writes a mail to whoever answers to ours, a person.
 //!
 //! The token in it is sealed and says whose mails of which category: it is good for as long as the `ENCRYPTION_KEY` that
 //! sealed it is listed.
@@ -8,6 +9,7 @@ use std::io::Cursor;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use rocket::http::{ContentType, Status};
 use rocket::response::{self, Responder, Response};
 use rocket::{Request, State, get, post, routes};
@@ -36,6 +38,21 @@ const CONTENT_SECURITY_POLICY: &str =
 /// The routes of this module: pages, which the document does not have.
 pub(super) fn routes() -> Vec<Endpoint> {
     Endpoint::unlisted(routes![ask, end]).collect()
+}
+
+/// What stands for itself in the address of a `mailto:` (RFC 6068, 2).
+const IN_ADDRESS: &AsciiSet =
+    &NON_ALPHANUMERIC.remove(b'@').remove(b'.').remove(b'-').remove(b'_').remove(b'+').remove(b'~');
+
+/// The address that ends a recipient's mails of a category, or that writes to somebody who may.
+pub(super) fn way(app: &App, recipient_id: &str, category: Category) -> Option<String> {
+    let by_mail = || {
+        let mail = app.config.channels.mail.as_ref()?;
+        let whoever_answers = mail.reply_to.as_ref().unwrap_or(&mail.from).email.to_string();
+        let address = utf8_percent_encode(&whoever_answers, IN_ADDRESS);
+        Some(format!("mailto:{address}?subject=unsubscribe%20{}", category.name()))
+    };
+    link(app, recipient_id, category).or_else(by_mail)
 }
 
 /// The address that ends a recipient's mails of a category; none where the relay's own is not known.

@@ -29,10 +29,11 @@ pub(super) fn letter(config: &MailConfig, host: &str, message: &Outgoing, to: Ma
         ("Auto-Submitted", Some("auto-generated".to_owned())),
         ("X-Tollgate-Template", Some(message.template.clone())),
     ];
-    // RFC 8058: mail programs show a button of their own.
+    // RFC 8058: mail programs show a button of their own. Of an address that is written to they make a mail.
+    let posted_to = unsubscribe.filter(|address| !address.starts_with("mailto:"));
     let list = [
         ("List-Unsubscribe", unsubscribe.map(|address| format!("<{address}>"))),
-        ("List-Unsubscribe-Post", unsubscribe.map(|_| "List-Unsubscribe=One-Click".to_owned())),
+        ("List-Unsubscribe-Post", posted_to.map(|_| "List-Unsubscribe=One-Click".to_owned())),
     ];
     for (name, value) in own.into_iter().chain(list) {
         // They are short words and addresses of ours: whatever else is in one would be a line of its own.

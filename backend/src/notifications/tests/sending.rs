@@ -392,6 +392,33 @@ fn a_device_is_what_a_browser_or_a_gateway_gave() {
 }
 
 #[test]
+fn without_an_address_of_ours_a_mail_is_ended_by_a_mail() {
+    on_each_engine!(async |db: Db| {
+        let (mut server, url) = mail_server().await;
+        let variables = [
+            ("SMTP_URL", &*url),
+            ("MAIL_FROM", "billing@example.com"),
+            ("MAIL_REPLY_TO", "Help <help+me@example.com>"),
+        ];
+        let app = TestApp::with(db, &variables).await;
+        customer(&app, "evt_0", Some("ada@example.net")).await;
+        tell(&app, Template::ContributionDue, "mbr_1:1").await;
+        assert_eq!(send_due(&app.inner, Queue::Email).await, Ok(1));
+        let got = server.next().await.unwrap();
+        let end = "mailto:help+me@example.com?subject=unsubscribe%20reminders";
+        assert_eq!(got["headers"]["List-Unsubscribe"], format!("<{end}>"));
+        assert_eq!(got["headers"].get("List-Unsubscribe-Post"), None, "a button that posts has nowhere to");
+        for part in ["text/plain", "text/html"] {
+            assert!(got["parts"][part].as_str().unwrap().contains(end), "{got}");
+        }
+        // What is no list has no way to end it.
+        tell(&app, Template::GraceEnding, "mbr_1:1").await;
+        assert_eq!(send_due(&app.inner, Queue::Email).await, Ok(1));
+        assert_eq!(server.next().await.unwrap()["headers"].get("List-Unsubscribe"), None);
+    });
+}
+
+#[test]
 fn a_message_that_never_gets_through_ends_as_a_dead_letter() {
     on_each_engine!(async |db: Db| {
         // Nobody listens there.
