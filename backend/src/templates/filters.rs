@@ -1,5 +1,7 @@
 //! What templates do with values: amounts, dates and times.
 
+use std::fmt::Write as _;
+
 use chrono::format::{Item, StrftimeItems};
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
@@ -40,5 +42,9 @@ fn in_zone(state: &State, at: Option<String>, format: &str) -> Result<String, Er
     let at: DateTime<Utc> = at.parse().map_err(|_| wrong("not a time"))?;
     let zone = state.lookup("timezone");
     let zone: Tz = zone.and_then(|name| name.as_str()?.parse().ok()).unwrap_or(Tz::UTC);
-    Ok(at.with_timezone(&zone).format_with_items(items.iter()).to_string())
+    let mut text = String::new();
+    // Some formats can only be read by: what is made of those fails, where `to_string` would panic.
+    write!(text, "{}", at.with_timezone(&zone).format_with_items(items.iter()))
+        .map_err(|_| wrong("not a format of times"))?;
+    Ok(text)
 }
