@@ -76,6 +76,13 @@ static JOBS: [Job; 8] = [
     },
 ];
 
+/// The same job as it goes on with what was stopped: under the same name, so that it runs once at a time.
+static GOES_ON: Job = Job {
+    name: SYNC_SUBSCRIPTIONS,
+    schedule: Schedule::daily(0),
+    work: |context, progress| Box::pin(go_on_syncing(context, progress)),
+};
+
 /// How often the clock is looked at: how late a job may be.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -161,15 +168,12 @@ pub fn start(runner: &Runner) {
     start_looks(runner.context());
 }
 
-/// Runs the job of a round once more that was stopped at its limit.
+/// Goes on with a round that was stopped at its limit.
 pub(crate) async fn go_on_with_round(runner: &Runner) -> Result<(), DbError> {
     if !rounds::is_unfinished(&runner.context().app).await? {
         return Ok(());
     }
-    match job(SYNC_SUBSCRIPTIONS) {
-        Some(job) => runner.run(job, Caller::Request).await.map(drop),
-        None => Ok(()),
-    }
+    runner.run(&GOES_ON, Caller::Request).await.map(drop)
 }
 
 fn start_looks(context: &Context) {
@@ -293,6 +297,10 @@ async fn sync_subscriptions(context: Context, progress: Progress) -> Result<(), 
 
 async fn reconcile(context: Context, progress: Progress) -> Result<(), DbError> {
     nightly::run(&context.app, &context.inbox, |summary| progress.say(summary)).await
+}
+
+async fn go_on_syncing(context: Context, progress: Progress) -> Result<(), DbError> {
+    rounds::go_on(&context.app, rounds::STOPS_AFTER, |summary| progress.say(summary)).await
 }
 
 async fn make_analytics(context: Context, progress: Progress) -> Result<(), DbError> {

@@ -107,6 +107,18 @@ pub async fn run(app: &App, stops_after: Duration, say: impl Fn(&Summary) + Send
     Ok(())
 }
 
+/// Goes on with the round that was stopped, if it still is unfinished: another process may have come through with it since
+/// somebody saw that. Else its numbers are said as they are.
+pub async fn go_on(app: &App, stops_after: Duration, say: impl Fn(&Summary) + Send + Sync) -> Result<(), DbError> {
+    let newest = rounds::newest(&mut app.read().await?).await?;
+    let Some(round) = newest else { return Ok(()) };
+    if round.goes_on(app.clock.now()) {
+        return run(app, stops_after, say).await;
+    }
+    say(&Summary::of(&round, 0));
+    Ok(())
+}
+
 /// Whether a round was stopped and is to go on.
 pub async fn is_unfinished(app: &App) -> Result<bool, DbError> {
     let newest = rounds::newest(&mut app.read().await?).await?;
