@@ -56,14 +56,37 @@ pub fn generated(stripe: &mut Stripe, seed: u64, verbs: usize, pace: Pace) -> St
     let rng = Rng::seeded(seed);
     let user = rng.unit() < 0.5;
     let customer = stripe.sign_up(&format!("{seed}@example.com"), "Ada", user.then_some("user_of_customer"));
+    walk(stripe, rng, customer, verbs, pace, None)
+}
+
+/// The same of a user who is also a member of a pod, and what happens to a subscription of savings happens to that one's.
+pub fn generated_saving(stripe: &mut Stripe, seed: u64, verbs: usize, user: &str, savings: Savings) -> String {
+    let customer = stripe.sign_up(&format!("{seed}@example.com"), "Ada", Some(user));
+    walk(stripe, Rng::seeded(seed), customer, verbs, Pace::Overlapping, Some(savings))
+}
+
+/// What a member's subscription of a pod is made with.
+#[derive(Clone, Debug)]
+pub struct Savings {
+    /// The pod's.
+    pub price: &'static Price,
+    /// It names pod and membership.
+    pub metadata: Metadata,
+}
+
+fn walk(stripe: &mut Stripe, rng: Rng, customer: String, verbs: usize, pace: Pace, savings: Option<Savings>) -> String {
     let between = i64::from(pace == Pace::Apart);
     // An invoice of today names a price by its id alone: an endpoint that gets no snapshots cannot know a lookup key.
     let on_sale: &[&Price] = if pace == Pace::Apart { &KNOWN_BY_ID } else { &ON_SALE };
     let on_sale = on_sale.to_vec();
-    let mut walk = Walk { rng, customer, on_sale, cards: 0, between, bought_for_good: false };
-    for _ in 0..verbs {
+    let mut walk = Walk { rng, customer, on_sale, cards: 0, between, bought_for_good: false, savings };
+    let joins_at = walk.savings.is_some().then(|| walk.below(verbs / 2));
+    for verb in 0..verbs {
         if pace == Pace::Apart || walk.chance(0.6) {
             stripe.pass(1 + walk.below(3 * DAY as usize) as i64);
+        }
+        if joins_at == Some(verb) {
+            walk.joins(stripe);
         }
         let mut next = stripe.clone();
         walk.step(&mut next);
@@ -123,6 +146,7 @@ struct Walk {
     /// Seconds between two things that happen in one go.
     between: i64,
     bought_for_good: bool,
+    savings: Option<Savings>,
 }
 
 impl Walk {
@@ -142,7 +166,8 @@ impl Walk {
     fn step(&mut self, stripe: &mut Stripe) {
         let customer = self.customer.clone();
         let running = stripe.running_subscriptions(&customer);
-        match running.first() {
+        match running.iter().find(|id| !self.saves_by(stripe, id)) {
+            None if !running.is_empty() && self.chance(0.5) => self.happens(stripe, &running[0]),
             None if self.chance(0.3) => self.aside(stripe),
             None => self.begin(stripe),
             Some(_) if self.chance(0.1) => self.begin(stripe),
@@ -152,6 +177,18 @@ impl Walk {
                 self.happens(stripe, &subscription);
             }
         }
+    }
+
+    /// Whether this is the subscription of the pod that it is a member of.
+    fn saves_by(&self, stripe: &Stripe, subscription: &str) -> bool {
+        let metadata = &stripe.subscriptions[subscription].metadata;
+        self.savings.as_ref().is_some_and(|savings| *metadata == savings.metadata)
+    }
+
+    /// Joins the pod.
+    fn joins(&mut self, stripe: &mut Stripe) {
+        let Some(Savings { price, metadata }) = self.savings.clone() else { return };
+        stripe.pass(1).subscribe(&self.customer, &[price], 1, metadata, None);
     }
 
     /// A subscription starts, or nearly.
@@ -221,7 +258,8 @@ impl Walk {
             }
             8 => {
                 // Whoever hears only of invoices takes one that has not begun for begun, once anything of it is paid.
-                let has_begun = |id: &String| stripe.subscriptions[id].status != Status::Incomplete;
+                let has_begun =
+                    |id: &String| stripe.subscriptions[id].status != Status::Incomplete && !self.saves_by(stripe, id);
                 let subscription = stripe.running_subscriptions(&customer).into_iter().find(has_begun);
                 stripe.bill_by_hand(&customer, subscription.as_deref(), &ONBOARDING);
             }
@@ -348,6 +386,7 @@ impl Walk {
                 5 => stripe.end_trial_by_switch(subscription, self.one_of(&self.on_sale)),
                 _ => stripe.renew(subscription),
             },
+            Status::Active if self.saves_by(stripe, subscription) => self.happens_to_savings(stripe, subscription),
             Status::Active => self.happens_to_an_active_one(stripe, subscription),
             Status::PastDue => match self.below(5) {
                 0 => stripe.pass(3 * DAY).fail_again(subscription),
@@ -361,6 +400,19 @@ impl Walk {
             Status::Paused if self.chance(0.7) => stripe.resume(subscription),
             Status::Unpaid | Status::Paused => stripe.cancel(subscription),
             Status::IncompleteExpired | Status::Canceled => {}
+        }
+    }
+
+    /// What a pod's subscription is for stays as it is.
+    fn happens_to_savings(&mut self, stripe: &mut Stripe, subscription: &str) {
+        let leaving = stripe.subscriptions[subscription].cancel_at.is_some();
+        match self.below(10) {
+            0..3 => stripe.begin_unpaid_period(subscription),
+            3 if leaving => stripe.undo_cancel(subscription),
+            3 => stripe.schedule_cancel(subscription),
+            4 if self.chance(0.3) => stripe.cancel(subscription),
+            5 => self.gets_back(stripe),
+            _ => stripe.renew(subscription),
         }
     }
 

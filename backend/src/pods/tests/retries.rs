@@ -43,6 +43,11 @@ pub(super) struct Scene {
 impl Scene {
     /// Somebody is a member of a weekly pod that begins in a week; their card ends so.
     pub(super) async fn of(db: Db, owner: &str, last4: &str) -> Self {
+        Self::with_grace(db, owner, last4, 7).await
+    }
+
+    /// With so many days of grace.
+    async fn with_grace(db: Db, owner: &str, last4: &str, grace_days: i64) -> Self {
         let mut stripe = Stripe::fresh();
         stripe.now = START;
         let user = format!("user_{}", hex::encode(Rng::system().bytes::<4>()));
@@ -75,6 +80,7 @@ impl Scene {
         scene.hear().await;
         let mut pod = ajo();
         pod["firstContributionDate"] = json!(day(7));
+        pod["graceDays"] = json!(grace_days);
         scene.pod = id_of(&scene.press("user_1", "/api/pods", &pod).await.json());
         let joined = scene.press(&scene.user, &format!("/api/pods/{}/join", scene.pod), &json!({})).await;
         assert_eq!(joined.status, 201, "{joined:?}");
@@ -165,9 +171,14 @@ impl Scene {
     }
 
     pub(super) async fn contribution(&self) -> Value {
+        self.contributions().await.into_iter().next().expect("something was owed")
+    }
+
+    /// What was owed, the first first.
+    async fn contributions(&self) -> Vec<Value> {
         let path = format!("/api/pods/{}/contributions", self.pod);
         let listed = self.app().as_user(Method::Get, &path, &signed_in(&self.user, "user")).await.json();
-        listed["data"].as_array().unwrap().last().cloned().expect("something was owed")
+        listed["data"].as_array().unwrap().iter().rev().cloned().collect()
     }
 }
 
@@ -338,6 +349,32 @@ fn a_bank_debit_that_comes_back_is_tried_twice() {
         assert_eq!(scene.contribution().await["attempts"], 2);
         scene.until(FIRST + 10 * DAY).await;
         assert_eq!(scene.attempts().0, [120, 240]);
+    });
+}
+
+#[test]
+fn a_bank_debit_is_tried_no_third_time_however_long_the_grace() {
+    on_each_engine!(async |db: Db| {
+        let mut scene = Scene::with_grace(db, "tollgate", "4242", 30).await;
+        let customer = scene.customer.clone();
+        scene.api.change(|stripe| {
+            let account = stripe.attach_bank_account(&customer, "2227");
+            stripe.make_default_card(&customer, &account);
+        });
+        scene.at(FIRST).await;
+        // A day at a time, since a bank takes four.
+        for days in 1..=28 {
+            scene.at(FIRST + days * DAY + HOUR).await;
+            scene.work().await;
+        }
+        let of_first = scene.api.change(|stripe| {
+            let first = stripe.attempts[0].invoice.clone();
+            let of_first = stripe.attempts.iter().filter(|attempt| attempt.invoice == first);
+            of_first.map(|attempt| (attempt.at - START - FIRST) / DAY).collect::<Vec<_>>()
+        });
+        assert_eq!(of_first, [0, 5, 10], "Stripe's, and two of ours");
+        let owed = scene.contribution().await;
+        assert_eq!((&owed["status"], &owed["nextAttemptAt"]), (&json!("failed"), &Value::Null), "{owed}");
     });
 }
 

@@ -122,7 +122,23 @@ fn what_is_not_overdue_is_left_alone() {
 
 #[test]
 fn a_refusal_for_good_ends_the_tries_until_the_method_changes() {
-    for code in ["lost_card", "expired_card", "authentication_required", "transaction_not_allowed", "account_closed"] {
+    let codes = [
+        "incorrect_number",
+        "lost_card",
+        "pickup_card",
+        "stolen_card",
+        "expired_card",
+        "fraudulent",
+        "do_not_try_again",
+        "revocation_of_authorization",
+        "revocation_of_all_authorizations",
+        "authentication_required",
+        "highest_risk_level",
+        "transaction_not_allowed",
+        "account_closed",
+        "no_account",
+    ];
+    for code in codes {
         let row = taken(code);
         assert_eq!(row.next_step(&seven_days()), None, "{code}");
         assert_eq!(row.next_try(&seven_days()), Err(NoTry::Refused), "{code}");
