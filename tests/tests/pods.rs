@@ -12,7 +12,7 @@ use tollgate_tests::stack::{JSON, WEBHOOK_PATH};
 use tollgate_tests::stripe::model::Status;
 use tollgate_tests::stripe::rest::{Api, Endpoint, Fault, SECRET_KEY};
 use tollgate_tests::stripe::{ApiVersion, DAY, Stripe};
-use tollgate_tests::wait::LONG;
+use tollgate_tests::wait::{LONG, SOON, wait_until};
 use tollgate_tests::{Engine, Stack, StackConfig, on_each_engine};
 
 /// How many want a seat, and how many seats there are for them.
@@ -72,14 +72,25 @@ impl Scene {
         answer.map_or(0, |answer| answer.status)
     }
 
+    /// The same of somebody who names what is paid with.
+    async fn join_by(&self, pod: &str, user: &str, card: &str) -> u16 {
+        let answer = self.press(user, &format!("/api/pods/{pod}/join"), &json!({ "paymentMethodId": card })).await;
+        answer.map_or(0, |answer| answer.status)
+    }
+
     /// Everybody at once.
     async fn all_join(&self, pod: &str) -> Vec<u16> {
         join_all((0..self.users).map(|number| self.join(pod, number))).await
     }
 
+    /// As operators see it.
+    async fn shown(&self, pod: &str) -> Value {
+        self.stack.operate(Method::GET, &format!("/api/admin/pods/{pod}"), &json!({})).await.json()
+    }
+
     /// The members of a pod by their subscriptions, and the subscriptions that go on at Stripe.
     async fn members(&self, pod: &str) -> (BTreeSet<String>, BTreeSet<String>) {
-        let shown = self.stack.operate(Method::GET, &format!("/api/admin/pods/{pod}"), &json!({})).await.json();
+        let shown = self.shown(pod).await;
         let memberships = shown["memberships"].as_array().expect("operators see them").clone();
         let active = memberships.iter().filter(|row| row["status"] == "active");
         let here = active.map(|row| row["subscriptionId"].as_str().expect("it is active").to_owned()).collect();
@@ -143,19 +154,45 @@ on_each_engine!(seats_are_given_once_where_stripe_stumbles, async |engine| {
 
 on_each_engine!(a_process_that_dies_while_somebody_joins_makes_no_second, async |engine| {
     let mut scene = Scene::of(engine, 1, 4).await;
-    // It dies when the product was made, the price, the subscription; and when the answer to that is to be written.
-    for (number, calls) in [1, 2, 3].into_iter().enumerate() {
+    // It dies when the card was read, and then the customer made, the card made theirs, the product made, the price, and the
+    // subscription.
+    for calls in 1..=6 {
+        let newcomer = format!("newcomer_{calls}");
+        let card = scene.api.change(|stripe| stripe.card_of_nobody("visa", "4242"));
         let pod = scene.pod(2).await;
         scene.api.after(calls, scene.stack.backend().killer());
-        assert_ne!(scene.join(&pod, number).await, 201, "its process is dead");
+        assert_ne!(scene.join_by(&pod, &newcomer, &card).await, 201, "its process is dead");
         scene.stack.backend().kill();
         scene.stack.start().await;
-        // The seat is held: there is one left for somebody else, and no more.
-        let others = [scene.join(&pod, 3).await, scene.join(&pod, (number + 1) % 3).await];
-        assert_eq!(others, [201, 409], "after {calls} calls");
-        assert_eq!(scene.join(&pod, number).await, 201, "after {calls} calls");
+        if calls > 1 {
+            // The seat is held: there is one left for somebody else, and no more.
+            let others = [scene.join(&pod, 3).await, scene.join(&pod, calls % 3).await];
+            assert_eq!(others, [201, 409], "after {calls} calls");
+        }
+        assert_eq!(scene.join_by(&pod, &newcomer, &card).await, 201, "after {calls} calls");
+        if calls == 1 {
+            assert_eq!(scene.join(&pod, 3).await, 201);
+        }
         scene.assert_full(&pod, 2).await;
+        let customers = scene.api.change(|stripe| {
+            let is_theirs = |id: &String| stripe.customers[id].metadata.get("user_id") == Some(&newcomer);
+            stripe.customers.keys().filter(|id| is_theirs(id)).count()
+        });
+        assert_eq!(customers, 1, "after {calls} calls");
     }
+    // Its seat is taken, and nothing was asked.
+    let pod = scene.pod(2).await;
+    scene.api.fault(&[Fault::Silent]);
+    let member_count = async || scene.shown(&pod).await["memberCount"].clone();
+    let is_seated = async || member_count().await == 1;
+    let (_, ()) = tokio::join!(scene.join(&pod, 0), async {
+        wait_until("the seat is taken", SOON, is_seated).await;
+        scene.stack.backend().killer()();
+    });
+    scene.stack.backend().kill();
+    scene.stack.start().await;
+    assert_eq!([scene.join(&pod, 1).await, scene.join(&pod, 2).await, scene.join(&pod, 0).await], [201, 409, 201]);
+    scene.assert_full(&pod, 2).await;
     // Nobody tries again, and the event comes.
     let pod = scene.pod(2).await;
     assert_eq!(scene.join(&pod, 3).await, 201);

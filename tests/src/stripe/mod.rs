@@ -54,6 +54,8 @@ pub struct Stripe {
     pub invoices: BTreeMap<String, Invoice>,
     /// Detached ones too.
     pub payment_methods: BTreeMap<String, PaymentMethod>,
+    /// Those that were never anybody's.
+    cards_of_nobody: BTreeSet<String>,
     /// Of invoices and of one-off sessions.
     pub payment_intents: BTreeMap<String, PaymentIntent>,
     /// Of both modes.
@@ -120,6 +122,7 @@ impl Stripe {
             subscriptions: BTreeMap::new(),
             invoices: BTreeMap::new(),
             payment_methods: BTreeMap::new(),
+            cards_of_nobody: BTreeSet::new(),
             payment_intents: BTreeMap::new(),
             sessions: BTreeMap::new(),
             invoice_payments: BTreeMap::new(),

@@ -56,6 +56,27 @@ impl Stripe {
         id
     }
 
+    /// A card that somebody has typed in and that is nobody's yet: its page tells the server what it is called.
+    pub fn card_of_nobody(&mut self, brand: &'static str, last4: &str) -> String {
+        let id = self.ids.long("pm");
+        let (last4, created) = (last4.to_owned(), self.now);
+        let card = PaymentMethod { id: id.clone(), customer: None, brand, last4, created, exp_year: 2030 };
+        self.payment_methods.insert(id.clone(), card);
+        self.cards_of_nobody.insert(id.clone());
+        id
+    }
+
+    /// Makes such a card a customer's; false of any other. One that was detached is nobody's for good.
+    pub(in crate::stripe) fn attach_card_of_nobody(&mut self, id: &str, customer: &str) -> bool {
+        let Some(card) = self.payment_methods.get_mut(id).filter(|_| self.cards_of_nobody.remove(id)) else {
+            return false;
+        };
+        card.customer = Some(customer.to_owned());
+        let card = card.clone();
+        self.emit("payment_method.attached", card);
+        true
+    }
+
     /// Makes a card the customer's default, and that of its running subscriptions, as the customer portal does.
     pub fn make_default_card(&mut self, customer: &str, card: &str) {
         self.change_customer(customer, |customer| customer.default_payment_method = Some(card.to_owned()));
