@@ -103,7 +103,13 @@ const ROUTES: [Route; 33] = [
     act(Method::POST, "POST stripe/sync: p99", "/api/stripe/sync", "{}"),
     begin("POST stripe/subscriptions: p99", "/api/stripe/subscriptions", r#"{"planId": "team_monthly"}"#),
     begin("POST stripe/subscriptions/sync: p99", "/api/stripe/subscriptions/sync", "{}"),
-    Route { by: By::Newcomer, ..read("GET api-keys, of a newcomer: p99", "/api/api-keys") },
+    Route {
+        what: "GET api-keys, of a newcomer: p99",
+        method: Method::GET,
+        path: "/api/api-keys",
+        body: "",
+        by: By::Newcomer,
+    },
     begin("POST api-keys/{id}/reveal: p99", "/api/api-keys/KEY/reveal", "{}"),
     begin("POST subscriptions/cancel, at once: p99", "/api/subscriptions/cancel", r#"{"immediately": true}"#),
 ];

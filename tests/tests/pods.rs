@@ -183,11 +183,12 @@ on_each_engine!(a_process_that_dies_while_somebody_joins_makes_no_second, async 
     // Its seat is taken, and nothing was asked.
     let pod = scene.pod(2).await;
     scene.api.fault(&[Fault::Silent]);
+    let kill = scene.stack.backend().killer();
     let member_count = async || scene.shown(&pod).await["memberCount"].clone();
     let is_seated = async || member_count().await == 1;
     let (_, ()) = tokio::join!(scene.join(&pod, 0), async {
         wait_until("the seat is taken", SOON, is_seated).await;
-        scene.stack.backend().killer()();
+        kill();
     });
     scene.stack.backend().kill();
     scene.stack.start().await;

@@ -46,11 +46,14 @@ impl Payable {
         invoice.confirmation_secret?.client_secret
     }
 
-    /// What confirms the payment of a change that waits for that; none where no change waits.
-    pub(super) fn secret_of_change(&self) -> Option<Option<&str>> {
-        self.pending_update.as_ref()?;
-        let secret = self.latest_invoice.as_ref().and_then(|invoice| invoice.confirmation_secret.as_ref());
-        Some(secret.and_then(|secret| secret.client_secret.as_deref()))
+    /// Whether a change waits for its payment.
+    pub(super) fn has_change(&self) -> bool {
+        self.pending_update.is_some()
+    }
+
+    /// What confirms the newest payment.
+    pub(super) fn secret(&self) -> Option<&str> {
+        self.latest_invoice.as_ref()?.confirmation_secret.as_ref()?.client_secret.as_deref()
     }
 
     /// The newest invoice.

@@ -117,8 +117,8 @@ async fn when_confirmed(
         }
         let payable = Payable::of(&now)?;
         let (row, changed) = desk.take_in(&seen_of(desk, subscription, &now)?, Some(Cause::user(None))).await?;
-        if let Some(secret) = payable.secret_of_change() {
-            return Err(ApiError::payment_action_required(secret));
+        if payable.has_change() {
+            return Err(ApiError::payment_action_required(payable.secret()));
         }
         if changed.pending || row.is_some_and(|row| row.plan_id.as_ref() == Some(&plan.id)) {
             return Ok(Some(changed));

@@ -79,7 +79,7 @@ impl Scene {
     /// Each process sends what mails are due.
     async fn send_mails(&self) {
         let sent = self.apps.iter().map(|app| send_due(&app.inner, Queue::Email));
-        join_all(sent).await.into_iter().for_each(|sent| drop(sent.unwrap()));
+        assert!(join_all(sent).await.iter().all(Result::is_ok));
     }
 }
 

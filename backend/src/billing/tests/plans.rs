@@ -178,7 +178,9 @@ fn a_change_that_is_not_confirmed_in_time_was_none() {
         scene.api.change(|stripe| stripe.change_card(&scene.customer, "visa", "3184"));
         let order = json!({ "planId": "team_monthly" });
         assert_eq!(scene.press(CHANGE, &order).await.status, 402);
-        scene.api.change(|stripe| drop(stripe.advance(DAY)));
+        scene.api.change(|stripe| {
+            stripe.advance(DAY);
+        });
         scene.hear().await;
         assert_eq!((scene.shown().await["tier"].clone(), scene.owed()), (json!("pro"), 0));
         let user = signed_in_for_long("user_1");

@@ -137,7 +137,7 @@ fn each_thing_that_is_bought_for_good_is_sold_once() {
             later(&scene);
             scene.api.change(|stripe| {
                 if is_subscribed {
-                    stripe.cancel(&scene.subscription)
+                    stripe.cancel(&scene.subscription);
                 }
             });
             scene.hear().await;

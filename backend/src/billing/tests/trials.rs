@@ -63,7 +63,9 @@ fn who_subscribes_for_the_first_time_begins_for_nothing() {
         let team = json!({ "planId": "team_monthly" });
         // What was never paid for is no first time.
         assert_eq!(scene.press_as("user_2", SUBSCRIBE, &team, None).await.status, 201);
-        scene.api.change(|stripe| drop(stripe.advance(DAY)));
+        scene.api.change(|stripe| {
+            stripe.advance(DAY);
+        });
         scene.hear().await;
         let order = json!({ "planId": "pro_monthly" });
         for (days, status) in [(Some("14"), "trialing"), (None, "incomplete")] {

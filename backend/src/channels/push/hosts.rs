@@ -1,5 +1,7 @@
 //! Where pushes may go: endpoints come from users, and nobody is to make us call elsewhere.
 
+use std::fmt::Write as _;
+
 use reqwest::Url;
 
 use crate::http_client::is_on_this_machine;
@@ -98,7 +100,9 @@ fn with_least_escapes(url: &str) -> String {
         let hex = part.get(..2).filter(|hex| hex.bytes().all(|digit| digit.is_ascii_hexdigit()));
         match hex.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
             Some(byte) if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) => plain.push(char::from(byte)),
-            Some(byte) => plain.push_str(&format!("%{byte:02X}")),
+            Some(byte) => {
+                let _ = write!(plain, "%{byte:02X}");
+            }
             None => {
                 plain.push('%');
                 plain.push_str(part);

@@ -54,12 +54,12 @@ async fn two_ring_for_each_other(redis: Option<Redis>) {
 
 #[test]
 fn two_processes_on_one_server_ring_for_each_other() {
-    block_on(two_ring_for_each_other(None));
+    block_on(Box::pin(two_ring_for_each_other(None)));
 }
 
 #[test]
 fn two_processes_ring_for_each_other_by_redis() {
-    block_on(async { two_ring_for_each_other(Some(Redis::start().await)).await });
+    block_on(async { Box::pin(two_ring_for_each_other(Some(Redis::start().await))).await });
 }
 
 #[test]
