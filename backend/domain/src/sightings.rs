@@ -1,7 +1,9 @@
 //! Things that were seen and that somebody should hear of: prices that no plan matches, versions that are new to us. Each has
-//! one row, however often it is seen, with when that was last.
+//! one row, however often it is seen, with when that was last. So have webhooks, of which somebody hears when there are none.
 
-use tollgate_db::{DbError, Tx, record};
+use std::collections::BTreeSet;
+
+use tollgate_db::{DbError, Lock, Tx, record};
 use tollgate_shared::Timestamp;
 
 record! {
@@ -25,7 +27,12 @@ pub enum SightingKind {
     UnmatchedSubscription,
     /// An event of an API version that this release does not know.
     UnknownVersion,
+    /// A webhook that a relay handed over.
+    Webhook,
 }
+
+/// The name of any webhook.
+const ANY_WEBHOOK: &str = "any";
 
 /// How long it is known that something was seen: longer than any alert looks back.
 pub const KEPT: chrono::Duration = chrono::Duration::days(31);
@@ -35,6 +42,7 @@ impl SightingKind {
         match self {
             Self::UnmatchedSubscription => "unmatched_subscription",
             Self::UnknownVersion => "unknown_version",
+            Self::Webhook => "webhook",
         }
     }
 }
@@ -65,7 +73,29 @@ pub async fn since(tx: &mut Tx, kind: SightingKind, since: Timestamp, limit: i64
     Ok(rows.into_iter().map(|(name,)| name).collect())
 }
 
-/// Forgets what was last seen before a moment.
+/// Notes that a webhook came at `at`. That is no earlier than what is known, unless a clock was wrong: what is known is after
+/// the present then.
+pub async fn note_webhook(tx: &mut Tx, at: Timestamp, now: Timestamp) -> Result<(), DbError> {
+    let Sighting { id, kind, name, seen_at } = Sighting::new(SightingKind::Webhook, ANY_WEBHOOK, at);
+    let noted = tx.sql(
+        "INSERT INTO sightings (id, kind, name, seen_at)
+         VALUES ($1, $2, $3, $4)
+         ON CONFLICT (id) DO UPDATE
+         SET seen_at = excluded.seen_at
+         WHERE sightings.seen_at < excluded.seen_at OR sightings.seen_at > $5",
+    );
+    noted.bind(id).bind(kind).bind(name).bind(seen_at).bind(now).run().await?;
+    Ok(())
+}
+
+/// When a webhook last came, if one ever did.
+pub async fn last_webhook(tx: &mut Tx) -> Result<Option<Timestamp>, DbError> {
+    let id = Sighting::new(SightingKind::Webhook, ANY_WEBHOOK, Timestamp::UNIX_EPOCH).id;
+    let known: Option<Sighting> = tx.load("id", &BTreeSet::from([id]), Lock::None).await?.pop();
+    Ok(known.map(|webhook| webhook.seen_at))
+}
+
+/// Forgets what was last seen before a moment, but not when a webhook last came: nobody would hear that none does.
 pub async fn forget(tx: &mut Tx, before: Timestamp) -> Result<(), DbError> {
     for kind in [SightingKind::UnmatchedSubscription, SightingKind::UnknownVersion] {
         let forgotten = tx.sql("DELETE FROM sightings WHERE kind = $1 AND seen_at < $2");

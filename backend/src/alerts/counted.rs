@@ -1,4 +1,5 @@
-//! What each process counts for alerts, written down where whoever judges finds it: calls to Stripe, versions that are new to us.
+//! What each process counts for alerts, written down where whoever judges finds it: calls to Stripe, versions that are new to us,
+//! and when a webhook last came.
 
 use tollgate_db::{DbError, Tx};
 use tollgate_domain::alerts::snapshot::Share;
@@ -18,26 +19,41 @@ const CALLS_KEPT: chrono::Duration = chrono::Duration::hours(25);
 pub async fn write(inbox: &Inbox) -> Result<(), DbError> {
     let app = inbox.app();
     let (versions, calls) = (inbox.unknown_versions().waiting(), app.stripe.as_ref().map(Client::counts));
+    let webhook_at = inbox.last_webhook().waiting();
     let counted = calls.map_or((0, 0), CallCounts::take);
-    if versions.is_empty() && counted == (0, 0) {
+    if versions.is_empty() && webhook_at.is_none() && counted == (0, 0) {
         return Ok(());
     }
     let seen: Vec<_> =
         versions.iter().map(|(version, at)| Sighting::new(SightingKind::UnknownVersion, version, *at)).collect();
-    let written = write_down(app, &seen, counted).await;
+    let written = write_down(app, &seen, webhook_at, counted).await;
     match (&written, calls) {
-        (Ok(()), _) => inbox.unknown_versions().forget(&versions),
+        (Ok(()), _) => {
+            inbox.unknown_versions().forget(&versions);
+            if let Some(at) = webhook_at {
+                inbox.last_webhook().written(at);
+            }
+        }
         (Err(_), Some(counts)) => counts.give_back(counted),
         (Err(_), None) => {}
     }
     written
 }
 
-async fn write_down(app: &App, seen: &[Sighting], counted: (i64, i64)) -> Result<(), DbError> {
+async fn write_down(
+    app: &App,
+    seen: &[Sighting],
+    webhook_at: Option<Timestamp>,
+    counted: (i64, i64),
+) -> Result<(), DbError> {
+    let now = app.clock.now();
     let mut tx = app.begin_write().await?;
     tx.upsert(&seen.iter().collect::<Vec<_>>()).await?;
+    if let Some(at) = webhook_at {
+        sightings::note_webhook(&mut tx, at, now).await?;
+    }
     if counted != (0, 0) {
-        add_calls(&mut tx, app.clock.now(), counted).await?;
+        add_calls(&mut tx, now, counted).await?;
     }
     tx.commit().await
 }

@@ -34,7 +34,7 @@ const LOOKED_AT_MAX: i64 = 100;
 #[derive(Debug)]
 pub(super) struct Known {
     pub(super) oldest_failed_at: Option<Timestamp>,
-    pub(super) newest_event_at: Option<Timestamp>,
+    pub(super) last_webhook_at: Option<Timestamp>,
     pub(super) has_live_subscriptions: bool,
     pub(super) letters: LetterNumbers,
     pub(super) jobs: Vec<JobNumbers>,
@@ -64,7 +64,7 @@ impl Known {
         let drift_since = now - hours(of::DRIFT_HOURS);
         Ok(Self {
             oldest_failed_at: view::in_trouble(tx).await?.oldest_failed_at,
-            newest_event_at: newest_event_at(tx).await?,
+            last_webhook_at: sightings::last_webhook(tx).await?,
             has_live_subscriptions: has_live_subscriptions(tx).await?,
             letters: letters(tx).await?,
             payments,
@@ -81,26 +81,14 @@ impl Known {
         })
     }
 
-    /// Of events; where none has come yet, it is quiet `since` that is looked at.
+    /// Of events; where no webhook has come yet, it is quiet `since` that is looked at.
     pub(super) fn events(&self, since: Timestamp) -> EventNumbers {
         EventNumbers {
             oldest_failed_at: self.oldest_failed_at,
-            quiet_since: self.newest_event_at.unwrap_or(since),
+            quiet_since: self.last_webhook_at.unwrap_or(since),
             has_live_subscriptions: self.has_live_subscriptions,
         }
     }
-}
-
-/// When the newest event came: of each status there is a newest one.
-async fn newest_event_at(tx: &mut Tx) -> Result<Option<Timestamp>, DbError> {
-    let mut newest = None;
-    for status in ["processed", "ignored", "failed", "dead_lettered"] {
-        let sql =
-            "SELECT received_at FROM webhook_events WHERE status = $1 ORDER BY received_at DESC, id DESC LIMIT $2";
-        let row: Option<(Timestamp,)> = tx.sql(sql).bind(status).bind(1_i64).optional().await?;
-        newest = newest.max(row.map(|(at,)| at));
-    }
-    Ok(newest)
 }
 
 async fn has_live_subscriptions(tx: &mut Tx) -> Result<bool, DbError> {

@@ -13,6 +13,7 @@ use rocket::http::Method;
 use serde_json::{Value, json};
 use tollgate_db::{Db, Engine};
 use tollgate_domain::cron::runs::Caller;
+use tollgate_domain::sightings;
 use tollgate_shared::clock::from_unix;
 use tollgate_shared::{Clock, Rng};
 
@@ -113,6 +114,21 @@ impl Scene {
         assert!(self.judge().await.is_empty(), "{alert} was not found once");
         assert_eq!(self.judge().await, [format!("{alert} resolved")]);
     }
+}
+
+#[test]
+fn the_last_webhook_is_the_latest_but_of_no_fast_clock() {
+    on_each_engine!(async |db: Db| {
+        let scene = Scene::on(db, &[]).await;
+        let at = |minute: i64| from_unix(START + minute * 60).unwrap();
+        // When it came, and what the clock of its process showed: the third was a day ahead.
+        for (came, now, known) in [(3, 4, 3), (2, 5, 3), (1500, 1500, 1500), (6, 6, 6)] {
+            let mut tx = scene.first().inner.begin_write().await.unwrap();
+            sightings::note_webhook(&mut tx, at(came), at(now)).await.unwrap();
+            assert_eq!(sightings::last_webhook(&mut tx).await.unwrap(), Some(at(known)));
+            tx.commit().await.unwrap();
+        }
+    });
 }
 
 impl TestApp {

@@ -87,7 +87,7 @@ impl Reconciliation {
         let request_id = RequestId::new(self.app.clock.now(), &self.app.rng);
         let payloads = missed.iter().map(|event| event.payload.clone()).collect();
         let mut mended = Vec::new();
-        for delivery in self.inbox.process(payloads, Mode::Delivery, &request_id).await {
+        for delivery in self.inbox.process(payloads, Mode::Fetched, &request_id).await {
             mended.push(match delivery {
                 Ok((_, outcome)) => outcome != Outcome::DeadLettered,
                 // What failed is stored, and whoever serves tries it again.

@@ -60,7 +60,7 @@ pub enum By {
     /// A relay handed it over.
     #[default]
     Relay,
-    /// Its time had come.
+    /// Nobody's but ours: its time had come, or it was fetched from Stripe.
     Retry,
     /// An operator wanted it.
     Operator,

@@ -10,6 +10,7 @@ mod claims;
 mod filter;
 mod job;
 mod lane;
+mod last_webhook;
 mod letters;
 mod made;
 mod outcome;
@@ -35,6 +36,7 @@ use self::batch::BatchWriter;
 use self::filter::EventFilter;
 use self::job::{Answer, Intent, Job};
 use self::lane::Lane;
+use self::last_webhook::LastWebhook;
 use self::versions::UnknownVersions;
 use self::writer::Writer;
 use crate::app::App;
@@ -72,6 +74,7 @@ pub struct Inbox {
     /// When events were last handed in.
     handed_in_at: Arc<SyncMutex<Option<Instant>>>,
     unknown_versions: UnknownVersions,
+    last_webhook: LastWebhook,
 }
 
 type Response = oneshot::Receiver<Answer>;
@@ -94,7 +97,8 @@ impl Inbox {
             app.tasks.keep(WRITER_TASK, move || writer.clone().run(waiting.clone()));
         }
         let (handed_in_at, unknown_versions) = (Arc::default(), UnknownVersions::default());
-        Self { app, filter, waiting, lane, refetch, database_was_away, handed_in_at, unknown_versions }
+        let last_webhook = LastWebhook::default();
+        Self { app, filter, waiting, lane, refetch, database_was_away, handed_in_at, unknown_versions, last_webhook }
     }
 
     /// Takes one delivery of an event.
@@ -117,6 +121,9 @@ impl Inbox {
         request_id: &RequestId,
     ) -> Vec<Delivery> {
         let receipts = if receipts.len() == payloads.len() { receipts } else { &[] };
+        let now = self.app.clock.now();
+        let came_at = receipts.iter().map(|receipt| receipt.received_at).max();
+        self.last_webhook.note(came_at.unwrap_or(now), now);
         self.process_with(payloads, Mode::Delivery, request_id, receipts).await
     }
 
@@ -178,7 +185,7 @@ impl Inbox {
         let id = event.id.clone();
         let intent = Intent::of(&event, &self.filter);
         // What an operator has gone through once more has not come anew.
-        if mode == Mode::Delivery {
+        if mode.brings_new() {
             self.unknown_versions.note(&event, self.app.clock.now());
         }
         let (answer, response) = oneshot::channel();
@@ -227,6 +234,11 @@ impl Inbox {
     /// API versions of events that this release does not know.
     pub fn unknown_versions(&self) -> &UnknownVersions {
         &self.unknown_versions
+    }
+
+    /// When a webhook last came.
+    pub fn last_webhook(&self) -> &LastWebhook {
+        &self.last_webhook
     }
 
     /// Whether the database was away since the failed events were last made due.

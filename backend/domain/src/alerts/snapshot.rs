@@ -98,7 +98,7 @@ pub struct RelaySaid {
 pub struct EventNumbers {
     /// When the oldest that waits for another attempt was received.
     pub oldest_failed_at: Option<Timestamp>,
-    /// When the newest came; where none has come, since when that is looked at.
+    /// When a webhook last came; where none has come, since when that is looked at.
     pub quiet_since: Timestamp,
     /// Whether there is a subscription of which events have to come.
     pub has_live_subscriptions: bool,

@@ -8,6 +8,7 @@ use tollgate_domain::memberships::joining::{Joined, join};
 use tollgate_domain::notifications::sending::Queue;
 use tollgate_domain::pods::schedule::Cadence;
 use tollgate_domain::pods::{self, NewPod};
+use tollgate_shared::RequestId;
 use tollgate_tests::python;
 use tollgate_tests::stripe::catalogue::PRO_MONTHLY;
 use tollgate_tests::stripe::rest::{Api, SECRET_KEY};
@@ -17,6 +18,7 @@ use super::*;
 use crate::notifications::sending::send_due;
 use crate::stripe_api::{Call, Timeouts};
 use crate::testing::{event, subscription, subscription_of};
+use crate::webhooks::inbox::{self, Mode};
 use crate::webhooks::routes::INTAKE_PATH;
 
 const DAY: i64 = 86_400;
@@ -124,10 +126,16 @@ fn what_stripe_tells_too_late_or_not_at_all_is_told() {
             })
             .await;
 
-        // That was a live subscription, and nothing comes any more.
+        // That was a live subscription, and nothing comes any more; what is fetched from Stripe did not come.
         scene.advance(22 * 60);
         assert!(scene.judge().await.is_empty());
-        scene.advance(2 * 60);
+        scene.advance(60);
+        let fetched = event("evt_fetched", "customer.created", &json!({ "object": "customer", "id": "cus_8" }));
+        let request_id = RequestId::parse("req_of_a_job").unwrap();
+        let fetched = vec![fetched.to_string().into()];
+        let outcome = scene.last().inbox.process(fetched, Mode::Fetched, &request_id).await.remove(0);
+        assert_eq!(outcome.unwrap().1, inbox::Outcome::Processed);
+        scene.advance(60);
         scene
             .is_told_once("NoWebhooks", async |scene| {
                 scene

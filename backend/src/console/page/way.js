@@ -60,7 +60,7 @@ export function moments({ event, relays, attempts, licenseEvents, messages = [],
     { at: event?.createdAt, what: "made at Stripe" },
     ...relays.map(({ relay, receivedAt }) => ({ at: receivedAt, what: `in the journal of ${relay}` })),
     { at: event?.receivedAt, what: "at the backend" },
-    ...attempts.map(({ at, by, outcome }) => ({ at, what: `${outcome}, tried by ${by === "relay" ? "a relay's delivery" : by === "retry" ? "the retry" : "an operator"}` })),
+    ...attempts.map(({ at, by, outcome }) => ({ at, what: `${outcome}, tried by ${by === "relay" ? "a relay's delivery" : by === "retry" ? "the backend itself" : "an operator"}` })),
     ...licenseEvents.map(({ createdAt, type }) => ({ at: createdAt, what: `${type} in the licence's log` })),
     ...licenseEvents.flatMap(({ type, acknowledgements }) =>
       acknowledgements.map(({ acknowledgedAt, status }) => ({ at: acknowledgedAt, what: `${type} ${status} by an app` })),

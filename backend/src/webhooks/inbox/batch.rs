@@ -16,7 +16,7 @@ use tollgate_stripe::Observation;
 use tracing::{error, warn};
 
 use super::claims::Claims;
-use super::job::{Answer, Intent, Job, Mode};
+use super::job::{Answer, Intent, Job};
 use super::letters;
 use super::made::Made;
 use super::outcome::{IntakeError, Outcome};
@@ -211,7 +211,7 @@ impl BatchWriter {
             },
             // What is in effect stays so.
             Some(known) if known.status() == Status::Processed => Err(IntakeError::NotStored),
-            None if job.mode != Mode::Delivery => Err(IntakeError::NotStored),
+            None if !job.mode.brings_new() => Err(IntakeError::NotStored),
             known => {
                 // An operator's attempt is the first of a new row of them.
                 let before =

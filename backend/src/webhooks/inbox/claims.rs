@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use tollgate_db::{DbError, Tx};
 use tollgate_shared::Timestamp;
 
-use super::job::{Answer, Job, Mode};
+use super::job::{Answer, Job};
 use super::outcome::{IntakeError, Outcome};
 use crate::webhooks::Status;
 use crate::webhooks::store::{self, Known};
@@ -28,7 +28,7 @@ impl Claims {
             first.entry(job.event.id.clone()).or_insert(index);
         }
         // In the order of ids: two replicas that are given the same events then wait for each other in one direction.
-        let delivered = first.values().map(|index| batch[*index]).filter(|job| job.mode == Mode::Delivery);
+        let delivered = first.values().map(|index| batch[*index]).filter(|job| job.mode.brings_new());
         let rows: Vec<_> = delivered.map(|job| job.row(now, job.intent.status(), batch_id)).collect();
         let claimed: BTreeSet<_> = tx.insert(&rows.iter().collect::<Vec<_>>()).await?.into_iter().collect();
         let unclaimed: BTreeSet<_> = first.keys().filter(|id| !claimed.contains(*id)).cloned().collect();

@@ -38,6 +38,8 @@ pub(super) struct Job {
 pub enum Mode {
     /// A delivery: a new event, or a failed one whose attempt is due.
     Delivery,
+    /// The same of an event that never came, and that was fetched from Stripe.
+    Fetched,
     /// The retry job's attempt: a failed event, due or not, since the job has taken it for itself.
     Retry,
     /// An operator's attempt: any event that is known. One that is in effect is applied once more, which changes nothing that
@@ -55,12 +57,17 @@ pub struct Order {
 }
 
 impl Mode {
+    /// Whether it may bring an event that nobody has.
+    pub(super) fn brings_new(&self) -> bool {
+        matches!(self, Self::Delivery | Self::Fetched)
+    }
+
     /// Whether a claim may take an event that has this status; `is_due` says whether a failed one's time has come.
     pub(super) fn may_take(&self, status: Status, is_due: bool) -> bool {
         match (self, status) {
-            (Self::Delivery, Status::Failed) => is_due,
+            (Self::Delivery | Self::Fetched, Status::Failed) => is_due,
             (Self::Retry, Status::Failed) | (Self::Operator(_), _) => true,
-            (Self::Delivery | Self::Retry, Status::Processed | Status::Ignored | Status::DeadLettered) => false,
+            (_, Status::Processed | Status::Ignored | Status::DeadLettered) => false,
         }
     }
 

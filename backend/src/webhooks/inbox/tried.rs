@@ -89,7 +89,7 @@ fn attempt(now: Timestamp, job: &Job, outcome: Status, error: Option<&str>, befo
     Attempt {
         by: match job.mode {
             Mode::Delivery => By::Relay,
-            Mode::Retry => By::Retry,
+            Mode::Retry | Mode::Fetched => By::Retry,
             Mode::Operator(_) => By::Operator,
         },
         outcome: outcome.name().to_owned(),
