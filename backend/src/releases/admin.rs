@@ -1,7 +1,7 @@
 //! What operators do with releases.
 
-use std::collections::BTreeSet;
-use std::io::Write as _;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, Write as _};
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -23,7 +23,7 @@ use tollgate_domain::releases::{self, Release, ReleaseFile, Wanted};
 use tracing::info;
 
 use super::request::{BODY_BYTES_MAX, Create, percent};
-use super::shelf::Shelf;
+use super::shelf::{Shelf, Unfinished};
 use crate::app::App;
 use crate::http::auth::Operator;
 use crate::http::body::{JsonBody, OptionalJsonBody, StreamedBody};
@@ -78,15 +78,28 @@ async fn list(_operator: Operator, page: Paged, app: &State<App>) -> Result<Json
 }
 
 #[get("/api/admin/releases/<id>")]
-async fn show(_operator: Operator, id: &str, app: &State<App>) -> Result<Json<ReleaseView>, ApiError> {
-    shown(app, id).await
+async fn show(
+    _operator: Operator,
+    id: &str,
+    shelf: &State<Shelf>,
+    app: &State<App>,
+) -> Result<Json<ReleaseView>, ApiError> {
+    shown(app, shelf, id).await
 }
 
-async fn shown(app: &App, id: &str) -> Result<Json<ReleaseView>, ApiError> {
+/// A release, and which of its files are there: one that was lost or changed on disk has to be sent once more.
+async fn shown(app: &App, shelf: &Shelf, id: &str) -> Result<Json<ReleaseView>, ApiError> {
     let mut tx = app.read().await?;
     let (release, files) = releases::find(&mut tx, id).await?.ok_or(ReleaseError::Unknown)?;
     let stored = releases::stored(&mut tx, &files.iter().map(|file| file.name.clone()).collect()).await?;
-    Ok(Json(ReleaseView::of(release, files, &stored)))
+    drop(tx);
+    let mut there = BTreeMap::new();
+    for (name, file) in stored {
+        if shelf.open(&file).await.is_ok() {
+            there.insert(name, file);
+        }
+    }
+    Ok(Json(ReleaseView::of(release, files, &there)))
 }
 
 #[post("/api/admin/releases", data = "<body>")]
@@ -94,6 +107,7 @@ async fn create(
     operator: Operator,
     body: JsonBody<Create, { BODY_BYTES_MAX }>,
     context: &RequestContext,
+    shelf: &State<Shelf>,
     app: &State<App>,
 ) -> Result<Custom<Json<ReleaseView>>, ApiError> {
     let new = body.0.readable(app.config.release_file_bytes_max)?;
@@ -112,7 +126,7 @@ async fn create(
     if is_new {
         info!(request_id = %context.request_id, "made release {id}");
     }
-    Ok(Custom(if is_new { Status::Created } else { Status::Ok }, shown(app, &id).await?))
+    Ok(Custom(if is_new { Status::Created } else { Status::Ok }, shown(app, shelf, &id).await?))
 }
 
 #[put("/api/admin/releases/<id>/files/<name>", data = "<body>")]
@@ -128,22 +142,36 @@ async fn store(
     let found = releases::find(&mut app.read().await?, id).await?;
     let file = found.and_then(|(_, files)| files.into_iter().find(|file| file.name == name));
     let file = file.ok_or(ReleaseError::Unknown)?;
-    keep(app, shelf, &file, &mut body).await?;
+    let unfinished = receive(app, shelf, &file, &mut body).await?;
     let by = operator.acting(context, None);
     let touched = Touched::releases(Wanted { names: BTreeSet::from([name.to_owned()]), ..Wanted::default() });
-    app.write(&touched, |work| life::store(work, &by, &file)).await?;
+    let stored = app.write(&touched, |work| {
+        life::store(work, &by, &file)?;
+        // While its row is held: nobody removes it who had found that it is nobody's.
+        unfinished.keep(&file.name, &file.sha512).map_err(not_stored)
+    });
+    stored.await?;
     info!(request_id = %context.request_id, "stored file {name} of release {id}");
     Ok(NoContent)
 }
 
-/// Writes a file as it comes, and keeps it if it is the one that was announced.
-async fn keep(app: &App, shelf: &Shelf, file: &ReleaseFile, body: &mut StreamedBody<'_>) -> Result<(), ApiError> {
+/// 500: the file system failed.
+fn not_stored(error: io::Error) -> ApiError {
+    ApiError::internal_because("release_file", format!("could not store a file: {error}"))
+}
+
+/// Writes a file as it comes, beside its place, if it is the one that was announced.
+async fn receive(
+    app: &App,
+    shelf: &Shelf,
+    file: &ReleaseFile,
+    body: &mut StreamedBody<'_>,
+) -> Result<Unfinished, ApiError> {
     let bytes_max = app.config.release_file_bytes_max;
     if body.announced.is_some_and(|bytes| bytes > bytes_max) {
         return Err(ApiError::body_too_large(usize::try_from(bytes_max).unwrap_or(usize::MAX)));
     }
-    let failed = |error| ApiError::internal_because("release_file", format!("could not store a file: {error}"));
-    let unfinished = shelf.begin(&app.rng).map_err(failed)?;
+    let unfinished = shelf.begin(&app.rng).map_err(not_stored)?;
     let (mut hash, mut size) = (Sha512::new(), 0_u64);
     loop {
         let mut piece = BytesMut::with_capacity(PIECE_BYTES);
@@ -155,12 +183,12 @@ async fn keep(app: &App, shelf: &Shelf, file: &ReleaseFile, body: &mut StreamedB
         if size > file.size as u64 {
             return Err(mismatch());
         }
-        let mut to = unfinished.file().map_err(failed)?;
+        let mut to = unfinished.file().map_err(not_stored)?;
         let written = spawn_blocking(move || {
             hash.update(&piece);
             to.write_all(&piece).map(|()| hash)
         });
-        hash = written.await.expect("writing does not panic").map_err(failed)?;
+        hash = written.await.expect("writing does not panic").map_err(not_stored)?;
         if has_ended {
             break;
         }
@@ -168,7 +196,8 @@ async fn keep(app: &App, shelf: &Shelf, file: &ReleaseFile, body: &mut StreamedB
     if size != file.size as u64 || BASE64_STANDARD.encode(hash.finalize()) != file.sha512 {
         return Err(mismatch());
     }
-    unfinished.keep(&file.name, &file.sha512).await.map_err(failed)
+    unfinished.finish().await.map_err(not_stored)?;
+    Ok(unfinished)
 }
 
 /// 422: it is another file than the one that was announced.
@@ -183,12 +212,13 @@ async fn publish(
     id: &str,
     body: OptionalJsonBody<MaybeReason>,
     context: &RequestContext,
+    shelf: &State<Shelf>,
     app: &State<App>,
 ) -> Result<Json<ReleaseView>, ApiError> {
     let by = operator.acting(context, body.0.readable()?);
     act(app, id, |work| life::publish(work, &by, id)).await?;
     info!(request_id = %context.request_id, "published release {id}");
-    shown(app, id).await
+    shown(app, shelf, id).await
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -205,12 +235,13 @@ async fn rollout(
     id: &str,
     body: JsonBody<Rollout>,
     context: &RequestContext,
+    shelf: &State<Shelf>,
     app: &State<App>,
 ) -> Result<Json<ReleaseView>, ApiError> {
     let percent = percent("percent", body.0.percent)?;
     let by = operator.acting(context, maybe_readable(body.0.reason)?);
     act(app, id, |work| life::roll_out(work, &by, id, percent)).await?;
-    shown(app, id).await
+    shown(app, shelf, id).await
 }
 
 #[post("/api/admin/releases/<id>/withdraw", data = "<body>")]
@@ -219,12 +250,13 @@ async fn withdraw(
     id: &str,
     body: JsonBody<Reason>,
     context: &RequestContext,
+    shelf: &State<Shelf>,
     app: &State<App>,
 ) -> Result<Json<ReleaseView>, ApiError> {
     let by = operator.acting(context, Some(body.0.readable()?));
     act(app, id, |work| life::withdraw(work, &by, id)).await?;
     info!(request_id = %context.request_id, "withdrew release {id}");
-    shown(app, id).await
+    shown(app, shelf, id).await
 }
 
 /// Lets `rule` change a release.

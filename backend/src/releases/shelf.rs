@@ -1,7 +1,8 @@
 //! The folder of releases' files.
 //!
 //! A file is written beside its place, synced, and only then put there, under a name that has its digest in it: so what lies
-//! there is whole, and never takes the place of something else. What somebody changed there later is never served: of each file
+//! there is whole, and never takes the place of something else. Whoever puts one there or removes it holds its row in the
+//! database meanwhile, so that what has come again is not removed. What somebody changed there later is never served: of each file
 //! it is remembered by which size, times and number in its file system it was last found to be good, and as soon as one of
 //! those is another one it is read and compared again. A change while it is being sent ends the answer.
 
@@ -130,10 +131,9 @@ impl Shelf {
         Ok(Unfinished { file, path, shelf: self.clone() })
     }
 
-    /// Removes a file. One that is not there is no matter.
-    pub async fn remove(&self, of: &StoredFile) -> io::Result<()> {
-        let path = self.path_of(&of.name, &of.sha512);
-        match spawn_blocking(move || fs::remove_file(path)).await.map_err(io::Error::other)? {
+    /// Removes a file. One that is not there is no matter. To be called by who holds its row.
+    pub fn remove(&self, of: &StoredFile) -> io::Result<()> {
+        match fs::remove_file(self.path_of(&of.name, &of.sha512)) {
             Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
             _ => Ok(()),
         }
@@ -211,16 +211,20 @@ impl Unfinished {
         self.file.try_clone()
     }
 
-    /// Puts it in its place, on disk: nobody may change it there.
-    pub async fn keep(self, name: &str, sha512: &str) -> io::Result<()> {
-        let to = self.shelf.path_of(name, sha512);
-        let kept = spawn_blocking(move || {
-            self.file.set_permissions(Permissions::from_mode(0o444))?;
-            self.file.sync_all()?;
-            fs::rename(&self.path, to)?;
-            File::open(&self.shelf.folder)?.sync_all()
+    /// Has all of it on disk: nobody may change it any more.
+    pub async fn finish(&self) -> io::Result<()> {
+        let file = self.file()?;
+        let finished = spawn_blocking(move || {
+            file.set_permissions(Permissions::from_mode(0o444))?;
+            file.sync_all()
         });
-        kept.await.map_err(io::Error::other)?
+        finished.await.map_err(io::Error::other)?
+    }
+
+    /// Puts it in its place, once it is finished. To be called by who holds its row: no more than a name changes.
+    pub fn keep(&self, name: &str, sha512: &str) -> io::Result<()> {
+        fs::rename(&self.path, self.shelf.path_of(name, sha512))?;
+        File::open(&self.shelf.folder)?.sync_all()
     }
 }
 
@@ -251,7 +255,8 @@ mod tests {
         let unfinished = shelf.begin(&Rng::system()).unwrap();
         unfinished.file().unwrap().write_all(bytes).unwrap();
         let stored = stored(bytes);
-        unfinished.keep(&stored.name, &stored.sha512).await.unwrap();
+        unfinished.finish().await.unwrap();
+        unfinished.keep(&stored.name, &stored.sha512).unwrap();
         stored
     }
 

@@ -1,5 +1,6 @@
 //! Releases through Rocket's local client, on both engines.
 
+use std::collections::BTreeSet;
 use std::fs;
 
 use base64::Engine as _;
@@ -9,8 +10,10 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha512};
 use tempfile::TempDir;
 use tollgate_db::Db;
+use tollgate_domain::releases;
 
 use super::retention;
+use super::shelf::Shelf;
 use crate::on_each_engine;
 use crate::testing::{START, TestApp, TestResponse, signed_in, subscription_of};
 
@@ -193,6 +196,7 @@ fn a_version_or_name_never_has_other_bytes() {
         }
         assert_eq!(site.put(&ids[0], "b.exe", b"three").await.status, 204);
         assert_eq!(site.put(&ids[1], "b.exe", b"four").await.refusal(), refused(409, "file_exists"));
+        assert_eq!(site.stored(), 2, "what was refused is not kept");
         assert_eq!(site.act(&ids[1], "publish", &json!({})).await.refusal(), refused(409, "file_exists"));
         // The same bytes may be in another channel.
         let mut beta = release("1.0.0", &[file("a-1.0.0.exe", b"one")]);
@@ -333,6 +337,29 @@ fn a_draft_is_nobodys_and_a_withdrawn_file_is_served_for_a_while() {
 }
 
 #[test]
+fn a_file_that_comes_again_while_it_is_removed_stays() {
+    on_each_engine!(async |db| {
+        let site = Site::on(db).await;
+        let app = &site.app.inner;
+        let id = site.publish(release("1.0.0", &[]), &[("a.exe", b"one")]).await;
+        site.act(&id, "withdraw", &json!({ "reason": "it crashes" })).await;
+        let mut tx = app.begin_write().await.unwrap();
+        let long_ago = app.clock.now() - releases::WITHDRAWN_KEPT;
+        tx.sql("UPDATE releases SET withdrawn_at = $1").bind(long_ago).run().await.unwrap();
+        tx.commit().await.unwrap();
+        let names = BTreeSet::from(["a.exe".to_owned()]);
+        let stored = releases::stored(&mut app.read().await.unwrap(), &names).await.unwrap();
+        assert_eq!(retention::forget(app, &stored["a.exe"]).await, Ok(true));
+        // That it is gone is noted, and it comes again before it is.
+        let mut beta = release("1.0.0", &[]);
+        beta["channel"] = json!("beta");
+        site.publish(beta, &[("a.exe", b"one")]).await;
+        retention::take_away(app, &Shelf::new(site.folder.path()), &stored["a.exe"]).await.unwrap();
+        assert_eq!(site.get("/api/releases/files/a.exe", &[]).await.body, b"one");
+    });
+}
+
+#[test]
 fn who_may_have_a_release_shows_a_licence() {
     on_each_engine!(async |db| {
         let site = Site::with(db, &[("RELEASES_ACCESS", "licensed"), ("PUBLIC_URL", "https://relay.example")]).await;
@@ -391,7 +418,7 @@ fn who_may_have_a_release_shows_a_licence() {
 }
 
 #[test]
-fn what_was_changed_on_disk_is_not_served() {
+fn what_was_changed_on_disk_is_not_served_until_it_comes_again() {
     on_each_engine!(async |db| {
         let site = Site::on(db).await;
         site.publish(release("1.0.0", &[]), &[("a.exe", b"one")]).await;
@@ -400,5 +427,10 @@ fn what_was_changed_on_disk_is_not_served() {
         fs::remove_file(&stored).unwrap();
         fs::write(&stored, b"two").unwrap();
         assert_eq!(site.refusal("/api/releases/files/a.exe", &[]).await, refused(500, "internal_error"));
+        // Whoever publishes the same again is told that it is missing, and sends it.
+        let again = site.app.act(PATH, &release("1.0.0", &[file("a.exe", b"one")])).await.json();
+        assert_eq!((&again["status"], &again["files"][0]["stored"]), (&json!("published"), &json!(false)), "{again}");
+        assert_eq!(site.put(again["id"].as_str().unwrap(), "a.exe", b"one").await.status, 204);
+        assert_eq!(site.get("/api/releases/files/a.exe", &[]).await.body, b"one");
     });
 }

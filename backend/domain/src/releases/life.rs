@@ -226,6 +226,11 @@ fn record(
     acts::record(work, by, Act { action, target: ("release", id), before, after });
 }
 
+/// Whether a file lies in the folder, or is being put there by who holds its row.
+pub fn is_there(work: &UnitOfWork, name: &str) -> bool {
+    work.get::<StoredFile>(name).is_some_and(StoredFile::is_there)
+}
+
 /// Notes that a file lies in the folder no longer; says whether that may be: no release may have it that is not long past.
 pub fn forget(work: &mut UnitOfWork, name: &str) -> bool {
     let now = work.now();
