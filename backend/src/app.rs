@@ -1,10 +1,10 @@
 //! The one piece of state that routes and background tasks share.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex as SyncMutex, PoisonError};
 
 use chrono::Duration;
 use rocket::Request;
-use tokio::sync::OnceCell;
+use tokio::sync::{Mutex, MutexGuard, OnceCell};
 use tollgate_shared::{Clock, Rng, Timestamp};
 use tracing::error;
 
@@ -19,6 +19,7 @@ use crate::stripe_api::Client;
 use crate::tasks::Tasks;
 use tollgate_db::{Db, DbError, Tx};
 use tollgate_domain::acknowledgements::undelivered::Counts;
+use tollgate_domain::analytics::health::Ranking;
 use tollgate_domain::deployment_keys::DeploymentKeys;
 use tollgate_domain::sealer::Sealer;
 use tollgate_domain::settings::Settings;
@@ -53,28 +54,38 @@ pub struct App {
     /// What was heard of machines and is not written yet.
     pub last_seen: LastSeen,
     /// How much is owed by apps, as it was counted last.
-    pub(crate) unacknowledged: CountedLately,
+    pub(crate) unacknowledged: Arc<CountedLately<Counts>>,
+    /// How well the apps of licences take what they are told, as it was counted last.
+    pub(crate) ranking: Arc<CountedLately<Ranking>>,
     /// What this process measures of itself.
     pub measured: Measured,
 }
 
-/// A count of much, for whoever asks within the next minute: pages ask every few seconds.
-#[derive(Clone, Default)]
-pub(crate) struct CountedLately(Arc<Mutex<Option<(Timestamp, Counts)>>>);
+/// What takes long to count, for whoever asks within the next minute: pages ask every few seconds.
+#[derive(Default)]
+pub(crate) struct CountedLately<T> {
+    counted: SyncMutex<Option<(Timestamp, Arc<T>)>>,
+    turn: Mutex<()>,
+}
 
 const COUNT_KEPT: Duration = Duration::minutes(1);
 
-impl CountedLately {
+impl<T> CountedLately<T> {
     /// What was counted within the last minute, if it is kept.
-    pub(crate) fn known(&self, now: Timestamp) -> Option<Counts> {
-        let known = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+    pub(crate) fn known(&self, now: Timestamp) -> Option<Arc<T>> {
+        let counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
         let is_good = |at: Timestamp| at <= now && now - at < COUNT_KEPT;
-        known.filter(|(at, _)| is_good(*at)).map(|(_, counts)| counts)
+        counted.as_ref().filter(|(at, _)| is_good(*at)).map(|(_, counted)| Arc::clone(counted))
+    }
+
+    /// The turn to count, of one at a time: whoever waited for it looks first whether it is known now.
+    pub(crate) async fn turn(&self) -> MutexGuard<'_, ()> {
+        self.turn.lock().await
     }
 
     /// Keeps what was counted at `now`.
-    pub(crate) fn keep(&self, now: Timestamp, counts: Counts) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((now, counts));
+    pub(crate) fn keep(&self, now: Timestamp, counted: &Arc<T>) {
+        *self.counted.lock().unwrap_or_else(PoisonError::into_inner) = Some((now, Arc::clone(counted)));
     }
 }
 
@@ -104,7 +115,8 @@ impl App {
         };
         let tasks = Tasks::new(clock.clone(), rng.clone());
         let bells = Bells::new(&rng);
-        let (keys, last_seen, unacknowledged) = (Arc::default(), LastSeen::default(), CountedLately::default());
+        let (keys, last_seen) = (Arc::default(), LastSeen::default());
+        let (unacknowledged, ranking) = (Arc::default(), Arc::default());
         let measured = Measured::new(&rng);
         Self {
             config,
@@ -121,6 +133,7 @@ impl App {
             keys,
             last_seen,
             unacknowledged,
+            ranking,
             measured,
         }
     }
@@ -154,11 +167,11 @@ mod tests {
 
     #[test]
     fn a_count_is_kept_for_a_minute_alone() {
-        let (lately, counts) = (CountedLately::default(), Counts { older: 7, ..Counts::default() });
+        let (lately, counts) = (CountedLately::default(), Arc::new(7));
         let at = |seconds| from_unix(seconds).unwrap();
         assert_eq!(lately.known(at(100)), None);
-        lately.keep(at(100), counts);
-        assert_eq!(lately.known(at(159)), Some(counts));
+        lately.keep(at(100), &counts);
+        assert_eq!(lately.known(at(159)).as_deref(), Some(&7));
         assert_eq!((lately.known(at(160)), lately.known(at(99))), (None, None), "nor when the clock was set back");
     }
 }

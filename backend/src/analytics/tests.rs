@@ -11,6 +11,7 @@ use tollgate_db::testing::block_on;
 use tollgate_domain::analytics::{health, patterns, points, samples, sources};
 
 use super::job;
+use crate::alerts::counted;
 use crate::licenses::last_seen;
 use crate::on_each_engine;
 use crate::schema::testing::migrated;
@@ -314,6 +315,15 @@ fn licences_are_told_the_worst_first() {
             let expected: Vec<_> = rows.iter().filter(|row| row["status"] == status).cloned().collect();
             assert_eq!(of_status["data"], json!(expected), "{status}");
         }
+        // It is counted once a minute, however often somebody looks.
+        let letters = app.as_user(Method::Get, "/api/dlq?source=desktop", &operator()).await.json();
+        let resolve = format!("/api/dlq/resolve/{}", letters["data"][0]["id"].as_str().unwrap());
+        assert_eq!(app.as_user(Method::Post, &resolve, &operator()).await.status, 200);
+        let score = async || app.analytics("health?limit=1").await.json()["data"][0]["score"].take();
+        assert_eq!(score().await, 70);
+        app.inner.clock.advance(Duration::from_secs(60));
+        assert_eq!(score().await, 80);
+
         app.inner.clock.advance(Duration::from_secs(8 * 24 * HOUR));
         let counts = app.analytics("health").await.json()["counts"].clone();
         assert_eq!(counts, json!({ "healthy": 0, "degraded": 0, "critical": 0, "inactive": 4 }));
@@ -355,6 +365,7 @@ fn what_is_out_of_the_ordinary_is_told_of() {
         let mut unknown = event("evt_new", "something.new", &json!({ "object": "thing" }));
         unknown["api_version"] = json!("2199-01-01.sequoia");
         assert_eq!(app.post(INTAKE_PATH, &unknown).await.status, 200);
+        counted::write(&app.inbox).await.unwrap();
         let mut unpriced = subscription_of("cus_2", "active");
         unpriced["items"]["data"][0]["price"] =
             json!({ "id": "price_of_nothing", "object": "price", "product": "prod_of_nothing" });

@@ -1,5 +1,7 @@
 //! Events that machines which were there have said nothing of: counted, and after a week dead letters.
 
+use std::sync::Arc;
+
 use tollgate_db::DbError;
 use tollgate_domain::acknowledgements::undelivered::{self, Counts};
 use tollgate_shared::Timestamp;
@@ -56,14 +58,18 @@ pub async fn show(app: &App) -> Result<(), DbError> {
     for (age, count) in by_age {
         metrics::gauge!("tollgate_backend_events_unacknowledged", "age" => age).set(count as f64);
     }
-    let age = counts.oldest_at.map_or(0.0, |at| (now - at).as_seconds_f64().max(0.0));
+    let age = counts.oldest_at().map_or(0.0, |at| (now - at).as_seconds_f64().max(0.0));
     metrics::gauge!("tollgate_backend_events_unacknowledged_oldest_seconds").set(age);
     Ok(())
 }
 
 /// How many events of the last week are owed an acknowledgement. Who has many, by apps that never say anything, gets the number
 /// of the last minute.
-pub async fn unacknowledged(app: &App, now: Timestamp) -> Result<Counts, DbError> {
+pub async fn unacknowledged(app: &App, now: Timestamp) -> Result<Arc<Counts>, DbError> {
+    if let Some(counts) = app.unacknowledged.known(now) {
+        return Ok(counts);
+    }
+    let _turn = app.unacknowledged.turn().await;
     match app.unacknowledged.known(now) {
         Some(counts) => Ok(counts),
         None => count(app, now).await,
@@ -71,17 +77,19 @@ pub async fn unacknowledged(app: &App, now: Timestamp) -> Result<Counts, DbError
 }
 
 /// The same, counted now, in pages: no statement takes long.
-async fn count(app: &App, now: Timestamp) -> Result<Counts, DbError> {
-    let (mut counts, mut after) = (Counts::default(), None);
-    for page in 1.. {
+async fn count(app: &App, now: Timestamp) -> Result<Arc<Counts>, DbError> {
+    let (mut counts, mut after, mut pages) = (Counts::default(), None, 0);
+    loop {
         let mut tx = app.read_list().await?;
         after = undelivered::count(&mut tx, now, after, COUNTED_AT_ONCE, &mut counts).await?;
+        pages += 1;
         if after.is_none() {
-            if page >= MANY_PAGES {
-                app.unacknowledged.keep(now, counts);
-            }
             break;
         }
+    }
+    let counts = Arc::new(counts);
+    if pages >= MANY_PAGES {
+        app.unacknowledged.keep(now, &counts);
     }
     Ok(counts)
 }

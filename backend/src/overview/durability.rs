@@ -138,7 +138,7 @@ async fn durability(
             failed,
             unacknowledged,
             ack_rate: (all > 0).then(|| acknowledged as f64 / all as f64),
-            oldest_unacknowledged_seconds: owed.oldest_at.map(|at| seconds_since(now, at)),
+            oldest_unacknowledged_seconds: owed.oldest_at().map(|at| seconds_since(now, at)),
             ack_p95_ms: percentile(ack_times(&mut tx, since).await?, 95),
         },
         dead_letters: letters(&mut tx, now).await?,

@@ -53,7 +53,7 @@ record! {
 }
 
 /// How many acknowledgements are owed: one an event and machine that was there for it and has said nothing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Of events made within the last hour.
     pub within_an_hour: usize,
@@ -61,13 +61,18 @@ pub struct Counts {
     pub within_a_day: usize,
     /// Of those before.
     pub older: usize,
-    /// When the oldest of all of them was made.
-    pub oldest_at: Option<Timestamp>,
+    /// When the oldest of each licence's was made.
+    pub oldest_of: BTreeMap<String, Timestamp>,
 }
 
 impl Counts {
-    fn add(&mut self, now: Timestamp, made_at: Timestamp) {
-        let age = now - made_at;
+    /// When the oldest of all of them was made.
+    pub fn oldest_at(&self) -> Option<Timestamp> {
+        self.oldest_of.values().min().copied()
+    }
+
+    fn add(&mut self, now: Timestamp, event: &LogEvent) {
+        let age = now - event.created_at;
         let count = if age < Duration::hours(1) {
             &mut self.within_an_hour
         } else if age < Duration::days(1) {
@@ -76,7 +81,8 @@ impl Counts {
             &mut self.older
         };
         *count += 1;
-        self.oldest_at = self.oldest_at.into_iter().chain([made_at]).min();
+        // They come in the order in which they were made.
+        self.oldest_of.entry(event.license_id.clone()).or_insert(event.created_at);
     }
 }
 
@@ -131,7 +137,7 @@ pub async fn count(
     let from = || Position { at: now - DEAD_LETTER_AFTER, id: String::new() };
     let events = store::events_until(tx, &after.unwrap_or_else(from), now, limit).await?;
     for (event, _) in owed(tx, &events).await? {
-        counts.add(now, event.created_at);
+        counts.add(now, event);
     }
     let is_all = (events.len() as i64) < limit;
     Ok(events.last().filter(|_| !is_all).map(LogEvent::position))

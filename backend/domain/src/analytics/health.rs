@@ -3,14 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::Duration;
-use tollgate_db::{DbError, Tx, id_set};
+use tollgate_db::page::Page;
+use tollgate_db::{DbError, Lock, Tx, id_set};
 use tollgate_shared::Timestamp;
+
+use crate::licenses::machines::{self, Machine};
 
 /// What was told and said within so long counts.
 pub const WITHIN: Duration = Duration::hours(24);
-
-/// A machine that was there is waited for so long: after that an event is a dead letter.
-pub const OWED_WITHIN: Duration = Duration::days(7);
 
 /// A licence of which no machine was heard of for so long is not in use.
 pub const INACTIVE_AFTER: Duration = Duration::days(7);
@@ -88,36 +88,33 @@ impl Amiss {
     }
 }
 
-const FAILED: &str = "SELECT e.license_id, count(*), count(*) FILTER (WHERE a.status = 'failed')
-     FROM license_events AS e
-     JOIN acknowledgements AS a ON a.event_id = e.id
-     WHERE e.created_at >= $1
-     GROUP BY e.license_id
-     HAVING count(*) FILTER (WHERE a.status = 'failed') > 0";
-
-const OWED: &str = "SELECT e.license_id, min(e.created_at)
-     FROM license_events AS e
-     JOIN machines AS m ON m.seat_of = e.license_id
-     JOIN sessions AS s ON s.machine_id = m.id
-     WHERE e.created_at >= $1 AND s.connected_at < e.created_at AND s.last_seen_at >= e.created_at
-       AND NOT EXISTS (SELECT 1 FROM acknowledgements AS a WHERE a.id = e.id || '/' || m.id)
-     GROUP BY e.license_id";
+/// Of the licences whose machines said of late that they failed: all that was said of what they were told.
+const FAILED: &str = "SELECT a.license_id, count(*), count(*) FILTER (WHERE a.status = 'failed')
+     FROM acknowledgements AS a
+     JOIN license_events AS e ON e.id = a.event_id
+     WHERE a.license_id IN (SELECT license_id FROM acknowledgements WHERE status = 'failed' AND acknowledged_at >= $1)
+       AND a.acknowledged_at >= $1 AND e.created_at >= $1
+     GROUP BY a.license_id";
 
 const LETTERS: &str = "SELECT license_id, count(*)
      FROM dead_letters
      WHERE status = 'open' AND source IN ('delivery', 'desktop') AND license_id IS NOT NULL
      GROUP BY license_id";
 
-/// What is amiss at all licences at which something is.
-pub async fn amiss(tx: &mut Tx, now: Timestamp) -> Result<BTreeMap<String, Amiss>, DbError> {
+/// What is amiss at all licences at which something is; `owed` says of each when the oldest event was made that a machine which
+/// was there has said nothing of.
+async fn amiss(
+    tx: &mut Tx,
+    owed: &BTreeMap<String, Timestamp>,
+    now: Timestamp,
+) -> Result<BTreeMap<String, Amiss>, DbError> {
     let mut amiss: BTreeMap<String, Amiss> = BTreeMap::new();
     let failed: Vec<(String, i64, i64)> = tx.sql(FAILED).bind(now - WITHIN).all().await?;
     for (license_id, acknowledged, failed) in failed {
         amiss.insert(license_id, Amiss { acknowledged, failed, ..Amiss::default() });
     }
-    let owed: Vec<(String, Timestamp)> = tx.sql(OWED).bind(now - OWED_WITHIN).all().await?;
     for (license_id, at) in owed {
-        amiss.entry(license_id).or_default().oldest_owed_at = Some(at);
+        amiss.entry(license_id.clone()).or_default().oldest_owed_at = Some(*at);
     }
     let letters: Vec<(String, i64)> = tx.sql(LETTERS).all().await?;
     for (license_id, count) in letters {
@@ -126,18 +123,111 @@ pub async fn amiss(tx: &mut Tx, now: Timestamp) -> Result<BTreeMap<String, Amiss
     Ok(amiss)
 }
 
+/// How many licences are looked at at once, of which only some may be wanted.
+const LOOK: i64 = 1000;
+
+/// All licences by how well their apps take what they are told, as of a moment.
+#[derive(Debug, Default)]
+pub struct Ranking {
+    amiss: BTreeMap<String, Amiss>,
+    /// Those whose score is not the best, the worst first.
+    worst: Vec<(i64, String, Status)>,
+    licenses: i64,
+    in_use: i64,
+}
+
+impl Ranking {
+    /// Counts it; `owed` as of [`undelivered::count`](crate::acknowledgements::undelivered::count).
+    pub async fn count(tx: &mut Tx, owed: &BTreeMap<String, Timestamp>, now: Timestamp) -> Result<Self, DbError> {
+        let amiss = amiss(tx, owed, now).await?;
+        let scores = amiss.iter().map(|(id, amiss)| (amiss.score(now), id)).filter(|(score, _)| *score < BEST);
+        let scores: Vec<_> = scores.collect();
+        let ids = scores.iter().map(|(_, id)| (*id).clone()).collect();
+        let last_seen = last_seen(&machines::in_seats_of(tx, &ids, Lock::None).await?);
+        let rated =
+            |(score, id): (i64, &String)| (score, id.clone(), Status::of(score, last_seen.get(id).copied(), now));
+        let mut worst: Vec<_> = scores.into_iter().map(rated).collect();
+        worst.sort_unstable();
+        let (licenses, in_use) = count(tx, now).await?;
+        Ok(Self { amiss, worst, licenses, in_use })
+    }
+
+    /// What is amiss at a licence.
+    pub fn amiss_of(&self, license_id: &str) -> Amiss {
+        self.amiss.get(license_id).copied().unwrap_or_default()
+    }
+
+    /// How many licences are in each status.
+    pub fn counts(&self) -> BTreeMap<&'static str, i64> {
+        let of = |status| self.worst.iter().filter(|(.., is)| *is == status).count() as i64;
+        let (degraded, critical) = (of(Status::Degraded), of(Status::Critical));
+        let counts = [
+            (Status::Healthy, self.in_use - degraded - critical),
+            (Status::Degraded, degraded),
+            (Status::Critical, critical),
+            (Status::Inactive, self.licenses - self.in_use),
+        ];
+        counts.into_iter().map(|(status, count)| (status.name(), count)).collect()
+    }
+
+    /// The licences of a page, with their scores, and one more where there is one. A page's place is a score and an id.
+    pub async fn page(
+        &self,
+        tx: &mut Tx,
+        status: Option<Status>,
+        page: &Page,
+        now: Timestamp,
+    ) -> Result<Vec<(String, i64)>, DbError> {
+        let wanted = page.rows_wanted();
+        let (after_score, after_id) =
+            page.after.as_ref().map_or((-1, ""), |after| (after.at.timestamp(), after.id.as_str()));
+        let is_wanted = |is: Status| status.is_none_or(|status| status == is);
+        let is_after = |score: i64, id: &str| (score, id) > (after_score, after_id);
+        let worst = self.worst.iter().filter(|(score, id, is)| is_wanted(*is) && is_after(*score, id));
+        let mut rows: Vec<_> = worst.take(wanted as usize).map(|(score, id, _)| (id.clone(), *score)).collect();
+        let is_in_use = match status {
+            None => None,
+            Some(Status::Healthy) => Some(true),
+            Some(Status::Inactive) => Some(false),
+            Some(Status::Degraded | Status::Critical) => return Ok(rows),
+        };
+        // All others have the best score, and stand by their ids.
+        let others = self.worst.iter().map(|(_, id, _)| id).collect::<BTreeSet<_>>();
+        let mut after = if after_score == BEST { after_id.to_owned() } else { String::new() };
+        while (rows.len() as i64) < wanted {
+            let ids = by_use(tx, is_in_use, &after, wanted.max(LOOK), now).await?;
+            let Some(last) = ids.last() else { break };
+            after.clone_from(last);
+            rows.extend(ids.into_iter().filter(|id| !others.contains(&id)).map(|id| (id, BEST)));
+        }
+        rows.truncate(wanted as usize);
+        Ok(rows)
+    }
+}
+
+/// When a machine of each licence was last heard of.
+pub fn last_seen(machines: &[Machine]) -> BTreeMap<String, Timestamp> {
+    let mut last_seen = BTreeMap::new();
+    for machine in machines {
+        let Some(license_id) = &machine.seat_of else { continue };
+        let at = last_seen.entry(license_id.clone()).or_insert(machine.last_seen_at);
+        *at = machine.last_seen_at.max(*at);
+    }
+    last_seen
+}
+
 const SENT: &str = "SELECT e.license_id, count(*)
      FROM json_each($1) AS wanted
      JOIN license_events AS e ON e.license_id = wanted.key
      WHERE e.created_at >= $2
      GROUP BY e.license_id";
 
-const SAID: &str = "SELECT e.license_id, count(*)
+const SAID: &str = "SELECT a.license_id, count(*)
      FROM json_each($1) AS wanted
-     JOIN license_events AS e ON e.license_id = wanted.key
-     JOIN acknowledgements AS a ON a.event_id = e.id
-     WHERE e.created_at >= $2
-     GROUP BY e.license_id";
+     JOIN acknowledgements AS a ON a.license_id = wanted.key
+     JOIN license_events AS e ON e.id = a.event_id
+     WHERE a.acknowledged_at >= $2 AND e.created_at >= $2
+     GROUP BY a.license_id";
 
 /// How much each of these licences was told within [`WITHIN`], and how often its machines have said something of that.
 pub async fn told(
@@ -170,7 +260,7 @@ const OUT_OF_USE: &str = "SELECT id
      LIMIT $2";
 
 /// Licences by their ids, after one and at most so many: those that are in use, those that are not, or all.
-pub async fn by_use(
+async fn by_use(
     tx: &mut Tx,
     is_in_use: Option<bool>,
     after: &str,
@@ -195,14 +285,14 @@ const LICENSES: &str = "SELECT count(*) FROM licenses WHERE status IN ('active',
 const USED: &str = "SELECT count(DISTINCT seat_of) FROM machines WHERE seat_of > '' AND last_seen_at >= $1";
 
 /// How many licences there are, and how many of them are in use.
-pub async fn count(tx: &mut Tx, now: Timestamp) -> Result<(i64, i64), DbError> {
+async fn count(tx: &mut Tx, now: Timestamp) -> Result<(i64, i64), DbError> {
     let (all,) = tx.sql(LICENSES).one::<(i64,)>().await?;
     let (used,) = tx.sql(USED).bind(now - INACTIVE_AFTER).one::<(i64,)>().await?;
     Ok((all, used))
 }
 
 /// The statements that may read many rows.
-pub const STATEMENTS: [&str; 10] = [FAILED, OWED, LETTERS, SENT, SAID, ANY, IN_USE, OUT_OF_USE, LICENSES, USED];
+pub const STATEMENTS: [&str; 9] = [FAILED, LETTERS, SENT, SAID, ANY, IN_USE, OUT_OF_USE, LICENSES, USED];
 
 #[cfg(test)]
 mod tests {

@@ -176,12 +176,11 @@ fn most_of(numbers: BTreeMap<String, i64>) -> BTreeMap<String, i64> {
     most
 }
 
-const FAILURES: &str = "SELECT e.license_id, a.acknowledged_at
-     FROM license_events AS e
-     JOIN acknowledgements AS a ON a.event_id = e.id
-     WHERE e.created_at >= $1 AND a.status = 'failed' AND a.acknowledged_at >= $2
-     ORDER BY e.created_at DESC, e.id DESC
-     LIMIT $3";
+const FAILURES: &str = "SELECT license_id, acknowledged_at
+     FROM acknowledgements
+     WHERE status = 'failed' AND acknowledged_at >= $1
+     ORDER BY acknowledged_at DESC, id DESC
+     LIMIT $2";
 
 const ERRORS: &str = "SELECT source || ': ' || reason, created_at
      FROM dead_letters
@@ -190,17 +189,42 @@ const ERRORS: &str = "SELECT source || ': ' || reason, created_at
 
 const DECLINES: &str = "SELECT failure_code, seen_at FROM payments WHERE failure_code IS NOT NULL AND seen_at >= $1";
 
-const UNKNOWN_PRICES: &str = "SELECT s.price_id, count(DISTINCT s.id), min(c.at), max(c.at)
-     FROM changes AS c
-     JOIN subscriptions AS s ON s.id = c.subscription_id
-     WHERE c.at >= $1 AND c.change IN ('status', 'plan') AND s.plan_id IS NULL AND s.pod_id IS NULL
+const UNKNOWN_PRICES: &str = "SELECT s.price_id, count(*), min(seen.seen_at), max(seen.seen_at)
+     FROM sightings AS seen
+     JOIN subscriptions AS s ON s.id = seen.name
+     WHERE seen.kind = 'unmatched_subscription' AND seen.seen_at >= $1 AND s.plan_id IS NULL AND s.pod_id IS NULL
        AND s.price_id IS NOT NULL AND s.status IN ('trialing', 'active', 'past_due', 'unpaid', 'paused')
      GROUP BY s.price_id";
 
-const VERSIONS: &str = "SELECT api_version, count(*), min(received_at), max(received_at)
-     FROM webhook_events
-     WHERE status IN ('processed', 'ignored', 'failed', 'dead_lettered') AND received_at >= $1 AND api_version IS NOT NULL
-     GROUP BY api_version";
+const UNKNOWN_VERSIONS: &str = "SELECT name, seen_at FROM sightings WHERE kind = 'unknown_version' AND seen_at >= $1";
+
+/// The newest events of a status, `$2` at most: of a week there may be millions, and no index tells their versions.
+macro_rules! newest {
+    ($status:literal) => {
+        concat!(
+            "SELECT * FROM (SELECT api_version, received_at
+              FROM webhook_events
+              WHERE status = '",
+            $status,
+            "' AND received_at >= $1
+              ORDER BY received_at DESC, id DESC
+              LIMIT $2) AS ",
+            $status
+        )
+    };
+}
+
+const VERSIONS: &str = concat!(
+    "SELECT api_version, count(*), min(received_at) FROM (",
+    newest!("processed"),
+    " UNION ALL ",
+    newest!("ignored"),
+    " UNION ALL ",
+    newest!("failed"),
+    " UNION ALL ",
+    newest!("dead_lettered"),
+    ") AS newest WHERE api_version IS NOT NULL GROUP BY api_version"
+);
 
 const HEARD: &str = "SELECT platform, app_version, substr(CAST(last_seen_at AS TEXT), 1, 13), count(*)
      FROM machines
@@ -208,36 +232,47 @@ const HEARD: &str = "SELECT platform, app_version, substr(CAST(last_seen_at AS T
      GROUP BY 1, 2, 3";
 
 /// The statements that may read many rows.
-pub const STATEMENTS: [&str; 6] = [FAILURES, ERRORS, DECLINES, UNKNOWN_PRICES, VERSIONS, HEARD];
+pub const STATEMENTS: [&str; 7] = [FAILURES, ERRORS, DECLINES, UNKNOWN_PRICES, UNKNOWN_VERSIONS, VERSIONS, HEARD];
 
-/// How long before a failure the event may have been made that an app failed at.
-const FAILS_WITHIN: Duration = Duration::days(1);
-
-/// How many failures are looked at, the newest: where an app fails at all that there is, these tell as much.
+/// How many failures are looked at, and events of each status, the newest: where an app fails at all that there is, and where
+/// all events are of one version, these tell as much.
 const LOOKED_AT_MAX: i64 = 10_000;
 
 /// All that is out of the ordinary since a moment.
 pub async fn since(tx: &mut Tx, since: Timestamp) -> Result<Vec<Pattern>, DbError> {
-    let failures: Vec<(String, Timestamp)> =
-        tx.sql(FAILURES).bind(since - FAILS_WITHIN).bind(since).bind(LOOKED_AT_MAX).all().await?;
+    let failures: Vec<(String, Timestamp)> = tx.sql(FAILURES).bind(since).bind(LOOKED_AT_MAX).all().await?;
     let errors: Vec<(String, Timestamp)> = tx.sql(ERRORS).bind(since).all().await?;
     let declined: Vec<(String, Timestamp)> = tx.sql(DECLINES).bind(since - ORDINARY).all().await?;
     let mut patterns = bursts(by_subject(failures));
     patterns.extend(repeated_errors(by_subject(errors)));
     patterns.extend(declines(by_subject(declined), since));
     let prices: Vec<(String, i64, Timestamp, Timestamp)> = tx.sql(UNKNOWN_PRICES).bind(since).all().await?;
-    let versions: Vec<(String, i64, Timestamp, Timestamp)> = tx.sql(VERSIONS).bind(since).all().await?;
-    let versions = versions.into_iter().filter(|(version, ..)| !is_known_version(version));
-    let prices = prices.into_iter().map(|row| (Kind::UnknownPrice, row));
-    let versions = versions.map(|row| (Kind::UnknownVersion, row));
-    patterns.extend(prices.chain(versions).map(|(kind, (subject, count, first_at, last_at))| Pattern {
-        kind,
+    patterns.extend(prices.into_iter().map(|(subject, count, first_at, last_at)| Pattern {
+        kind: Kind::UnknownPrice,
         subject,
         count,
         first_at,
         last_at,
     }));
+    patterns.extend(unknown_versions(tx, since).await?);
     Ok(patterns)
+}
+
+/// Versions that are new to us. That one came is noted for alerts; how often is counted only where one did.
+async fn unknown_versions(tx: &mut Tx, since: Timestamp) -> Result<Vec<Pattern>, DbError> {
+    let mut seen: Vec<(String, Timestamp)> = tx.sql(UNKNOWN_VERSIONS).bind(since).all().await?;
+    // A newer release may have come to know it since.
+    seen.retain(|(version, _)| !is_known_version(version));
+    if seen.is_empty() {
+        return Ok(Vec::new());
+    }
+    let counted: Vec<(String, i64, Timestamp)> = tx.sql(VERSIONS).bind(since).bind(LOOKED_AT_MAX).all().await?;
+    let counted: BTreeMap<_, _> = counted.into_iter().map(|(version, count, at)| (version, (count, at))).collect();
+    let pattern = |(subject, last_at): (String, Timestamp)| {
+        let (count, first_at) = counted.get(&subject).copied().unwrap_or((1, last_at));
+        Pattern { kind: Kind::UnknownVersion, subject, count, first_at, last_at: last_at.max(first_at) }
+    };
+    Ok(seen.into_iter().map(pattern).collect())
 }
 
 fn by_subject(rows: Vec<(String, Timestamp)>) -> Times {

@@ -1,0 +1,3 @@
+-- outside a transaction
+-- What machines failed at, which is little of all that they say.
+CREATE INDEX CONCURRENTLY IF NOT EXISTS acknowledgements_failed ON acknowledgements (acknowledged_at, id) WHERE status = 'failed';
