@@ -43,6 +43,8 @@ const LOCALE_BYTES_MAX: usize = 35;
 pub struct Templates {
     environment: Environment<'static>,
     locales: BTreeSet<String>,
+    /// The language of each text: where there is none of its own, it is another's.
+    languages: BTreeMap<String, String>,
 }
 
 /// Why templates cannot be used. Names files, never what is in them.
@@ -117,17 +119,20 @@ impl Templates {
         filters::add(&mut environment);
         let locales: BTreeSet<String> = files.keys().cloned().collect();
         let names: BTreeSet<&String> = files.values().flat_map(BTreeMap::keys).collect();
+        let mut languages = BTreeMap::new();
         for locale in &locales {
             for name in &names {
-                let of = |locale: &str| files.get(locale)?.get(*name);
+                let of = |locale: &str| Some((locale.to_owned(), files.get(locale)?.get(*name)?));
                 let language = locale.split('-').next().unwrap_or(ENGLISH);
-                let Some(text) = of(locale).or_else(|| of(language)).or_else(|| of(ENGLISH)) else { continue };
+                let found = of(locale).or_else(|| of(language)).or_else(|| of(ENGLISH));
+                let Some((language, text)) = found else { continue };
                 let path = format!("{locale}/{name}");
+                languages.insert(path.clone(), language);
                 let added = environment.add_template_owned(path.clone(), text.clone());
                 added.map_err(|error| Unusable::Template(described(&path, &error)))?;
             }
         }
-        let templates = Self { environment, locales };
+        let templates = Self { environment, locales, languages };
         if folder.is_some() {
             templates.try_all()?;
         }
@@ -144,7 +149,7 @@ impl Templates {
         let title = self.render(template, "subject", facts, reader)?;
         let path = self.path(template, "txt", reader.locale);
         let text = self.environment.get_template(&path)?;
-        let mut captured = text.render_captured(context_of(template, facts, reader))?;
+        let mut captured = text.render_captured(self.context_of(template, &path, facts, reader))?;
         let body = captured.with_state_mut(|state| state.render_block(MESSAGE));
         // A text of somebody else's need not have that block: then it is all of it.
         let body = body.unwrap_or_else(|_| captured.into_output());
@@ -159,11 +164,26 @@ impl Templates {
 
     fn render(&self, template: Template, kind: &str, facts: &Value, reader: &Reader<'_>) -> Result<String, Error> {
         let path = self.path(template, kind, reader.locale);
-        self.environment.get_template(&path)?.render(context_of(template, facts, reader))
+        self.environment.get_template(&path)?.render(self.context_of(template, &path, facts, reader))
     }
 
     fn path(&self, template: Template, kind: &str, locale: &str) -> String {
         format!("{}/{}.{kind}", self.locale_of(locale), template.name())
+    }
+
+    /// What the text at `path` is given.
+    fn context_of(&self, template: Template, path: &str, facts: &Value, reader: &Reader<'_>) -> minijinja::Value {
+        context! {
+            template => template.name(),
+            category => template.category().name(),
+            locale => reader.locale,
+            language => self.languages.get(path),
+            timezone => reader.timezone.name(),
+            name => reader.name,
+            url => reader.url,
+            unsubscribeUrl => reader.unsubscribe_url,
+            ..minijinja::Value::from(Serde(facts))
+        }
     }
 
     /// The language of ours that is nearest to what a reader asks for.
@@ -196,19 +216,6 @@ impl Templates {
 pub fn is_locale(text: &str) -> bool {
     let is_part = |part: &str| (1..=8).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_alphanumeric());
     text.len() <= LOCALE_BYTES_MAX && text.split('-').all(is_part)
-}
-
-fn context_of(template: Template, facts: &Value, reader: &Reader<'_>) -> minijinja::Value {
-    context! {
-        template => template.name(),
-        category => template.category().name(),
-        locale => reader.locale,
-        timezone => reader.timezone.name(),
-        name => reader.name,
-        url => reader.url,
-        unsubscribeUrl => reader.unsubscribe_url,
-        ..minijinja::Value::from(Serde(facts))
-    }
 }
 
 /// Reads the folders of languages in a folder, and the templates in each.

@@ -154,6 +154,21 @@ fn a_folder_goes_over_what_is_built_in_file_by_file() {
 }
 
 #[test]
+fn a_mail_says_in_which_language_it_is() {
+    let (_folder, templates) = over(&[("pt/pod_left.html", "{% extends 'layout.html' %}")]);
+    let templates = templates.unwrap();
+    for (template, locale, language) in [
+        (Template::PodLeft, "pt-BR", "pt"),
+        (Template::PodJoined, "pt-BR", "en"),
+        (Template::PodLeft, "fr", "en"),
+        (Template::PodLeft, "en", "en"),
+    ] {
+        let mail = templates.mail(template, &sample::facts(template), &reader(locale)).unwrap();
+        assert!(mail.html.contains(&format!("<html lang=\"{language}\">")), "{locale}: {}", mail.html);
+    }
+}
+
+#[test]
 fn a_mistake_in_a_template_is_named_and_not_shown() {
     let only_to_read_by = "{{ '2027-01-31T23:30:00Z'|date('%#z') }}";
     for (text, kind) in [
