@@ -13,7 +13,8 @@ const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; st
      require-trusted-types-for 'script'; trusted-types 'none'";
 
 /// Modules that each of our pages uses, beside its own.
-pub const SHARED: [Asset; 2] = [
+pub const SHARED: [Asset; 3] = [
+    Asset { name: "call.js", text: include_str!("assets/call.js") },
     Asset { name: "dom.js", text: include_str!("assets/dom.js") },
     Asset { name: "format.js", text: include_str!("assets/format.js") },
 ];

@@ -1,7 +1,5 @@
-// Calls to the routes of docs/API.md, with the browser's cookie.
-
-/** How long an answer may take: somewhat longer than the service waits for Stripe. */
-const TIMEOUT_MS = 60_000;
+// Calls to the routes of docs/API.md.
+import { ask, sentence } from "./call.js";
 
 /** An answer that is no success; `code` is `unreachable` where there was none. */
 export class ApiError extends Error {
@@ -17,8 +15,8 @@ export class ApiError extends Error {
 
   /** What is said of it to a person. */
   get text() {
-    const sentence = `${this.message.charAt(0).toUpperCase()}${this.message.slice(1)}.`.replace(/([.!?])\.$/, "$1");
-    return this.status >= 500 && this.requestId ? `${sentence} (Request ${this.requestId})` : sentence;
+    const said = sentence(this.message);
+    return this.status >= 500 && this.requestId ? `${said} (Request ${this.requestId})` : said;
   }
 }
 
@@ -27,30 +25,10 @@ const UNREACHABLE = {
   message: "the service cannot be reached at the moment; nothing may have changed, and you can try again",
 };
 
-async function call(method, path, body, headers = {}) {
-  const options = { method, headers: { ...headers }, cache: "no-store", signal: AbortSignal.timeout(TIMEOUT_MS) };
-  if (body !== undefined) {
-    options.headers["Content-Type"] = "application/json";
-    options.body = JSON.stringify(body);
-  }
-  let answer, text;
-  try {
-    answer = await fetch(path, options);
-    text = await answer.text();
-  } catch {
-    throw new ApiError(0, UNREACHABLE);
-  }
-  const value = parsed(text);
-  if (!answer.ok) throw new ApiError(answer.status, value?.error ?? UNREACHABLE);
-  return value;
-}
-
-function parsed(text) {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return null;
-  }
+async function call(method, path, body, headers) {
+  const asked = await ask(method, path, body, headers);
+  if (!asked?.answer.ok) throw new ApiError(asked?.answer.status ?? 0, asked?.value?.error ?? UNREACHABLE);
+  return asked.value;
 }
 
 export const get = (path) => call("GET", path);

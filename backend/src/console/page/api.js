@@ -1,7 +1,5 @@
-// Calls to the routes of docs/API.md, with the console's cookie.
-
-/** How long an answer may take: a replay of a hundred events takes some seconds. */
-const TIMEOUT_MS = 60_000;
+// Calls to the routes of docs/API.md.
+import { ask, sentence } from "./call.js";
 
 /** An answer that is no success; `code` is `unreachable` where there was none. */
 export class ApiError extends Error {
@@ -12,39 +10,21 @@ export class ApiError extends Error {
 
   /** What is said of it to a person; by the request's id the logs of both tiers tell more. */
   get text() {
-    const sentence = `${this.message.charAt(0).toUpperCase()}${this.message.slice(1)}.`.replace(/([.!?])\.$/, "$1");
-    return this.requestId ? `${sentence} Request ${this.requestId}` : sentence;
+    const said = sentence(this.message);
+    return this.requestId ? `${said} Request ${this.requestId}` : said;
   }
 }
 
 const UNREACHABLE = { code: "unreachable", message: "the backend cannot be reached at the moment" };
 
 async function call(method, path, body) {
-  const options = { method, headers: {}, cache: "no-store", signal: AbortSignal.timeout(TIMEOUT_MS) };
-  if (body !== undefined) {
-    options.headers["Content-Type"] = "application/json";
-    options.body = JSON.stringify(body);
-  }
-  let answer, text;
-  try {
-    answer = await fetch(path, options);
-    text = await answer.text();
-  } catch {
-    throw new ApiError(0, UNREACHABLE);
-  }
-  const value = parsed(text);
+  const asked = await ask(method, path, body);
+  if (asked === null) throw new ApiError(0, UNREACHABLE);
+  const { answer, value } = asked;
   if (answer.ok) return value;
   const requestId = answer.headers.get("x-request-id");
   const unreadable = { code: "unreadable", message: `the answer was ${answer.status}, and not one of the backend's`, requestId };
   throw new ApiError(answer.status, value?.error ?? unreadable, Number(answer.headers.get("retry-after")) || null);
-}
-
-function parsed(text) {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return null;
-  }
 }
 
 /** Of `query`, an object, what is null or blank is left out. */
@@ -69,12 +49,9 @@ export async function find(path, query) {
 
 /** The same whose status says how bad it is: with 503 there is an answer as well. */
 export async function health() {
-  const answer = await fetch("/api/monitoring/health", { cache: "no-store", signal: AbortSignal.timeout(TIMEOUT_MS) }).catch(() => {
-    throw new ApiError(0, UNREACHABLE);
-  });
-  const value = parsed(await answer.text());
-  if (value?.checks) return value;
-  throw new ApiError(answer.status, value?.error ?? UNREACHABLE);
+  const asked = await ask("GET", "/api/monitoring/health");
+  if (asked?.value?.checks) return asked.value;
+  throw new ApiError(asked?.answer.status ?? 0, asked?.value?.error ?? UNREACHABLE);
 }
 
 /** An address below `path`: an id may be anything. */
