@@ -342,7 +342,8 @@ fn expose_tasks(tasks: &[TaskStatus], now: Timestamp, scraped: &mut Exposition) 
     let last = |tasks: &[&TaskStatus]| {
         tasks.iter().filter(|task| task.interval.is_some()).filter_map(|task| task.last_success_at).max()
     };
-    let since = by_name.iter().filter_map(|(name, tasks)| Some((*name, (now - last(tasks)?).as_seconds_f64())));
+    let since =
+        by_name.iter().filter_map(|(name, tasks)| Some((*name, (now - last(tasks)?).as_seconds_f64().max(0.0))));
     scraped.gauges(
         "tollgate_backend_task_seconds_since_success",
         "Time since a background task last worked, by name",

@@ -194,7 +194,7 @@ impl PublicProxy {
 
         let began = self.clock.now();
         let response = self.backend.send(request, asked.is_stream).await;
-        let ms = (self.clock.now() - began).num_milliseconds();
+        let ms = (self.clock.now() - began).num_milliseconds().max(0);
         match response {
             Ok(response) => self.pass(asked, response, ms),
             Err(problem) => self.failure_response(asked, &problem, ms),
