@@ -6,24 +6,33 @@ use std::sync::Arc;
 use std::time::Duration as StdDuration;
 
 use futures_util::future::join_all;
+use rocket::http::{Header, Method};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 use tollgate_db::{Db, DbError, Engine, Faults, Moment, Operation};
 use tollgate_domain::notifications::sending::Queue;
 use tollgate_domain::notifications::{self, Claimed, Message, Recipient, Template};
 
-use super::sending::{app_with_mail, customer, mail_server, messages, tell, tell_of};
+use super::sending::{app_with_mail, ask_as, customer, mail_server, messages, tell, tell_of};
 use crate::channels::Outcome;
 use crate::notifications::outcomes::{Ended, Outcomes};
 use crate::notifications::sending::send_due;
 use crate::on_each_engine;
-use crate::testing::TestApp;
+use crate::testing::{AUTH_SECRET, TestApp, bearer, sign_token};
 
 /// Nobody listens there.
 const NO_SERVER: &str = "smtp://127.0.0.1:1?tls=none";
 
 /// A message is tried again so many minutes after the attempt before.
 const MINUTES: [u64; 6] = [1, 4, 25, 90, 240, 1080];
+
+const LETTERS: &str = "/api/dlq?source=notification";
+
+/// An operator who is signed in for good.
+fn operator() -> Header<'static> {
+    let claims = json!({ "sub": "ada", "role": "admin", "exp": 4_000_000_000_i64 });
+    bearer(&sign_token(&json!({ "alg": "HS256", "typ": "JWT" }), &claims, AUTH_SECRET))
+}
 
 fn user() -> Recipient {
     Recipient::user("user_1", Some("cus_1"))
@@ -77,7 +86,7 @@ fn a_message_whose_making_panics_ends_as_a_dead_letter_alone() {
         }
         app.inner.clock.advance(StdDuration::from_secs(48 * 3600));
         assert_eq!(send_due(&app.inner, Queue::Email).await, Ok(0), "and no more");
-        let letters = app.look_up("/api/dlq?source=notification").await.json();
+        let letters = app.as_user(Method::Get, LETTERS, &operator()).await.json();
         let letter = &letters["data"][0];
         assert_eq!((&letter["reason"], &letter["attempts"]), (&json!("retries_exhausted"), &json!(7)), "{letters}");
         assert_eq!(letters["data"].as_array().unwrap().len(), 1);
@@ -101,11 +110,12 @@ fn what_ends_each_process_that_takes_it_ends_as_a_dead_letter() {
         assert_eq!(send_due(&app.inner, Queue::Email).await, Ok(1));
         let error = "nobody lived to say what came of the last attempt";
         assert_eq!(mails(&app).await, [("dead_lettered".to_owned(), 7, json!(error))]);
-        let letter = app.look_up("/api/dlq?source=notification").await.json()["data"][0].clone();
+        let letter = app.as_user(Method::Get, LETTERS, &operator()).await.json()["data"][0].clone();
         assert_eq!((&letter["reason"], &letter["attempts"]), (&json!("retries_exhausted"), &json!(7)));
 
         // An operator may have it sent all the same.
-        app.act(&format!("/api/dlq/retry/{}", letter["id"].as_str().unwrap()), &json!({})).await;
+        let retry = format!("/api/dlq/retry/{}", letter["id"].as_str().unwrap());
+        assert_eq!(ask_as(&app, &operator(), Method::Post, &retry, &json!({})).await.status, 200);
         assert_eq!(send_due(&app.inner, Queue::Email).await, Ok(1));
         assert_eq!(server.next().await.unwrap()["to"], json!(["ada@example.net"]));
         assert_eq!(mails(&app).await[0].0, "sent");
