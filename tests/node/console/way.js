@@ -53,6 +53,7 @@ const refused = { ...message, status: "dead_lettered", lastError: "550 no such u
 assert.match(says({ messages: [refused] }, [["messages", "missing", "letters"]]), /email payment_failed \(msg_1\) was not sent: 550 no such user/);
 says({ messages: [refused], deadLetters: [{ ...letter, eventId: "msg_1", machineId: null, source: "notification" }] }, [["messages", "missing", "resend"]], ["dl_1"]);
 says({ messages: [{ ...message, status: "skipped", reason: "no_address", sentAt: null }] }, [["messages", "missing", null]]);
+for (const reason of ["no_device", "off", "settled"]) says({ messages: [{ ...message, status: "skipped", channel: "push", reason, sentAt: null }] }, []);
 says({ messages: [{ ...message, status: "queued", sentAt: null }] }, [["messages", "waiting", null]]);
 
 const way = moments(whole).map(({ what }) => what);

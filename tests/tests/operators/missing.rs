@@ -72,6 +72,7 @@ on_each_engine!(what_is_missing_of_an_event_is_mended_from_its_page, async |engi
     let port = server.next().await.expect("it says where it is")["port"].clone();
     let config = StackConfig::on(engine)
         .relay("RELAY_ID", "relay-a")
+        .relay("RELAY_ACK", "backend")
         .backend("SMTP_URL", &format!("smtp://127.0.0.1:{port}?tls=none"))
         .backend("MAIL_FROM", "billing@example.com")
         .backend("PAYMENT_ALERT_ATTEMPTS", "1");

@@ -46,10 +46,13 @@ export function missing({ event, relays, licenseEvents, messages = [], deadLette
       const text = `${named(message)} was not sent: ${message.lastError ?? message.reason ?? "for no known reason"}.`;
       add("messages", text, letter ? "resend" : "letters", "missing", letter?.id ?? null);
     }
-    if (message.status === "skipped") add("messages", `${named(message)} was not sent: ${message.reason ?? "for no known reason"}.`);
+    if (message.status === "skipped" && isMissed(message)) add("messages", `${named(message)} was not sent: ${message.reason ?? "for no known reason"}.`);
   }
   return found;
 }
+
+/** Whether a message was not sent though it should have been: not for want of a device, or since nobody wants or needs it. */
+const isMissed = ({ channel, reason }) => ["no_address", "too_many"].includes(reason) || (channel === "email" && reason === "not_configured");
 
 const named = ({ channel, template, id }) => `The ${channel} ${template} (${id})`;
 const times = (number) => (number === 1 ? "one attempt" : `${number ?? 0} attempts`);
