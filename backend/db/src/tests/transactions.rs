@@ -258,6 +258,8 @@ fn a_server_ends_by_itself_what_takes_too_long() {
         };
         let read = limits(db.read().await.unwrap()).await;
         assert_eq!(read, ["10s", "15s", "0", "on", "repeatable read", "on"]);
+        let compiles: (String,) = db.read().await.unwrap().sql("SELECT current_setting('jit')").one().await.unwrap();
+        assert_eq!(compiles.0, "off");
         let write = limits(db.write().await.unwrap()).await;
         assert_eq!(write, ["10s", "3s", "5s", "on", "read committed", "off"]);
         let inbox = limits(db.inbox().await.unwrap()).await;
