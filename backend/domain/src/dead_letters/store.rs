@@ -141,7 +141,7 @@ pub async fn end_of_messages(tx: &mut Tx, now: Timestamp, message_ids: &BTreeSet
     let ended = tx.sql(
         "UPDATE dead_letters
          SET status = 'resolved', resolved_at = $2, resolved_by = COALESCE(retried_by, $3)
-         WHERE event_id IN (SELECT key FROM json_each($1)) AND machine_id IS NULL AND status <> 'resolved'",
+         WHERE event_id IN (SELECT key FROM json_each($1)) AND machine_id || '' IS NULL AND status <> 'resolved'",
     );
     ended.bind(id_set(message_ids.iter().map(String::as_str))).bind(now).bind(BY_SYSTEM).run().await?;
     Ok(())
