@@ -68,7 +68,7 @@ enum Part {
 }
 
 /// The measurements, in the order of the table.
-const NAMES: [&str; 13] = [
+const NAMES: [&str; 14] = [
     "verify",
     "relay",
     "relay-forward",
@@ -82,6 +82,7 @@ const NAMES: [&str; 13] = [
     streams::NAMES[0],
     streams::NAMES[1],
     streams::NAMES[2],
+    streams::NAMES[3],
 ];
 
 /// How much is measured.

@@ -1,6 +1,8 @@
 //! Streams of desktop apps, through both tiers: what an idle one takes, how soon an app is told, and what a storm of apps
 //! that come back does.
 
+mod broadcast;
+
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -23,7 +25,7 @@ use crate::stream_clients::{Client, Seen};
 use crate::{AT_ONCE, Effort, cpu, load};
 
 /// The measurements of this file, in their order. Those that are asked for share one set of streams.
-pub(crate) const NAMES: [&str; 3] = ["streams-idle", "streams-live", "streams-reconnect"];
+pub(crate) const NAMES: [&str; 4] = ["streams-idle", "streams-live", "streams-reconnect", "streams-broadcast"];
 
 /// Events a second, each for one licence.
 const EVENTS_A_SECOND: u32 = 100;
@@ -40,6 +42,9 @@ const OTHERS: u64 = 200;
 /// How long streams are left alone before their memory is looked at: each is written to by then, to see whether its client
 /// is there.
 const IDLE: Duration = Duration::from_secs(10);
+
+/// How often it is looked whether all were told.
+const POLL: Duration = Duration::from_millis(20);
 
 const KIB: f64 = 1024.0;
 
@@ -59,6 +64,9 @@ pub(crate) async fn measure(effort: Effort, names: &[&str]) -> Result<Vec<Budget
     }
     if names.contains(&"streams-reconnect") {
         budgets.extend(scene.reconnecting(effort, idle, at_rest, clients).await?);
+    }
+    if names.contains(&"streams-broadcast") {
+        budgets.extend(scene.broadcast().await?);
     }
     Ok(budgets)
 }
@@ -350,7 +358,7 @@ impl Scene {
         let made = self.logged().await - logged;
         let deadline = Instant::now() + LONG;
         while seen.told.load(Ordering::Relaxed) < made && Instant::now() < deadline {
-            sleep(Duration::from_millis(20)).await;
+            sleep(POLL).await;
         }
         let (lost, twice) = (seen.lost.load(Ordering::Relaxed), seen.twice.load(Ordering::Relaxed));
         let told = seen.told.load(Ordering::Relaxed);
