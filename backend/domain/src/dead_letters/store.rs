@@ -138,12 +138,14 @@ pub async fn may_open(tx: &mut Tx, license_id: &str, machine_id: &str, others_ma
 
 /// Ends the letters of messages, those that have one: they have come to their end.
 pub async fn end_of_messages(tx: &mut Tx, now: Timestamp, message_ids: &BTreeSet<String>) -> Result<(), DbError> {
-    let ended = tx.sql(
-        "UPDATE dead_letters
-         SET status = 'resolved', resolved_at = $2, resolved_by = COALESCE(retried_by, $3)
-         WHERE event_id IN (SELECT key FROM json_each($1)) AND machine_id || '' IS NULL AND status <> 'resolved'",
-    );
-    ended.bind(id_set(message_ids.iter().map(String::as_str))).bind(now).bind(BY_SYSTEM).run().await?;
+    for id in message_ids {
+        let ended = tx.sql(
+            "UPDATE dead_letters
+             SET status = 'resolved', resolved_at = $2, resolved_by = COALESCE(retried_by, $3)
+             WHERE event_id = $1 AND machine_id IS NULL AND status <> 'resolved'",
+        );
+        ended.bind(id.as_str()).bind(now).bind(BY_SYSTEM).run().await?;
+    }
     Ok(())
 }
 
