@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+use tokio::time::{MissedTickBehavior, interval, sleep};
 use tollgate_db::{DatabaseUrl, Db};
 use tollgate_shared::backoff::Backoff;
 use tollgate_shared::{Rng, Secret};
@@ -96,9 +96,7 @@ async fn listen(bells: &Bells, line: &Line, failures: &mut u32) -> Result<Never,
                     _ if is_own => {}
                     Message::Rung(licenses) => bells.ring_here(licenses.iter().map(String::as_str)),
                     Message::AllRung => bells.ring_all_here(),
-                    Message::Opened { license_id, machine_id, at } => {
-                        bells.end_older(&license_id, &machine_id, at, Instant::now());
-                    }
+                    Message::Opened { license_id, machine_id, at } => bells.end_older(&license_id, &machine_id, at),
                     Message::Test(_) => {}
                 }
             }

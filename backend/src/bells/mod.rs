@@ -28,9 +28,6 @@ use self::wanted::WantedAgain;
 /// How often to look whether somebody still listens.
 const LEFT_INTERVAL: Duration = Duration::from_millis(10);
 
-/// How soon processes hear of each other's streams.
-const HEARD_WITHIN: Duration = Duration::from_secs(5);
-
 /// The bells of a process. Clones are the same bells.
 #[derive(Clone)]
 pub struct Bells(Arc<Inner>);
@@ -59,8 +56,6 @@ struct Slot {
     read_to: AtomicI64,
     /// When it began, in microseconds of the clock.
     opened_at: i64,
-    /// The same by a clock that only this process has.
-    since: Option<Instant>,
     /// The machine whose stream it is, where one is known.
     machine_id: Option<Box<str>>,
     /// Since when its client has not taken what it was handed.
@@ -144,8 +139,7 @@ impl Bells {
         of_license_max: usize,
     ) -> Result<Subscription, NotNow> {
         let opened_at = now.timestamp_micros();
-        let (since, machine_id_of) = (Some(Instant::now()), machine_id.map(Into::into));
-        let slot = Arc::new(Slot { opened_at, since, machine_id: machine_id_of, ..Slot::default() });
+        let slot = Arc::new(Slot { opened_at, machine_id: machine_id.map(Into::into), ..Slot::default() });
         let mut by_license = self.by_license();
         // Looked at under the lock, so that none comes after the last was told to end.
         if self.0.is_closed.load(Ordering::Acquire) {
@@ -168,13 +162,11 @@ impl Bells {
         Ok(Subscription { bells: self.clone(), license_id, slot })
     }
 
-    /// Ends the streams of a machine that began before it opened one in another process, of which was heard at `heard_at`. Those
-    /// that were open for a while then are older whatever the other's clock says.
-    fn end_older(&self, license_id: &str, machine_id: &str, opened_at: i64, heard_at: Instant) {
+    /// Ends the streams of a machine that began before it opened one in another process.
+    fn end_older(&self, license_id: &str, machine_id: &str, opened_at: i64) {
         let by_license = self.by_license();
-        let streams = by_license.get(license_id).into_iter().flatten().filter(|slot| slot.is_of(machine_id));
-        let is_old = |slot: &Slot| slot.since.is_some_and(|since| heard_at - since >= HEARD_WITHIN);
-        let older = streams.filter(|slot| slot.opened_at < opened_at || is_old(slot));
+        let streams = by_license.get(license_id).into_iter().flatten();
+        let older = streams.filter(|slot| slot.is_of(machine_id) && slot.opened_at < opened_at);
         older.for_each(|slot| slot.end(End::Replaced));
     }
 

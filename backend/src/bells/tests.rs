@@ -70,22 +70,11 @@ fn a_machines_stream_elsewhere_ends_those_that_are_older() {
     let later = START + Duration::from_micros(1);
     let [older, other] =
         ["mac_1", "mac_2"].map(|machine| bells.subscribe(START, "lic_1", Some(machine), MANY).unwrap());
-    bells.end_older("lic_1", "mac_1", later.timestamp_micros(), Instant::now());
+    bells.end_older("lic_1", "mac_1", later.timestamp_micros());
     assert_eq!((older.end(), other.end()), (Some(End::Replaced), None));
     let newer = bells.subscribe(later, "lic_1", Some("mac_1"), MANY).unwrap();
-    bells.end_older("lic_1", "mac_1", later.timestamp_micros(), Instant::now());
+    bells.end_older("lic_1", "mac_1", later.timestamp_micros());
     assert_eq!(newer.end(), None);
-}
-
-#[test]
-fn a_stream_that_has_been_open_is_older_whatever_clocks_say() {
-    let bells = Bells::new(&Rng::seeded(1));
-    let stream = bells.subscribe(START, "lic_1", Some("mac_1"), MANY).unwrap();
-    let (behind, now) = ((START - Duration::from_mins(1)).timestamp_micros(), Instant::now());
-    bells.end_older("lic_1", "mac_1", behind, now);
-    assert_eq!(stream.end(), None, "both may have been opened at once");
-    bells.end_older("lic_1", "mac_1", behind, now + HEARD_WITHIN);
-    assert_eq!(stream.end(), Some(End::Replaced));
 }
 
 #[test]
