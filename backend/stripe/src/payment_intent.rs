@@ -23,6 +23,8 @@ object! {
         pub created: Option<i64>,
         /// `in_…`; since 2025-03-31 only where `payment_details` names it.
         pub invoice: Option<String>,
+        /// The newest attempt, `ch_…`.
+        pub latest_charge: Option<String>,
         /// The last error's `decline_code`, else its `code`.
         pub failure_code: Option<String>,
         /// What the last error advises: `do_not_try_again`, `try_again_later` or `confirm_card_data`.
@@ -39,7 +41,7 @@ view! {
     /// what is otherwise the shop's own reference of the order.
     struct PaymentIntentJson {
         id: Id, customer: Id, customer_account: Id, status: Text, amount: Whole, amount_received: Whole, currency: Text, created: Seconds, invoice: Id,
-        payment_details: PaymentDetails, last_payment_error: PaymentError,
+        latest_charge: Id, payment_details: PaymentDetails, last_payment_error: PaymentError,
     }
 }
 view! {
@@ -71,6 +73,7 @@ impl Normalize for PaymentIntentJson {
             currency: self.currency.currency(),
             created: self.created.seconds(),
             invoice: self.invoice.text().or(order.filter(|order| order.starts_with("in_"))),
+            latest_charge: self.latest_charge.text(),
             failure_code: decline_code.text().or(code.text()),
             failure_advice: advice_code.text(),
             failed_method: failed_method.text(),

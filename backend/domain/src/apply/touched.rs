@@ -195,7 +195,7 @@ impl Touched {
                 self.guarded_payments.insert(intent.id.clone());
                 self.charge(Some(&intent.id), intent.invoice.as_deref(), intent.customer.as_deref());
                 if let Some(charge) = self.charges.get_mut(&intent.id) {
-                    charge.failures.see_intent(intent, observation.seen_at.timestamp());
+                    charge.see_intent(intent, observation.seen_at.timestamp());
                 }
             }
             Object::PaymentMethod(method, _) => {

@@ -9,6 +9,8 @@ mod given_back;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
+
 use tollgate_db::{Json, UnitOfWork, record};
 use tollgate_shared::Timestamp;
 use tollgate_shared::clock::from_unix;
@@ -40,6 +42,8 @@ record! {
         pub membership_id: Option<String>,
         /// Why attempts at it failed.
         pub failures: Json<Failures>,
+        /// The attempts that are known, `ch_…`: it may be told of by the name of one.
+        pub charge_ids: Json<BTreeSet<String>>,
     }
 }
 
@@ -57,6 +61,7 @@ impl Charge {
             lost_at: None,
             membership_id: None,
             failures: Json(Failures::default()),
+            charge_ids: Json(BTreeSet::new()),
         }
     }
 
@@ -65,6 +70,17 @@ impl Charge {
         self.belongs_to = prefer_invoice(self.belongs_to.take(), payee.map(str::to_owned));
         // An intent has one payer; of two the same one, whichever came first.
         self.customer_id = self.customer_id.take().into_iter().chain(customer.map(str::to_owned)).max();
+    }
+
+    /// Takes in what an intent says of its attempts.
+    pub fn see_intent(&mut self, intent: &stripe::PaymentIntent, at: i64) {
+        self.failures.see_intent(intent, at);
+        self.charge_ids.extend(intent.latest_charge.clone());
+    }
+
+    /// Whether it goes by this name: its own, or that of an attempt.
+    pub fn is_named(&self, reference: &str) -> bool {
+        self.id == reference || self.charge_ids.contains(reference)
     }
 
     fn of(work: &UnitOfWork, id: &str) -> Self {
@@ -106,11 +122,11 @@ pub fn name(work: &mut UnitOfWork, intent: &str, payee: Option<&str>, customer: 
     payee
 }
 
-/// Takes in why the last attempt of an intent failed, if it did.
+/// Takes in the last attempt of an intent, and why it failed, if it did.
 pub fn apply_intent(work: &mut UnitOfWork, observation: &Observation, intent: &stripe::PaymentIntent) {
     let was = Charge::of(work, &intent.id);
     let mut row = was.clone();
-    row.failures.see_intent(intent, observation.seen_at.timestamp());
+    row.see_intent(intent, observation.seen_at.timestamp());
     if row != was {
         work.insert(row);
     }
@@ -122,6 +138,7 @@ pub fn apply_charge(work: &mut UnitOfWork, observation: &Observation, charge: &s
     let mut row = Charge::of(work, key_of_charge(charge));
     row.currency = row.currency.or_else(|| charge.currency.clone());
     row.given_back.see_charge(charge, observation.seen_at.timestamp());
+    row.charge_ids.extend(charge.payment_intent.as_ref().map(|_| charge.id.clone()));
     row.recount();
     work.insert(row);
 }
@@ -147,6 +164,11 @@ pub fn apply_dispute(work: &mut UnitOfWork, observation: &Observation, dispute: 
 /// The charges that pay `payee`, an invoice or a session.
 pub fn of_payee<'w>(work: &'w UnitOfWork, payee: &str) -> impl Iterator<Item = &'w Charge> {
     work.all().filter(move |charge: &&Charge| charge.belongs_to.as_deref() == Some(payee))
+}
+
+/// The charge that goes by a name, and pays something that is known.
+pub fn paying<'w>(work: &'w UnitOfWork, reference: &str) -> Option<&'w Charge> {
+    work.all().find(|charge: &&Charge| charge.belongs_to.is_some() && charge.is_named(reference))
 }
 
 /// Of two payees of one intent the one that is counted: an invoice outranks the session that led to it.

@@ -2,7 +2,7 @@
 
 use tollgate_db::UnitOfWork;
 
-use crate::charges::Charge;
+use crate::charges::{self, Charge};
 use crate::contributions::{Contribution, ReportedPayment, progress};
 
 /// A payment as the company tells of it.
@@ -69,7 +69,7 @@ pub fn report(work: &mut UnitOfWork, told: &Report<'_>) -> Result<(Contribution,
 
 /// The contribution that a report is of: its invoice's, else one of its own.
 fn contribution_of(work: &UnitOfWork, told: &Report<'_>) -> Result<Contribution, Mismatch> {
-    let by_charge = || work.get::<Charge>(told.reference)?.belongs_to.as_deref().filter(|id| id.starts_with("in_"));
+    let by_charge = || charges::paying(work, told.reference)?.belongs_to.as_deref().filter(|id| id.starts_with("in_"));
     let named = Some(told.reference).filter(|reference| reference.starts_with("in_"));
     let invoice = named.or(told.invoice).or_else(by_charge);
     let is_its = |one: &&Contribution| invoice.is_some() && one.invoice_id.as_deref() == invoice;

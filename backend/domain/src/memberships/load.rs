@@ -56,10 +56,16 @@ pub async fn load(tx: &mut Tx, work: &mut UnitOfWork, mut wanted: Wanted<'_>) ->
     let mut memberships: Vec<Membership> = tx.load("id", &ids, Lock::ForUpdate).await?;
     memberships.extend(others.into_iter().filter(|row| !ids.contains(&row.id)));
     work.add_seldom_changed(memberships);
-    work.add_seldom_changed::<Contribution>(tx.load("membership_id", &ids, Lock::None).await?);
+    let contributions: Vec<Contribution> = tx.load("membership_id", &ids, Lock::None).await?;
+    // What was told of by an attempt's name may be any that was paid: which one, its intent says.
+    let mut payees = wanted.invoices.clone();
+    if work.all().any(|row: &Charge| row.id.starts_with("ch_")) {
+        payees.extend(contributions.iter().filter_map(|one| one.invoice_id.clone()));
+    }
+    work.add_seldom_changed(contributions);
     work.add_seldom_changed::<Payout>(tx.load("pod_id", &wanted.payouts, Lock::None).await?);
     work.add_seldom_changed::<ReportedPayment>(tx.load("membership_id", &ids, Lock::None).await?);
-    let mut charges: Vec<Charge> = tx.load("belongs_to", &wanted.invoices, Lock::None).await?;
+    let mut charges: Vec<Charge> = tx.load("belongs_to", &payees, Lock::None).await?;
     // Those that are here were taken for writing.
     charges.retain(|row| work.get::<Charge>(&row.id).is_none());
     work.add_loaded(charges);

@@ -104,8 +104,8 @@ fn contribute(work: &mut UnitOfWork, invoice_id: &str) {
 
 /// The contribution that was reported before its invoice was known.
 fn reported_before(work: &UnitOfWork, membership: &Membership, invoice_id: &str) -> Option<Contribution> {
-    let intents: BTreeSet<_> = charges::of_payee(work, invoice_id).map(|charge| &*charge.id).collect();
-    let names = |report: &&ReportedPayment| report.id == invoice_id || intents.contains(&*report.id);
+    let pays = |reference: &str| charges::of_payee(work, invoice_id).any(|charge| charge.is_named(reference));
+    let names = |report: &&ReportedPayment| report.id == invoice_id || pays(&report.id);
     let reports = work.all().filter(|report: &&ReportedPayment| report.membership_id == membership.id);
     let report = reports.filter(names).min_by_key(|report| &report.id)?;
     work.get_cloned::<Contribution>(&report.contribution_id).filter(|one| one.invoice_id.is_none())
@@ -156,13 +156,15 @@ fn settle_contributions(work: &mut UnitOfWork, membership_id: &str, observation:
     }
 }
 
-/// Moves what was reported of an intent to the contribution of the invoice that it turns out to pay.
-pub fn join_reported(work: &mut UnitOfWork, intent: &str) {
-    let Some(report) = work.get_cloned::<ReportedPayment>(intent) else { return };
-    let Some(invoice) = work.get::<Charge>(intent).and_then(|charge| charge.belongs_to.clone()) else { return };
-    let is_its = |one: &&Contribution| one.invoice_id.as_deref() == Some(&*invoice);
+/// Moves what was reported of a payment, by the name of its intent or of an attempt, to the contribution of the invoice that it
+/// turns out to pay.
+pub fn join_reported(work: &mut UnitOfWork, reference: &str) {
+    let Some(charge) = charges::paying(work, reference) else { return };
+    let is_its = |one: &&Contribution| one.invoice_id == charge.belongs_to;
     let Some(target) = work.all().find(is_its).map(|one| one.id.clone()) else { return };
-    if target != report.contribution_id {
-        work.insert(ReportedPayment { contribution_id: target, ..report });
+    let is_moved = |report: &&ReportedPayment| charge.is_named(&report.id) && report.contribution_id != target;
+    let moved: Vec<ReportedPayment> = work.all().filter(is_moved).cloned().collect();
+    for report in moved {
+        work.insert(ReportedPayment { contribution_id: target.clone(), ..report });
     }
 }

@@ -15,7 +15,7 @@ use tollgate_domain::pods::{self, NewPod};
 use tollgate_shared::clock::from_unix;
 use tollgate_shared::{Clock, Rng};
 use tollgate_tests::stripe::catalogue::{PLANS, PRO_MONTHLY, kept};
-use tollgate_tests::stripe::model::{Interval, Invoice, Metadata, Price};
+use tollgate_tests::stripe::model::{Charge, Interval, Invoice, Metadata, Price};
 use tollgate_tests::stripe::story::{self, Savings};
 use tollgate_tests::stripe::{ApiVersion, Checkout, Event, Stripe, delivery};
 
@@ -127,9 +127,10 @@ impl Life {
     fn reports_of(&self, rng: &Rng) -> Vec<(String, &'static str)> {
         let mut reports = Vec::new();
         for invoice in self.invoices().filter(|row| row.amount_paid > 0) {
-            // A charge is tied to its invoice by Stripe's own word, which nobody is asked for here.
             let intent = invoice.payment_intent.clone();
-            let names = [Some(invoice.id.clone()), intent];
+            let is_its = |row: &&Charge| row.paid && Some(&row.payment_intent) == intent.as_ref();
+            let charge = self.stripe.charges.values().find(is_its);
+            let names = [Some(invoice.id.clone()), charge.map(|row| row.id.clone()), intent];
             for name in names.into_iter().flatten() {
                 if rng.unit() < 0.3 {
                     reports.push((name.clone(), "pending"));

@@ -401,6 +401,7 @@ fn a_payment_intent_is_the_same_in_every_shape_but_for_its_invoice() {
                 currency: text("usd"),
                 created: Some(1_760_000_000),
                 invoice,
+                latest_charge: None,
                 failure_code: text("insufficient_funds"),
                 failure_advice: None,
                 failed_method: None,

@@ -57,6 +57,8 @@ pub struct PaymentIntent {
     pub failure: Option<Failed>,
     /// With what.
     pub payment_method: Option<String>,
+    /// The newest attempt, `ch_…`.
+    pub latest_charge: Option<String>,
     /// When it was given up.
     pub canceled_at: Option<i64>,
 }

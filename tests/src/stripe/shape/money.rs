@@ -132,7 +132,7 @@ pub(super) fn payment_intent(intent: &PaymentIntent, version: ApiVersion) -> Val
         "customer": somebody(&intent.customer),
         "description": "Subscription creation",
         "last_payment_error": error,
-        "latest_charge": null,
+        "latest_charge": intent.latest_charge,
         "metadata": {},
         "next_action": null,
         "on_behalf_of": null,

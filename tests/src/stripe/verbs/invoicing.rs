@@ -240,6 +240,7 @@ impl Stripe {
             created: now,
             invoice: Some(invoice.to_owned()),
             failure: None,
+            latest_charge: None,
             canceled_at: None,
         });
         let intent_id = intent.as_ref().map(|intent| intent.id.clone());
@@ -284,7 +285,13 @@ impl Stripe {
         id: &str,
         change: impl FnOnce(&mut PaymentIntent),
     ) {
+        let attempted = ["payment_intent.processing", "payment_intent.succeeded", "payment_intent.payment_failed"];
+        let charge = attempted.contains(&event_type).then(|| self.ids.short("ch", 24));
         let intent = self.payment_intents.get_mut(id).expect("only an intent that is there is changed");
+        // What was under way ends as the attempt that it is.
+        if charge.is_some() && intent.status != IntentStatus::Processing {
+            intent.latest_charge = charge;
+        }
         change(intent);
         let intent = intent.clone();
         self.emit(event_type, intent);
@@ -293,8 +300,9 @@ impl Stripe {
     /// An attempt at a card.
     pub(super) fn charge(&mut self, event_type: &'static str, intent: &str) {
         let intent = &self.payment_intents[intent];
+        let newest = intent.latest_charge.clone().filter(|id| !self.charges.contains_key(id));
         let charge = Charge {
-            id: self.ids.short("ch", 24),
+            id: newest.unwrap_or_else(|| self.ids.short("ch", 24)),
             customer: intent.customer.clone(),
             amount: if event_type == "charge.succeeded" { intent.amount_received } else { intent.amount },
             currency: intent.currency.clone(),

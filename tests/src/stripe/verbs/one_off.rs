@@ -178,6 +178,7 @@ impl Stripe {
             created: self.now,
             invoice: None,
             failure: None,
+            latest_charge: None,
             payment_method: None,
             canceled_at: None,
         })

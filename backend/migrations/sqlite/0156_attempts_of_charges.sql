@@ -1,0 +1,2 @@
+-- The attempts of a payment intent, by whose names the company may tell of it.
+ALTER TABLE charges ADD COLUMN charge_ids TEXT NOT NULL DEFAULT '[]' CHECK (json_valid(charge_ids));
